@@ -1,0 +1,152 @@
+"""Views of a picture: torchvision's resize, crop and flip as the oracle, and draws that depend on nothing else."""
+
+import math
+import random
+
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as V
+
+from vgglib.augment import Augment, view
+
+
+def pictures(count, channels, height, width, seed=0):
+    """Noise, the hardest picture to resample."""
+    dice = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, channels, height, width), dtype=torch.uint8, generator=dice)
+
+
+def by_torchvision(picture, scale, row, column, flip, crop):
+    """One picture, float in 0..1: smallest side to ``scale``, the crop at two fractions of the free room, the flip."""
+    picture = V.resize(picture.double() / 255, [scale], antialias=True)
+    height, width = picture.shape[1:]
+    top, left = int(row * (height - crop + 1)), int(column * (width - crop + 1))
+    picture = V.crop(picture, top, left, crop, crop)
+    return V.horizontal_flip(picture) if flip < 0.5 else picture
+
+
+def test_augment_is_torchvisions_resize_crop_and_flip():
+    dice, shrunk, grown = random.Random(3), 0, 0
+    for n in range(40):
+        height, width = dice.randint(9, 40), dice.randint(9, 40)
+        low = dice.randint(7, 40)
+        high = low + dice.randint(0, 15)
+        crop = dice.randint(5, low)
+        images = pictures(5, dice.choice((1, 3)), height, width, seed=n)
+        augment = Augment(crop, (low, high))
+        draws = augment.draws(5, seed=n, epoch=2)
+        found = augment(images, draws)
+        assert found.shape == (5, images.shape[1], crop, crop)
+        assert found.dtype == torch.float32
+        for picture, row, result in zip(images, draws.tolist(), found, strict=True):
+            scale = low + int(row[0] * (high - low + 1))
+            shrunk, grown = shrunk + (scale < min(height, width)), grown + (scale > min(height, width))
+            expected = by_torchvision(picture, scale, *row[1:], crop)
+            assert (result - expected).abs().max() < 1e-4
+    assert shrunk > 30
+    assert grown > 30
+
+
+def test_bytes_come_out_as_torchvision_rounds_them():
+    """torchvision rounds to whole bytes after the rows and again after the columns: one grey level at most."""
+    images = pictures(20, 1, 28, 28)
+    for scale in (28, 37, 64, 19):
+        expected = V.resize(images, [scale], antialias=True).float() / 255
+        assert (view(images, scale) - expected).abs().max() < 1.1 / 255
+
+
+def test_without_rescaling_the_pixels_come_back():
+    images = pictures(3, 3, 11, 11)
+    assert torch.equal(view(images, 11), images / 255)
+    draws = torch.tensor([[0.5, 0.5, 0.5, 0.9]] * 3)
+    assert torch.equal(Augment(11, 11)(images, draws), images / 255)
+    draws[:, 3] = 0.1
+    assert torch.equal(Augment(11, 11)(images, draws), images.flip(3) / 255)
+    assert torch.equal(Augment(11, 11, flip=False)(images, draws), images / 255)
+
+
+def test_draws_reach_every_scale_and_every_offset_equally():
+    augment, count = Augment(5, (8, 11)), 40_000
+    draws = augment.draws(count, seed=6, epoch=1)
+    assert draws.shape == (count, 4)
+    side = 23
+    column = torch.arange(side, dtype=torch.uint8).mul(10).expand(count, 1, side, side)
+    found = augment(column, torch.cat([draws[:, :3], torch.ones(count, 1)], dim=1))
+    steps = (found[:, 0, 2, 4] - found[:, 0, 2, 0]) / 4 * 255 / 10  # source pixels per pixel: 23 / S
+    scales = (side / steps).round().long()
+    counts = scales.bincount(minlength=12)
+    assert not counts[:8].any()
+    for scale in range(8, 12):
+        assert abs(counts[scale].item() - count / 4) < 5 * math.sqrt(count / 4)
+        middle = found[scales == scale, 0, 2, 2] * 255 / 10
+        left = ((middle + 0.5) * scale / side - 0.5).round().long() - 2
+        offsets = left.bincount()
+        assert len(offsets) == scale - 5 + 1  # 0 to S - crop, both included
+        expected = counts[scale].item() / len(offsets)
+        assert (offsets - expected).abs().max() < 5 * math.sqrt(expected)
+
+
+def test_half_of_the_pictures_are_mirrored():
+    images = torch.arange(9, dtype=torch.uint8).expand(4000, 1, 9, 9)
+    augment = Augment(9, 9)
+    found = augment(images, augment.draws(4000, seed=1, epoch=1))
+    mirrored = (found[:, 0, 0, 0] > found[:, 0, 0, -1]).sum().item()
+    assert abs(mirrored - 2000) < 5 * math.sqrt(1000)
+
+
+def test_the_largest_draw_stays_inside():
+    images = pictures(2, 1, 9, 13)
+    top = torch.full((2, 4), 1 - 2**-24)
+    found = Augment(7, (8, 10))(images, top)
+    expected = by_torchvision(images[0], 10, *top[0, 1:].tolist(), 7)
+    assert (found[0] - expected).abs().max() < 1e-4
+
+
+def test_a_picture_gets_the_same_view_in_any_batch():
+    images = pictures(12, 1, 14, 14)
+    augment = Augment(10, (10, 20))
+    draws = augment.draws(12, seed=5, epoch=3)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    whole = augment(images, draws)
+    assert torch.equal(augment(images[order], draws[order]), whole[order])
+    for part in order.split(5):
+        torch.testing.assert_close(augment(images[part], draws[part]), whole[part])
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone():
+    augment = Augment(10, 12)
+    first, dice = augment.draws(50, seed=5, epoch=3), torch.get_rng_state()
+    torch.rand(3)
+    assert torch.equal(augment.draws(50, seed=5, epoch=3), first)
+    assert torch.equal(augment.draws(20, seed=5, epoch=3), first[:20])
+    torch.set_rng_state(dice)
+    assert not torch.equal(augment.draws(50, seed=5, epoch=4), first)
+    assert not torch.equal(augment.draws(50, seed=6, epoch=3), first)
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert first.min() >= 0
+    assert first.max() < 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 14), (11, 19), (20, 13)])
+@pytest.mark.parametrize(("crop", "scale"), [(9, 9), (8, 11), ((7, 9), 12), (10, None)])
+def test_view_is_torchvisions_centre_crop(height, width, crop, scale):
+    images = pictures(3, 2, height, width)
+    smallest = scale or (crop if isinstance(crop, int) else min(crop))
+    expected = V.center_crop(V.resize(images.double() / 255, [smallest], antialias=True), crop)
+    found = view(images, crop, scale)
+    assert (found - expected).abs().max() < 1e-4
+    assert found.shape == expected.shape
+
+
+@pytest.mark.parametrize(
+    ("crop", "scale"), [(28, 27), (0, 28), (-3, 28), (28, (27, 30)), (28, (32, 28)), (28, 0), (28, (28, 27))]
+)
+def test_crops_and_scales_that_do_not_go_together_are_refused(crop, scale):
+    with pytest.raises(ValueError, match=r"crop <= S_min <= S_max, got crop"):
+        Augment(crop, scale)
+
+
+@pytest.mark.parametrize(("crop", "scale"), [(12, 11), ((9, 20), 9), ((20, 9), 9), (1, 0)])
+def test_a_centre_crop_that_does_not_fit_is_refused(crop, scale):
+    with pytest.raises(ValueError, match=rf"does not fit into pictures rescaled to scale {scale}"):
+        view(pictures(2, 1, 14, 14), crop, scale)

@@ -1,0 +1,211 @@
+"""Networks on disk: they come back exactly, damage is named, nothing half-written stays, nothing is unpickled."""
+
+import json
+import os
+import random
+from contextlib import suppress
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from vgglib import checkpoint
+from vgglib.checkpoint import CheckpointError, digest, load_network, save_network
+from vgglib.model import VGG, initialise
+
+ABOUT = {"seed": 3, "test_accuracy": 0.8125, "words": "größer <b>", "list": [1, None, True]}
+
+
+@pytest.fixture
+def net():
+    """A network in which every option differs from its default."""
+    net = VGG("5 lrn | 7 7/1 | 9", 2, 6, (12, 20), width=0.8, hidden=11, batch_norm=True, dropout=0.25)
+    initialise(net, "he", seed=8)
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if "running" in name or "bias" in name:
+                value.uniform_(0.2, 0.9)
+        net.mean.copy_(torch.tensor([0.1, 1 / 3]).view(1, 2, 1, 1))
+        net.std.copy_(torch.tensor([0.7, 0.9]).view(1, 2, 1, 1))
+    net.train()(torch.rand(3, 2, 12, 20))
+    return net
+
+
+@pytest.fixture
+def path(net, tmp_path):
+    path = tmp_path / "folder" / "net.safetensors"
+    save_network(net, path, ABOUT)
+    return path
+
+
+def test_a_network_comes_back_exactly(net, path):
+    found = load_network(path, digest(path))
+    assert not found.training
+    state = net.state_dict()
+    assert found.state_dict().keys() == state.keys()
+    for name, value in found.state_dict().items():
+        assert value.dtype == state[name].dtype
+        assert torch.equal(value, state[name])
+    assert torch.equal(found.mean, net.mean)
+    assert torch.equal(found.std, net.std)
+    assert found.about == ABOUT
+    assert (found.configuration, found.width, found.image_size) == ("5 lrn | 7 7/1 | 9", 0.8, (12, 20))
+    assert found.classifier[2].p == 0.25
+    X = torch.rand(2, 2, 12, 20)
+    assert torch.equal(found(X), net.eval()(X))
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_batch_normalisation_is_remembered(tmp_path, batch_norm):
+    save_network(VGG("5 |", image_size=6, hidden=7, batch_norm=batch_norm), tmp_path / "net")
+    found = load_network(tmp_path / "net")
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in found.modules()) == batch_norm
+    assert found.about == {}
+
+
+def test_a_network_laid_out_channels_last_comes_back(net, tmp_path):
+    save_network(net.to(memory_format=torch.channels_last), tmp_path / "net")
+    assert torch.equal(load_network(tmp_path / "net").features[0].weight, net.features[0].weight)
+
+
+def test_saving_leaves_the_network_and_names_its_digest(net, tmp_path):
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    said = save_network(net, tmp_path / "net")
+    assert said == digest(tmp_path / "net")
+    assert len(said) == 64
+    assert net.training
+    assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
+
+
+def test_loading_leaves_the_dice(path):
+    dice = torch.get_rng_state()
+    load_network(path)
+    assert torch.equal(dice, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 9, 200, 0.5, -1])
+def test_a_truncated_file_is_refused(path, kept):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    with pytest.raises(CheckpointError, match=r"net\.safetensors is damaged or no safetensors file"):
+        load_network(path)
+
+
+def test_a_flipped_bit_is_refused_where_the_digest_is_known(path):
+    expected, content = digest(path), path.read_bytes()
+    for place in random.Random(1).sample(range(len(content)), 12):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=rf"net\.safetensors is damaged .*expected {expected[:12]}"):
+            load_network(path, expected)
+    path.write_bytes(content)
+    load_network(path, expected)
+
+
+def test_a_damaged_description_is_refused_by_name_or_harmless(path):
+    """Without a digest: whatever the damage to the header, nothing but CheckpointError comes out of it."""
+    content, refused = path.read_bytes(), 0
+    size = 8 + int.from_bytes(content[:8], "little")
+    for place in random.Random(2).sample(range(size), 250):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << random.Random(place).randrange(8)
+        path.write_bytes(damaged)
+        with suppress(CheckpointError):
+            load_network(path)
+            refused -= 1
+        refused += 1
+    assert refused > 200
+
+
+def described(path):
+    with safe_open(path, framework="pt") as file:
+        return file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("lost", ["format", "build", "mean", "std", "about"])
+def test_a_missing_part_of_the_description_is_refused(path, lost):
+    metadata, tensors = described(path)
+    del metadata[lost]
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"net\.safetensors"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"configuration": "VGG"}, {"hidden": 12}, {"image_size": 12}, {"depth": 5}, {"width": "wide"}]
+)
+def test_a_description_of_another_network_is_refused(path, change):
+    metadata, tensors = described(path)
+    metadata["build"] = json.dumps({**json.loads(metadata["build"]), **change})
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"net\.safetensors is damaged: weights and description do not fit"):
+        load_network(path)
+
+
+def test_another_kind_of_safetensors_is_refused(tmp_path):
+    save_file({"weight": torch.ones(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"other\.safetensors was not written by vgglib \(format None\)"):
+        load_network(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(net, tmp_path, bad):
+    with torch.no_grad():
+        net.classifier[3].weight[2, 5] = bad
+    save_network(net, tmp_path / "dead.safetensors")
+    with pytest.raises(CheckpointError, match=r"dead\.safetensors: classifier\.3\.weight holds numbers that are not"):
+        load_network(tmp_path / "dead.safetensors")
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(CheckpointError, match="does not exist"):
+            load_network(path)
+
+
+def test_nothing_is_left_where_saving_fails(net, path, monkeypatch):
+    before = path.read_bytes()
+
+    def half(_tensors, temporary, metadata):
+        temporary.write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", half)
+    with pytest.raises(OSError, match="No space left"):
+        save_network(net, path)
+    with pytest.raises(OSError, match="No space left"):
+        save_network(net, path.with_name("new.safetensors"))
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_saving_over_an_old_network_leaves_one_file(net, path):
+    save_network(net, path, {"second": True})
+    assert load_network(path).about == {"second": True}
+    assert os.listdir(path.parent) == [path.name]
+
+
+class Payload:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def bare_pickle(payload, path):
+    path.write_bytes(b"cbuiltins\nopen\n(V%s\nVw\ntR." % os.fsencode(payload.path))
+
+
+@pytest.mark.parametrize("write", [bare_pickle, torch.save])
+def test_a_pickle_is_refused_and_does_not_run(tmp_path, write):
+    path, trap = tmp_path / "net.safetensors", tmp_path / "it ran"
+    write(Payload(trap), path)
+    with pytest.raises(CheckpointError, match="damaged or no safetensors file") as refused:
+        load_network(path)
+    assert not trap.exists()
+    assert "weights_only" not in str(refused.value)

@@ -1,0 +1,272 @@
+"""Costs: the paper's and torchvision's figures, sums by hand, torch's own counter, and refusals by name."""
+
+import pytest
+import reference
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from vgglib.configurations import TABLE_1
+from vgglib.cost import CostTable, LayerCost, UnknownCostError, cost
+from vgglib.model import VGG, vgg
+
+
+def on_paper(*arguments, **options):
+    """A network with shapes and no numbers."""
+    with torch.device("meta"):
+        return VGG(*arguments, **options)
+
+
+def counted_by_torch(module, *shape):
+    """MACs for one picture as torch counts them."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module.eval()(torch.empty(1, *shape, device="meta"))
+    return counter.get_total_flops() / 2
+
+
+@pytest.mark.parametrize("name", TABLE_1)
+def test_parameters_of_table_2(name):
+    found = cost(on_paper(name), 224)
+    assert found.parameters == reference.PARAMETERS[name]
+    assert round(found.parameters / 1e6) == reference.MILLIONS[name]
+    assert sum(row.parameters for row in found if row.name.startswith("features")) == reference.CONVOLUTIONAL[name]
+    linear = [row.parameters for row in found if row.kind == "Linear"]
+    assert linear == list(reference.FULLY_CONNECTED.values())
+
+
+@pytest.mark.parametrize("name", reference.GIGA_MACS)
+def test_macs(name):
+    net = on_paper(name)
+    found = cost(net, 224)
+    assert round(found.macs / 1e9, 3) == reference.GIGA_MACS[name]
+    assert found.macs == counted_by_torch(net, 3, 224, 224)
+
+
+def test_parameters_of_d_block_by_block():
+    net = on_paper("D")
+    assert tuple(sum(p.numel() for p in block.parameters()) for block in net.blocks) == reference.BLOCKS_OF_D
+
+
+@pytest.mark.parametrize("name", reference.TORCHVISION)
+def test_torchvisions_own_count(name):
+    configuration, batch_norm, count = reference.TORCHVISION[name]
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    found = cost(on_paper(configuration, batch_norm=batch_norm), 224)
+    assert found.parameters == weights.meta["num_params"] == count
+    assert round(found.macs / 1e9, 3) == weights.meta["_ops"]
+
+
+def test_activations_of_d():
+    found = cost(on_paper("D"), 224)
+    assert found.activation_bytes == 4 * reference.ACTIVATIONS_OF_D
+    assert cost(on_paper("D"), 224, bytes_per_value=2).activation_bytes == 2 * reference.ACTIVATIONS_OF_D
+
+
+def test_the_network_that_d2l_trains():
+    with torch.device("meta"):
+        net = vgg([(convs, channels // 4) for convs, channels in reference.CONV_ARCH])
+        whole = vgg(reference.CONV_ARCH)
+    found = cost(net, 224)
+    assert (found.parameters, found.macs) == (reference.D2L_SMALL_PARAMETERS, reference.D2L_SMALL_MACS)
+    assert cost(whole, 224).parameters == reference.D2L_PARAMETERS
+    linear = sum(row.parameters for row in found if row.kind == "Linear")
+    assert round(100 * linear / found.parameters, 2) == 98.66
+
+
+def test_the_shallow_network_of_section_4_1():
+    found = cost(on_paper(reference.SHALLOW), 224)
+    convolutions = sum(row.parameters for row in found if row.kind == "Conv2d")
+    assert convolutions == reference.SHALLOW_CONVOLUTIONAL
+    assert found.parameters == reference.SHALLOW_PARAMETERS
+    assert round(found.macs / 1e9, 3) == reference.SHALLOW_GIGA_MACS
+
+
+def test_by_hand_with_all_sizes_different():
+    net = nn.Sequential(
+        nn.Conv2d(5, 7, (3, 2), stride=(2, 1), padding=(1, 0)),
+        nn.BatchNorm2d(7),
+        nn.ReLU(),
+        nn.MaxPool2d(2, 3),
+        nn.Flatten(),
+        nn.Linear(56, 17, bias=False),
+    )
+    assert cost(net, (5, 11, 13)) == [
+        LayerCost("input", "input", (5, 11, 13), 0, 0, 4 * 5 * 11 * 13),
+        LayerCost("0", "Conv2d", (7, 6, 12), 7 * 5 * 6 + 7, 504 * 5 * 6, 4 * 504),
+        LayerCost("1", "BatchNorm2d", (7, 6, 12), 14, 0, 4 * 504),
+        LayerCost("3", "MaxPool2d", (7, 2, 4), 0, 0, 4 * 56),
+        LayerCost("5", "Linear", (17,), 56 * 17, 56 * 17, 4 * 17),
+    ]
+    assert cost(net, (11, 13)) == cost(net, (5, 11, 13))  # the channels are read off the convolution
+
+
+def test_groups_divide_the_work():
+    net = nn.Conv2d(6, 9, 5, groups=3)
+    (_, row) = cost(net, (11, 13))
+    assert (row.parameters, row.macs) == (9 * 2 * 25 + 9, 9 * 7 * 9 * 2 * 25)
+    assert row.output_shape == (9, 7, 9)
+
+
+def test_linear_layers_work_on_every_position():
+    net = nn.Linear(13, 4)
+    assert cost(net, (5, 11, 13)).macs == 5 * 11 * 13 * 4
+
+
+def test_a_layer_used_twice_works_twice_and_is_stored_once():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(5, 5, 3, padding=1)
+
+        def forward(self, X):
+            return self.conv(self.conv(X))
+
+    found = cost(Twice(), (11, 13))
+    assert found.macs == 2 * 5 * 11 * 13 * 5 * 9
+    assert found.parameters == 5 * 5 * 9 + 5
+    assert [row.name for row in found] == ["input", "conv", "conv"]
+
+
+def test_weights_shared_by_two_layers_are_stored_once():
+    net = nn.Sequential(nn.Linear(13, 13), nn.Linear(13, 13))
+    net[1].weight = net[0].weight
+    found = cost(net, (5, 11, 13))
+    assert found.parameters == 13 * 13 + 2 * 13
+    assert found.macs == 2 * 5 * 11 * 13 * 13
+
+
+@pytest.mark.parametrize("name", reference.OTHER_NETWORKS)
+def test_other_networks_against_torch_and_torchvision(name):
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    with torch.device("meta"):
+        net = getattr(torchvision.models, name)(**options)
+    parameters, giga_macs = reference.OTHER_NETWORKS[name]
+    found = cost(net, 224)
+    assert found.parameters == sum(p.numel() for p in net.parameters()) == parameters
+    assert round(found.macs / 1e9, 3) == giga_macs
+    odd = cost(net, (3, 97, 131))
+    assert odd.macs == counted_by_torch(net, 3, 97, 131)
+
+
+class Functional(nn.Module):
+    """A convolution and something that a subclass computes without a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(5, 7, 3)
+        self.extra = nn.Parameter(torch.ones(11, 5, 3, 3))
+
+
+class FunctionalConvolution(Functional):
+    def forward(self, X):
+        return F.conv2d(X, self.extra)[:, :7] + self.conv(X)
+
+
+class FunctionalProduct(Functional):
+    def forward(self, X):
+        Y = self.conv(X)
+        return Y @ Y.transpose(2, 3)
+
+
+class Unused(Functional):
+    def forward(self, X):
+        return self.conv(X)
+
+
+class Elementwise(Functional):
+    def forward(self, X):
+        return self.conv(X * self.extra.mean())
+
+
+@pytest.mark.parametrize("kind", [FunctionalConvolution, FunctionalProduct])
+def test_multiplying_outside_of_layers_is_refused(kind):
+    with pytest.raises(UnknownCostError, match=rf"{kind.__name__} account for [\d,]+ of [\d,]+ MACs"):
+        cost(kind(), (11, 13))
+
+
+@pytest.mark.parametrize("kind", [Unused, Elementwise])
+def test_parameters_outside_of_used_layers_are_refused(kind):
+    with pytest.raises(UnknownCostError, match=f"extra of {kind.__name__} belongs to no layer"):
+        cost(kind(), (11, 13))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.ConvTranspose2d(5, 7, 3), nn.Sequential(nn.Flatten(2), nn.Conv1d(5, 7, 3))],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_that_are_not_known_are_refused(layer):
+    with pytest.raises(UnknownCostError, match=r"account for 0 of [\d,]+ MACs"):
+        cost(layer, (5, 11, 13))
+
+
+def test_layers_that_return_several_tensors_are_refused():
+    with pytest.raises(UnknownCostError, match=r"1\.recurrent \(LSTM\) returns a tuple"):
+        cost(nn.Sequential(nn.Flatten(2), Recurrent()), (5, 11, 13))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recurrent = nn.LSTM(143, 4, batch_first=True)
+
+    def forward(self, X):
+        return self.recurrent(X)[0]
+
+
+def test_channels_are_asked_for_where_there_is_no_convolution():
+    with pytest.raises(ValueError, match=r"\(channels, height, width\)"):
+        cost(nn.Linear(13, 4), 13)
+
+
+def test_a_picture_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="built for 32 x 32 pictures, got 64 x 64"):
+        cost(on_paper("A", image_size=32), 64)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(training):
+    net = VGG("4 | 6 |", image_size=12, hidden=9, num_classes=5, batch_norm=True).train(training)
+    net.features[1].eval()
+    net(torch.rand(2, 3, 12, 12)).sum().backward()
+    heard = []
+    handle = net.features[0].register_forward_hook(lambda *_: heard.append("conv"))
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    gradients = {name: value.grad.clone() for name, value in net.named_parameters()}
+    modes = [module.training for module in net.modules()]
+    dice = torch.get_rng_state()
+    cost(net, 12)
+    assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
+    assert all(torch.equal(gradients[name], value.grad) for name, value in net.named_parameters())
+    assert all(value.device.type == "cpu" for value in [*net.parameters(), *net.buffers()])
+    assert modes == [module.training for module in net.modules()]
+    assert torch.equal(dice, torch.get_rng_state())
+    assert sum(len(module._forward_hooks) for module in net.modules()) == 1
+    handle.remove()
+
+
+def test_a_network_in_training_mode_is_counted_like_any_other():
+    net = on_paper("4 | 6", image_size=2, hidden=9, num_classes=5, batch_norm=True)
+    training = cost(net.train(), 2)  # batch normalisation of one unit cannot run in training mode
+    assert training == cost(net.eval(), 2)
+
+
+def test_the_network_is_left_as_it_was_after_a_refusal():
+    net = Unused().train()
+    with pytest.raises(UnknownCostError):
+        cost(net, (11, 13))
+    with pytest.raises(RuntimeError):
+        cost(net, (4, 11, 13))
+    assert net.training
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_the_table_prints_totals():
+    found = cost(on_paper("D"), 224)
+    assert isinstance(found, CostTable)
+    assert str(found).splitlines()[-1].split() == ["total", "138,357,544", "15,470,264,320", "60,950,432"]
+    assert repr(found) == str(found)
+    assert "512 x 7 x 7" in str(found)
+    assert "<td" in found._repr_html_()

@@ -1,0 +1,341 @@
+"""The checks of chapter 04: they pass what is right, wait for the untouched stub, and name what is wrong."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from torch import nn
+
+from vgglib.configurations import TABLE_1, layers
+from vgglib.cost import cost
+from vgglib.exercises import chapter_04
+from vgglib.model import VGG
+
+CELLS = nbformat.read(Path(__file__).parent.parent / "notebooks" / "04_blocks_and_configurations.ipynb", 4).cells
+
+
+def attempt(name, source):
+    """Return what a cell, or a folded solution, binds to a name."""
+    scope = {"nn": nn, "torch": torch}
+    exec(source, scope)
+    return scope[name]
+
+
+def stub(name):
+    begins = re.compile(rf"(?m)^(def {name}\(|{name} = )")
+    (source,) = [cell.source for cell in CELLS if cell.cell_type == "code" and begins.search(cell.source)]
+    return attempt(name, source)
+
+
+def solution(name):
+    folds = re.findall(
+        r"Solution and why</summary>\s+```python\n(.*?)```", "\n".join(cell.source for cell in CELLS), re.S
+    )
+    (source,) = [fold for fold in folds if re.search(rf"(?m)^(def {name}\(|{name} = )", fold)]
+    return attempt(name, source)
+
+
+CHECKS = {
+    "block_4": chapter_04.check_block_parameters,
+    "share": chapter_04.check_share,
+    "conv3_2": chapter_04.check_macs,
+    "column": chapter_04.check_column,
+    "repaired_block": chapter_04.check_repaired_block,
+    "answer": chapter_04.check_explanation,
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_untouched_stub_waits(name):
+    verdict = CHECKS[name](stub(name))
+    assert (verdict.status, str(verdict)) == ("todo", "⏳ not attempted yet")
+
+
+@pytest.mark.parametrize("name", ["block_4", "share", "conv3_2", "column", "repaired_block"])
+def test_folded_solution_passes(name):
+    verdict = CHECKS[name](solution(name))
+    assert verdict.status == "passed", verdict
+
+
+# --- compute --------------------------------------------------------------------------------------------------------
+
+
+def test_block_4_is_that_of_the_network():
+    block = VGG("C", image_size=32, hidden=1).blocks[3]
+    assert chapter_04.check_block_parameters(sum(weight.numel() for weight in block.parameters())).status == "passed"
+
+
+FIRST, SECOND, ONE = (9 * 256 + 1) * 512, (9 * 512 + 1) * 512, (512 + 1) * 512
+WEIGHTS = 9 * 256 * 512 + 9 * 512 * 512 + 512 * 512
+WRONG_BLOCKS = {
+    "no biases": (WEIGHTS, "bias"),
+    "one bias a layer": (WEIGHTS + 3, "each output channel"),
+    "512 channels into all three": (2 * SECOND + ONE, "256"),
+    "256 channels into all three": (2 * FIRST + 257 * 512, "512"),
+    "256 channels into the 1x1 layer": (FIRST + SECOND + 257 * 512, "1x1"),
+    "the 1x1 layer forgotten": (FIRST + SECOND, "A and B"),
+    "block 4 of D": (FIRST + 2 * SECOND, "of D"),
+    "the first layer forgotten": (SECOND + ONE, "missing"),
+    "kernels of one input channel": (2 * (9 + 1) * 512 + (1 + 1) * 512, "input channels"),
+    "in millions": (3.802624, "not it"),
+    "a word": ("many", "not it"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_BLOCKS)
+def test_wrong_block_is_explained(mistake):
+    answer, reason = WRONG_BLOCKS[mistake]
+    verdict = chapter_04.check_block_parameters(answer)
+    assert verdict.status == "failed"
+    assert reason in verdict.text
+
+
+def of_conv3_2(image_size):
+    """Return the MACs that cost() counts for D's conv3_2, which torchvision and cost() call features.12."""
+    with torch.device("meta"):
+        rows = cost(VGG("D", image_size=image_size), image_size)
+    (row,) = [row for row in rows if row.name == "features.12"]
+    return row.macs
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_macs_are_those_of_the_network(kind):
+    assert chapter_04.check_macs(kind(of_conv3_2(384))).status == "passed"
+
+
+MACS = 9 * 256 * 256 * 96 * 96
+WRONG_MACS = {
+    "after pool3": (9 * 256 * 256 * 48 * 48, "48 wide"),
+    "after one pooling": (9 * 256 * 256 * 192 * 192, "192 wide"),
+    "no pooling": (9 * 256 * 256 * 384 * 384, "384 wide"),
+    "at 224 pixels": (of_conv3_2(224), "224"),
+    "FLOPs": (2 * MACS, "FLOPs"),
+    "with the biases": (MACS + 256 * 96 * 96, "biases"),
+    "128 input channels": (9 * 128 * 256 * 96 * 96, "128"),
+    "no window": (256 * 256 * 96 * 96, "window"),
+    "one input channel": (9 * 256 * 96 * 96, "all 256 input channels"),
+    "weights": (9 * 256 * 256, "weights"),
+    "parameters": ((9 * 256 + 1) * 256, "parameters"),
+    "one row": (9 * 256 * 256 * 96, "rows"),
+    "in billions": (5.436, "not it"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_MACS)
+def test_wrong_macs_are_explained(mistake):
+    answer, reason = WRONG_MACS[mistake]
+    verdict = chapter_04.check_macs(answer)
+    assert verdict.status == "failed"
+    assert reason in verdict.text
+
+
+FC6, FC, E, D, A = 102_764_544, 123_642_856, 143_667_240, 138_357_544, 132_863_336
+
+
+@pytest.mark.parametrize("answer", [71.5, 71.53, 100 * FC6 / E])
+def test_share_passes_with_more_decimals(answer):
+    assert chapter_04.check_share(answer).status == "passed"
+
+
+WRONG_SHARES = {
+    "a fraction": (FC6 / E, "per cent"),
+    "no decimal place": (72, "one decimal"),
+    "of D": (100 * FC6 / D, "in D"),
+    "of A": (100 * FC6 / A, "in A"),
+    "all three layers": (100 * FC / E, "all three"),
+    "of the fully connected layers": (100 * FC6 / FC, "not of the network"),
+    "upside down": (100 * E / FC6, "turn"),
+    "by the convolutions": (100 * FC6 / (E - FC), "whole network"),
+    "true": (True, "not it"),
+    "text": ("71.5 %", "not it"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_SHARES)
+def test_wrong_share_is_explained(mistake):
+    answer, reason = WRONG_SHARES[mistake]
+    verdict = chapter_04.check_share(answer)
+    assert verdict.status == "failed"
+    assert reason in verdict.text
+
+
+# --- code -----------------------------------------------------------------------------------------------------------
+
+
+def joined(blocks, pool="|", ones="/1", reverse=False, last=True):
+    """Write blocks as an almost right solution would."""
+    words = []
+    for threes, small, channels in blocks:
+        block = [f"{channels}"] * threes + [f"{channels}{ones}"] * small
+        words += (block[::-1] if reverse else block) + ([pool] if pool else [])
+    return " ".join(words if last or not pool else words[:-1])
+
+
+def raises(*_arguments):
+    raise KeyError("threes")
+
+
+def bare_error(*_arguments):
+    raise ValueError
+
+
+WRONG_COLUMNS = {
+    "no poolings": lambda blocks: joined(blocks, pool=""),
+    "no pooling at the end": lambda blocks: joined(blocks, last=False),
+    "1x1 layers as 3x3": lambda blocks: joined(blocks, ones=""),
+    "1x1 layers first": lambda blocks: joined(blocks, reverse=True),
+    "1x1 layers left out": lambda blocks: joined([(threes, 0, channels) for threes, _, channels in blocks]),
+    "one 3x3 layer a block": lambda blocks: joined([(min(threes, 1), ones, c) for threes, ones, c in blocks]),
+    "at most one 1x1 layer": lambda blocks: joined([(threes, min(ones, 1), c) for threes, ones, c in blocks]),
+    "only the first block": lambda blocks: joined(blocks[:1]),
+    "only Table 1's channels": lambda blocks: joined(
+        [(t, o, 64 * 2 ** min(n, 3)) for n, (t, o, _) in enumerate(blocks)]
+    ),
+    "the multiplied number": lambda blocks: " ".join(f"{threes * channels} |" for threes, _, channels in blocks),
+    "no spaces": lambda blocks: joined(blocks).replace(" ", ""),
+    "commas": lambda blocks: joined(blocks).replace(" ", ", "),
+    "torchvision's M": lambda blocks: joined(blocks, pool="M"),
+    "a list": lambda blocks: joined(blocks).split(),
+    "always C": lambda blocks: TABLE_1["C"],
+    "prints and returns nothing": lambda blocks: None,
+    "an empty string": lambda blocks: "",
+    "an error": raises,
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG_COLUMNS)
+def test_wrong_column_is_rejected_with_its_call(mistake):
+    verdict = chapter_04.check_column(WRONG_COLUMNS[mistake])
+    assert verdict.status == "failed"
+    assert "column([" in verdict.text
+
+
+def test_column_may_space_as_it_likes():
+    assert chapter_04.check_column(lambda blocks: joined(blocks).replace("|", " |  ")).status == "passed"
+    assert chapter_04.check_column(lambda blocks: joined(blocks).replace(" |", "|")).status == "passed"
+
+
+def test_column_that_is_not_implemented_waits():
+    def later(_blocks):
+        raise NotImplementedError
+
+    assert chapter_04.check_column(later).status == "todo"
+    assert chapter_04.check_repaired_block(lambda *_channels: later(0)).status == "todo"
+
+
+def test_column_check_holds_configurations_of_table_1():
+    solved = solution("column")
+    for name in "ABCDE":
+        blocks = []
+        for text in TABLE_1[name].rstrip(" |").split(" | "):
+            words = text.split()
+            ones = sum("/1" in word for word in words)
+            blocks.append((len(words) - ones, ones, int(words[0])))
+        assert layers(solved(blocks)) == layers(name)
+
+
+# --- find the error -------------------------------------------------------------------------------------------------
+
+
+POOL = (nn.MaxPool2d(2, 2),)
+
+
+def built(kernels=(3, 3, 1), padding=None, relu=(True, True, True), pool=POOL, fixed=None):
+    """Return a function that builds a block, right unless told otherwise."""
+
+    def block(in_channels, out_channels):
+        in_channels, out_channels = fixed or (in_channels, out_channels)
+        modules, channels = [], in_channels
+        for kernel, active in zip(kernels, relu, strict=False):
+            side = kernel // 2 if padding is None else padding
+            modules += [nn.Conv2d(channels, out_channels, kernel, padding=side), *([nn.ReLU()] if active else [])]
+            channels = out_channels
+        return nn.Sequential(*modules, *pool)
+
+    return block
+
+
+WRONG_REPAIRS = {
+    "unchanged: padding 1 everywhere": (built(padding=1), "should become"),
+    "padding 0 everywhere": (built(padding=0), "should become"),
+    "the 1x1 layer made 3x3": (built(kernels=(3, 3, 3)), "[3, 3, 1]"),
+    "the 1x1 layer left out": (built(kernels=(3, 3)), "[3, 3, 1]"),
+    "the 1x1 layer first": (built(kernels=(1, 3, 3)), "[3, 3, 1]"),
+    "no pooling": (built(pool=()), "should become"),
+    "two poolings": (built(pool=(nn.MaxPool2d(2, 2), nn.MaxPool2d(2, 2))), "should become"),
+    "average pooling": (built(pool=(nn.AvgPool2d(2, 2),)), "max-pooling"),
+    "a crop in place of the repair": (built(padding=1, pool=(nn.AdaptiveMaxPool2d((6, 10)),)), "values"),
+    "overlapping pooling": (built(pool=(nn.MaxPool2d(3, 2, 1),)), "max-pooling"),
+    "no ReLU after the 1x1 layer": (built(relu=(True, True, False)), "ReLU"),
+    "no ReLU at all": (built(relu=(False, False, False)), "ReLU"),
+    "fixed channels": (built(fixed=(3, 8)), "raised"),
+    "channels never updated": (
+        lambda i, o: nn.Sequential(
+            nn.Conv2d(i, o, 3, padding=1), nn.ReLU(), nn.Conv2d(i, o, 3, padding=1), nn.ReLU(), nn.Conv2d(i, o, 1),
+            nn.ReLU(), nn.MaxPool2d(2, 2),
+        ),
+        "raised",
+    ),
+    "a list of layers": (lambda i, o: list(built()(i, o)), "nn.Sequential"),
+    "returns nothing": (lambda i, o: None, "nn.Sequential"),
+    "an error": (raises, "KeyError"),
+    "an error without a message": (bare_error, "ValueError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG_REPAIRS)
+def test_wrong_repair_is_rejected_with_its_reason(mistake):
+    build, reason = WRONG_REPAIRS[mistake]
+    verdict = chapter_04.check_repaired_block(build)
+    assert verdict.status == "failed"
+    assert reason in verdict.text
+
+
+def test_the_faulty_block_of_the_chapter_is_rejected():
+    (source,) = [cell.source for cell in CELLS if cell.source.startswith("def faulty_block")]
+    function = source.split("\n\n")[0]
+    assert chapter_04.check_repaired_block(attempt("faulty_block", function)).status == "failed"
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_repair_may_be_written_out(inplace):
+    def block(i, o):
+        relu = nn.ReLU(inplace=inplace)
+        threes = [nn.Conv2d(i, o, 3, padding=1), relu, nn.Conv2d(o, o, 3, padding="same"), relu]
+        return nn.Sequential(nn.Sequential(*threes), nn.Conv2d(o, o, 1), relu, nn.MaxPool2d(2))
+
+    assert chapter_04.check_repaired_block(block).status == "passed"
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+
+GOOD = [
+    "There are four times as many output positions, and the same kernel is used at each of them.",
+    "The kernel slides over 4 times the pixels, but its weights are shared, so no parameter is added.",
+]
+WRONG_WORDS = {
+    "too short": "four positions share",
+    "no weights": "The output map has four times as many pixels, so there is more work to do for it.",
+    "no positions": "It is four times the work, since the weights are shared by everything that there is.",
+    "no factor": "The same kernel is used at every position of the output, so the work grows and weights stay.",
+    "a number": 4,
+}
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_explanation_passes(text):
+    assert chapter_04.check_explanation(text).status == "passed"
+
+
+def test_folded_explanation_passes():
+    text = "\n".join(cell.source for cell in CELLS if cell.cell_type == "markdown")
+    (folded,) = re.findall(r"Solution and why</summary>\s+(The output map.*?)\s+</details>", text, re.S)
+    assert chapter_04.check_explanation(folded).status == "passed"
+
+
+@pytest.mark.parametrize("mistake", WRONG_WORDS)
+def test_wrong_explanation_is_rejected(mistake):
+    assert chapter_04.check_explanation(WRONG_WORDS[mistake]).status == "failed"

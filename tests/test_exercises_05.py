@@ -1,0 +1,200 @@
+"""Chapter 05's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
+
+import math
+
+import pytest
+import torch
+
+from vgglib.exercises import chapter_05 as check
+from vgglib.training import RECIPES, Rate, recipe
+
+
+def rate_after(accuracies, patience, start, better=lambda new, best, before: new > best, most=3, factor=10, reset=True):
+    """The solution; its options make it wrong."""
+    best, before, waited, drops = -math.inf, -math.inf, 0, 0
+    for accuracy in accuracies:
+        waited = 0 if better(accuracy, best, before) else waited + 1
+        best, before = max(best, accuracy), accuracy
+        if waited >= patience:
+            drops = min(most, drops + 1)
+            waited = 0 if reset else waited
+    return start / factor**drops
+
+
+def waits_in_total(accuracies, patience, start):
+    """Counts all epochs without a new best, also those that a new best has ended."""
+    best, waited = -math.inf, 0
+    for accuracy in accuracies:
+        waited += accuracy <= best
+        best = max(best, accuracy)
+    return start / 10 ** min(3, waited // patience)
+
+
+def goes_back_up(accuracies, patience, start):
+    """A new best gives the first rate back."""
+    best, waited, drops = -math.inf, 0, 0
+    for accuracy in accuracies:
+        if accuracy > best:
+            waited = drops = 0
+        else:
+            waited += 1
+        best = max(best, accuracy)
+        if waited == patience:
+            waited, drops = 0, min(3, drops + 1)
+    return start / 10**drops
+
+
+WRONG_RATES = {
+    "an equal accuracy counts as better": lambda *a: rate_after(*a, better=lambda new, best, before: new >= best),
+    "compares with the epoch before": lambda *a: rate_after(*a, better=lambda new, best, before: new > before),
+    "drops in every epoch after the first drop": lambda *a: rate_after(*a, reset=False),
+    "drops without end": lambda *a: rate_after(*a, most=99),
+    "one drop at most": lambda *a: rate_after(*a, most=1),
+    "halves the rate": lambda *a: rate_after(*a, factor=2),
+    "has no patience": lambda accuracies, patience, start: rate_after(accuracies, 1, start),
+    "starts at 0.01 whatever it is told": lambda accuracies, patience, start: rate_after(accuracies, patience, 0.01),
+    "a new best does not end the waiting": waits_in_total,
+    "goes back up": goes_back_up,
+    "never drops": lambda accuracies, patience, start: start,
+    "returns the number of drops": lambda *a: round(math.log10(a[2] / rate_after(*a))),
+    "fails on no epochs": lambda accuracies, *rest: accuracies[0] and rate_after(accuracies, *rest),
+}
+
+
+def test_rate_after_passes():
+    assert check.check_rate_after(rate_after).status == "passed"
+
+
+def test_the_solution_is_what_fit_does():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        accuracies = (torch.rand(12, generator=generator) * 8).round().div(8).tolist()
+        rate = Rate(recipe("paper", patience=2), steps_per_epoch=10)
+        for n, accuracy in enumerate(accuracies, start=1):
+            if not rate.goes_on(accuracy):
+                break
+            assert rate(n + 1, 0) == pytest.approx(rate_after(accuracies[:n], 2, RECIPES["paper"].learning_rate))
+
+
+@pytest.mark.parametrize("stub", [lambda accuracies, patience, start: ..., lambda accuracies, patience, start: None])
+def test_rate_after_waits(stub):
+    assert check.check_rate_after(stub).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_RATES)
+def test_rate_after_rejects(mistake):
+    verdict = check.check_rate_after(WRONG_RATES[mistake])
+    assert verdict.status == "failed"
+    assert "rate_after(" in verdict.text
+
+
+def evaluate(net, X, y, batch_size, mode=False, dim=1, share=False, drop_last=False, count=len):
+    """The solution; its options make it wrong."""
+    net.train(mode)
+    right, shares = 0, []
+    with torch.no_grad():
+        for start in range(0, len(X) - (len(X) % batch_size if drop_last else 0), batch_size):
+            part = slice(start, start + batch_size)
+            hits = net(X[part]).argmax(dim=dim)
+            hits = hits[: len(y[part])] == y[part][: len(hits)]
+            right += hits.sum().item()
+            shares.append(hits.float().mean().item())
+    return sum(shares) / max(1, len(shares)) if share else right / max(1, count(X))
+
+
+WRONG_EVALUATIONS = {
+    "stays in training mode": lambda *a: evaluate(*a, mode=True),
+    "averages over batches": lambda *a: evaluate(*a, share=True),
+    "both of the loop's errors": lambda *a: evaluate(*a, mode=True, share=True),
+    "leaves the last batch out": lambda *a: evaluate(*a, drop_last=True),
+    "leaves it out, and counts it not": lambda net, X, y, n: evaluate(
+        net, X[: len(X) // n * n], y[: len(X) // n * n], n
+    ),
+    "divides by batches times their size": lambda net, X, y, n: evaluate(
+        net, X, y, n, count=lambda X: math.ceil(len(X) / n) * n
+    ),
+    "looks along the batch": lambda *a: evaluate(*a, dim=0),
+    "returns the error": lambda *a: 1 - evaluate(*a),
+    "returns percent": lambda *a: 100 * evaluate(*a),
+    "returns a count": lambda net, X, y, n: round(evaluate(net, X, y, n) * len(X)),
+    "looks at one batch only": lambda net, X, y, n: evaluate(net, X[:n], y[:n], n),
+    "raises": lambda net, X, y, n: net.accuracy(X, y),
+}
+
+
+def test_evaluate_passes():
+    assert check.check_evaluate(evaluate).status == "passed"
+    assert check.check_evaluate(lambda *a: torch.tensor(evaluate(*a))).status == "passed"
+
+
+@pytest.mark.parametrize("stub", [lambda net, X, y, batch_size: ..., lambda net, X, y, batch_size: None])
+def test_evaluate_waits(stub):
+    assert check.check_evaluate(stub).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_EVALUATIONS)
+def test_evaluate_rejects(mistake):
+    assert check.check_evaluate(WRONG_EVALUATIONS[mistake]).status == "failed"
+
+
+def test_evaluate_says_which_of_the_two_errors_is_left():
+    assert "evaluation mode" in check.check_evaluate(WRONG_EVALUATIONS["stays in training mode"]).text
+    assert "count pictures" in check.check_evaluate(WRONG_EVALUATIONS["averages over batches"]).text
+
+
+def test_pictures():
+    assert check.check_pictures(1_280_000).status == "passed"
+    assert check.check_pictures(370_000 * 256 / 74).status == "passed"
+    assert check.check_pictures(...).status == "todo"
+
+
+@pytest.mark.parametrize("wrong", [94_720_000, 5000, 370_000 * 256 * 74, 1_300_000])
+def test_pictures_says_what_went_wrong(wrong):
+    verdict = check.check_pictures(wrong)
+    assert verdict.status == "failed"
+    assert ": " in verdict.text
+
+
+def test_steps():
+    laptop = RECIPES["laptop"]
+    shown = 60_000 - laptop.validation
+    steps = math.ceil(shown / laptop.batch_size)
+    assert check.check_steps(steps).status == "passed"
+    assert check.check_steps(...).status == "todo"
+    for wrong in (shown // laptop.batch_size, 60_000 // laptop.batch_size, steps * laptop.epochs, shown):
+        assert wrong == steps or check.check_steps(wrong).status == "failed"
+    assert "held out" in check.check_steps(math.ceil(60_000 / laptop.batch_size)).text
+    assert "epochs" in check.check_steps(steps * laptop.epochs).text
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "The scores are nan, argmax then answers class 0 for every picture, and class 0 is a tenth of the test set.",
+        "A dead network gives every picture the same class, and each of the ten classes has 1,000 of 10,000 pictures; "
+        "look for a loss that is not finite.",
+    ],
+)
+def test_explanation_passes(good):
+    assert check.check_explanation(good).status == "passed"
+
+
+@pytest.mark.parametrize("stub", [..., "", "   "])
+def test_explanation_waits(stub):
+    assert check.check_explanation(stub).status == "todo"
+
+
+@pytest.mark.parametrize(
+    ("poor", "lacks"),
+    [
+        ("It is bad.", "at least 8 words"),
+        ("Ten percent is what a network gets that guesses at random among all of them.", "the scores"),
+        ("The loss was nan, so the network has learned nothing at all in this run.", "class"),
+        ("All scores are nan and so argmax answers class 0 for every single picture.", "how often"),
+        ("A tenth of the pictures is of class 0, so a network may well score that by chance.", "the scores"),
+    ],
+)
+def test_explanation_rejects(poor, lacks):
+    verdict = check.check_explanation(poor)
+    assert verdict.status == "failed"
+    assert lacks in verdict.text

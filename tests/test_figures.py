@@ -1,0 +1,228 @@
+"""Figures say the right thing, draw something, and touch no global state."""
+
+import math
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import reference
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from vgglib import figures
+from vgglib.configurations import TABLE_1
+from vgglib.cost import cost
+from vgglib.data import ImageSet
+from vgglib.model import VGG
+from vgglib.training import Epoch, History, Recipe
+
+
+def images():
+    dice = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=dice)
+    return ImageSet(pixels, torch.arange(12) % 3, ("coat", "bag", "shirt"))
+
+
+def run(validation=(0.7, 0.8, 0.85)):
+    epochs = [
+        Epoch(n + 1, 1.4 - 0.3 * n, 0.5 + 0.1 * n, watched, 0.05, 2.0, 1234.0) for n, watched in enumerate(validation)
+    ]
+    return History(Recipe("A", epochs=5), 0, 10, {}, epochs)
+
+
+FIGURES = {
+    "table_1": figures.table_1,
+    "shapes": figures.shapes,
+    "where_it_sits": lambda: figures.where_it_sits(cost(VGG("5 | 7 |", image_size=12, hidden=9), 12), "small"),
+    "configuration_costs": figures.configuration_costs,
+    "pictures": lambda: figures.pictures(images().images, columns=5),
+    "samples": lambda: figures.samples(images(), per_class=4),
+    "history": lambda: figures.history(run()),
+    "confusion_matrix": lambda: figures.confusion_matrix(torch.tensor([[5, 2], [1, 6]]), ("coat", "bag")),
+    "lines": lambda: figures.lines({"he": [3.0, 2.0], "glorot": [2.5, 2.2]}, "layer", "spread"),
+    "signal": lambda: figures.signal(std=0.05, channels=8, depth=4),
+    "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
+}
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def words(figure):
+    """Everything that is written in a figure."""
+    FigureCanvasAgg(figure).draw()
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_every_public_figure_is_tested():
+    made = {name for name, made in vars(figures).items()
+            if callable(made) and getattr(made, "__annotations__", {}).get("return") is figures.Picture}  # fmt: skip
+    assert made == set(FIGURES)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_not_blank_and_say_what_they_show(name):
+    figure = FIGURES[name]()
+    drawn = pixels(figure)
+    assert (drawn != 255).any(axis=2).mean() > 0.01
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 10
+    assert figure.text_alternative.endswith(".") or name == "pictures"
+    assert repr(figure) == f"Figure: {figure.text_alternative}"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_notebooks_get_a_picture_with_its_alternative_text(name):
+    figure = FIGURES[name]()
+    bundle, about = figure._repr_mimebundle_()
+    assert bundle["text/plain"] == repr(figure)
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", bundle["image/png"][16:24])
+    shown = about["image/png"]
+    assert shown["alt"] == figure.text_alternative
+    assert (shown["width"], shown["height"]) == tuple(round(96 * inches) for inches in figure.get_size_inches())
+    assert width / height == pytest.approx(shown["width"] / shown["height"], rel=0.02)
+    assert width > shown["width"]  # sharp on fine screens
+
+
+def test_drawing_twice_gives_the_same_bytes():
+    assert figures.shapes()._repr_mimebundle_() == figures.shapes()._repr_mimebundle_()
+
+
+def test_nothing_imports_pyplot():
+    program = (
+        "import sys; from vgglib import figures; figures.table_1()._repr_mimebundle_(); "
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_table_1_draws_what_the_paper_prints():
+    figure = figures.table_1()
+    said = words(figure)
+    for name in reference.TABLE_1:
+        assert f"{name}\n{reference.WEIGHT_LAYERS[name]} layers" in said
+    boxes = [word for printed in reference.TABLE_1.values() for word in printed.split() if word != "maxpool"]
+    assert sorted(word for word in said if word.startswith(("conv", "LRN"))) == sorted(boxes)
+    assert said.count("FC-4096") == 12
+    assert said.count("FC-1000") == 6
+    assert "A 8, A-LRN 8, B 10, C 13, D 13, E 16" in figure.text_alternative
+
+
+def test_table_1_outlines_what_the_paper_prints_in_bold():
+    found = {}
+    for text in figures.table_1().axes[0].texts:
+        if text.get_weight() == "bold" and "layers" not in text.get_text():
+            column = list(TABLE_1)[int(text.get_position()[0])]
+            found[column] = found.get(column, 0) + 1
+    assert found == reference.NEW_IN_BOLD
+
+
+def test_shapes_of_d():
+    figure = figures.shapes("D")
+    assert "64 x 112 x 112, 128 x 56 x 56, 256 x 28 x 28, 512 x 14 x 14, 512 x 7 x 7" in figure.text_alternative
+    assert "512\n7 x 7" in words(figure)
+    narrow = figures.shapes("40 | 60/5 72", image_size=30, width=0.5)
+    assert "20 x 15 x 15, 36 x 15 x 15 after an input 30 wide" in narrow.text_alternative
+
+
+def test_where_the_costs_sit():
+    figure = figures.configuration_costs("D", 224)
+    assert "138,357,544 parameters, 15,470,264,320 MACs, 60,950,432 activation bytes" in figure.text_alternative
+    parameters, macs, activations = figure.axes
+    labels = [label.get_text() for label in parameters.get_yticklabels()]
+    assert labels[:2] == ["input", "conv1_1"]
+    assert labels[-3:] == ["fc6", "fc7", "fc8"]
+    width = dict(zip(labels, (bar.get_width() for bar in parameters.patches), strict=True))
+    assert width["fc6"] == pytest.approx(102.764544)
+    assert sum(bar.get_width() for bar in macs.patches) == pytest.approx(15.470, abs=1e-3)
+    assert sum(bar.get_width() for bar in activations.patches) == pytest.approx(4e-6 * reference.ACTIVATIONS_OF_D)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "parameters (millions)",
+        "MACs (billions)",
+        "activations (MB)",
+    ]
+
+
+@pytest.mark.parametrize("name", TABLE_1)
+def test_every_configuration_gets_its_own_names(name):
+    figure = figures.configuration_costs(name, 64, 0.25)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == len(reference.TABLE_1[name].split()) + 4
+    assert ("lrn1_1" in labels) == (name == "A-LRN")
+
+
+def test_a_history_says_its_last_epoch():
+    figure = figures.history(run())
+    assert "epoch 3/5: train loss 0.8000" in figure.text_alternative
+    assert "validation accuracy 0.8500" in figure.text_alternative
+    assert {"guessing: ln(10)", "train", "validation"} <= set(words(figure))
+    left, right = figure.axes
+    assert left.lines[1].get_ydata()[0] == pytest.approx(math.log(10))
+    assert list(right.lines[1].get_ydata()) == [0.7, 0.8, 0.85]
+    alone = figures.history(run((None, None)))
+    assert "validation" not in alone.text_alternative + " ".join(words(alone))
+
+
+def test_pictures_have_their_titles_and_stay_in_their_order():
+    figure = figures.pictures(images().images[:3], ["coat", "bag", "shirt"], columns=2)
+    assert figure.text_alternative == "3 pictures: coat; bag; shirt"
+    assert [axes.get_title() for axes in figure.axes] == ["coat", "bag", "shirt", ""]
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 0]
+    assert np.array_equal(figure.axes[1].images[0].get_array(), images().images[1, 0])
+    assert figures.pictures(images().images, told="Twelve.").text_alternative == "Twelve."
+
+
+def test_samples_are_of_their_class():
+    figure = figures.samples(images(), per_class=2)
+    assert figure.text_alternative == "2 pictures of each class: coat, bag, shirt."
+    assert [axes.get_ylabel() for axes in figure.axes[::2]] == ["coat", "bag", "shirt"]
+    assert np.array_equal(figure.axes[3].images[0].get_array(), images().images[4, 0])
+
+
+def test_the_confusion_matrix_names_the_worst_mistake():
+    counts = torch.tensor([[50, 3, 0], [9, 40, 1], [0, 0, 30]])
+    figure = figures.confusion_matrix(counts, ("coat", "bag", "shirt"))
+    assert figure.text_alternative == "Confusion matrix; the most frequent mistake: bag taken for coat, 9 times."
+    assert sorted(words(figure)) == sorted(["50", "3", "9", "40", "1", "30"])
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("answer of the network", "true class")
+    place = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    assert place["9"] == (0, 1)  # to the right of the class that it is, under the class it was taken for
+
+
+def test_a_perfect_confusion_matrix_has_no_mistake():
+    for classes in (("coat",), ("coat", "bag")):
+        figure = figures.confusion_matrix(torch.eye(len(classes), dtype=torch.long), classes)
+        assert figure.text_alternative == "Confusion matrix; no mistake."
+
+
+def test_lines_are_labelled_at_their_end():
+    figure = figures.lines({"he": [3.0, 2.0, 1.5], "glorot": [2.5, 2.2]}, "layer", "spread", log=True)
+    assert figure.text_alternative == "spread by layer: he, glorot."
+    assert words(figure) == [" he", " glorot"]
+    assert figure.axes[0].get_yscale() == "log"
+    assert len({(line.get_linestyle(), line.get_marker()) for line in figure.axes[0].lines}) == 2
+
+
+def test_a_fifth_line_is_refused_rather_than_left_out():
+    with pytest.raises(ValueError, match=r"at most four curves .* got 5"):
+        figures.lines({str(n): [1.0] for n in range(5)}, "layer", "spread")
+
+
+def test_bars_carry_their_numbers():
+    figure = figures.bars({"conv": 9.25, "fc": 123.6}, "millions", form="{:.1f}")
+    assert figure.text_alternative == "millions: conv 9.2, fc 123.6."
+    assert words(figure) == [" 9.2", " 123.6"]
+    assert figure.axes[0].yaxis_inverted()
+
+
+def test_impossible_figures_are_refused():
+    with pytest.raises(ValueError, match="too small: pool5"):
+        figures.shapes("D", 16)
+    with pytest.raises(ValueError, match="too small: pool5"):
+        figures.configuration_costs("A", 31)

@@ -1,0 +1,232 @@
+"""The command line: files written, JSON and nothing else where it is asked for, one sentence for every error."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from vgglib import __main__, data, doctor, training
+from vgglib.__main__ import main
+from vgglib.checkpoint import digest, load_network
+from vgglib.data import CLASSES, DataError, ImageSet
+from vgglib.evaluation import accuracy_on
+
+pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few steps teach nothing
+
+SMALL = [
+    *("train", "--recipe", "laptop", "--configuration", "4 | 6 |", "--image-size", "12", "--scale", "12"),
+    *("--bf16", "false", "--width", "1", "--hidden", "9", "--epochs", "2", "--batch-size", "16", "--validation", "20"),
+]
+
+
+@pytest.fixture
+def sets(monkeypatch):
+    """A Fashion-MNIST of a hundred noisy pictures, one bright row per class."""
+    dice = torch.Generator().manual_seed(0)
+
+    def draw(count):
+        images = torch.randint(0, 60, (count, 1, 28, 28), dtype=torch.uint8, generator=dice)
+        labels = torch.arange(count) % 10
+        for image, label in zip(images, labels.tolist(), strict=True):
+            image[0, 2 * label : 2 * label + 6] += 150
+        return ImageSet(images, labels, CLASSES)
+
+    train, test = draw(100), draw(40)
+    asked = []
+    monkeypatch.setattr(data, "fashion_mnist", lambda root=None: (asked.append(root), (train, test))[1])
+    return train, test, asked
+
+
+@pytest.fixture
+def small(sets, tmp_path):
+    return [*SMALL, "--device", "cpu", "--out", str(tmp_path / "runs")]
+
+
+def test_train_writes_the_network_and_its_history(small, sets, tmp_path, capsys):
+    assert main([*small, "--root", "elsewhere", "--seed", "3"]) == 0
+    folder = tmp_path / "runs" / "laptop-seed3"
+    assert sorted(path.name for path in folder.iterdir()) == ["history.json", "network.safetensors"]
+    said = capsys.readouterr().out
+    history = json.loads((folder / "history.json").read_text())
+    net = load_network(folder / "network.safetensors")
+    assert sets[2] == ["elsewhere"]
+    assert history["test_accuracy"] == accuracy_on(net, sets[1]) == net.about["test_accuracy"]
+    assert (history["seed"], len(history["epochs"]), history["recipe"]["hidden"]) == (3, 2, 9)
+    assert "recipe laptop, seed 3: 80 training images" in said
+    assert "epoch 1/2: train loss" in said
+    assert f"test accuracy {100 * history['test_accuracy']:.2f} %" in said
+    assert digest(folder / "network.safetensors")[:12] in said
+
+
+def test_json_is_the_only_thing_on_stdout(small, tmp_path, capsys):
+    result = tmp_path / "new folder" / "result.json"
+    assert main([*small, "--json", "--seeds", "5", "4", "--result", str(result)]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert out.count("\n") == 1
+    assert "epoch 1/2" in err
+    assert found == json.loads(result.read_text())
+    assert found["recipe_name"] == "laptop"
+    assert found["changes"]["configuration"] == "4 | 6 |"
+    assert [run["seed"] for run in found["runs"]] == [5, 4]
+    accuracies = [run["test_accuracy"] for run in found["runs"]]
+    assert found["test_accuracy"]["n"] == 2
+    assert found["test_accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert found["seconds"]["mean"] > 0
+    for run in found["runs"]:
+        assert {"device", "torch", "python"} <= run["conditions"].keys()
+
+
+def test_several_seeds_are_summarised(small, capsys):
+    assert main([*small, "--seeds", "0", "1", "2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("test accuracy ")
+    assert last.endswith("(mean and standard deviation, n=3 seeds)")
+
+
+def test_an_estimate_trains_nothing(small, tmp_path, capsys):
+    assert main([*small, "--estimate", "--json", "--result", str(tmp_path / "estimate.json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((tmp_path / "estimate.json").read_text())
+    assert found["seconds_extrapolated"] == pytest.approx(2 * 80 / found["images_per_second"])
+    assert {"device", "torch", "python"} <= found["conditions"].keys()
+    assert not (tmp_path / "runs").exists()
+    assert main([*small, "--estimate"]) == 0
+    assert "recipe laptop: " in capsys.readouterr().out
+
+
+def test_the_same_command_gives_the_same_network(small, tmp_path):
+    folder = tmp_path / "runs" / "laptop-seed0"
+    states = []
+    for _ in range(2):
+        assert main(small) == 0
+        states.append(load_network(folder / "network.safetensors").state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_fields_of_the_recipe_reach_it(monkeypatch, sets):
+    seen = []
+    monkeypatch.setattr(training, "build", lambda chosen, *_: (seen.append(chosen), 1 / 0))
+    changes = "--scale (28,32) --flip false --bf16 none --learning-rate 1e-3 --schedule plateau --validation 20"
+    assert main(["train", "--recipe", "paper", *changes.split(), "--configuration", "8 8 | 16"]) == 1
+    changed = dict(scale=(28, 32), flip=False, bf16=None, learning_rate=1e-3, schedule="plateau", validation=20)
+    assert seen == [training.recipe("paper", configuration="8 8 | 16", **changed)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("train --recipe alexnet", "unknown recipe 'alexnet': choose from seed, d2l"),
+        ("train --epochs 0", "epochs must be positive"),
+        ("train --epochs ten", "epochs must be int, got 'ten'"),
+        ("train --scale 32.5", "scale must be"),
+        ("train --schedule cosine", "allowed are constant, plateau, linear"),
+        ("train --validation 60000", "validation must be a number of images"),
+        ("train --device warp --configuration 4|6 --image-size 12 --scale 12 --validation 20", "warp"),
+        ("train --configuration F --validation 20", "'F' in 'F' is neither a configuration"),
+        ("cost VGG", "'VGG' in 'VGG' is neither a configuration"),
+        ("cost D --image-size 16", "pool5 would reduce 1 x 1 to nothing"),
+        ("cost D --width 0", "width must be positive"),
+        ("receptive-field 64/2", "'64/2' in '64/2' is neither a configuration"),
+    ],
+)
+def test_errors_are_one_line(sets, capsys, arguments, said):
+    assert main(arguments.split()) == 1
+    out, err = capsys.readouterr()
+    assert out == "" or arguments.startswith("train --device")
+    assert err.startswith("vgglib: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError("labels are damaged"),
+        AssertionError("Torch not compiled with CUDA enabled"),
+        RuntimeError("first line\nsecond line"),
+        training.NonFiniteLossError("the loss is nan"),
+        PermissionError(13, "Permission denied"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_fails_below_is_one_line_too(monkeypatch, sets, capsys, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(data, "fashion_mnist", fail)
+    assert main(["train"]) == 1
+    err = capsys.readouterr().err
+    assert err == f"vgglib: {str(error).splitlines()[0]}\n"
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "_one_run", interrupt)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("arguments", ["", "fly", "cost", "cost D --image-size big", "train --colour red"])
+def test_wrong_questions_leave_with_2(capsys, arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments.split())
+    assert left.value.code == 2
+    assert "usage: python -m vgglib" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--help", "train cost receptive-field doctor"),
+        ("train --help", "seed, d2l, paper, laptop, gpu --epochs --flip"),
+    ],
+)
+def test_help_names_commands_recipes_and_fields(capsys, arguments, words):
+    with pytest.raises(SystemExit) as left:
+        main(arguments.split())
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in words.split())
+
+
+def test_cost(capsys):
+    assert main(["cost", "D"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].split() == ["total", "138,357,544", "15,470,264,320", "60,950,432"]
+    assert main(["cost", "A", "--image-size", "32", "--in-channels", "1", "--classes", "10", "--width", "0.25"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1][:7] == ["input", "input", "1", "x", "32", "x", "32"]
+    assert rows[2][2:7] == ["16", "x", "32", "x", "32"]
+    assert rows[-2][2] == "10"
+
+
+def test_receptive_field(capsys):
+    assert main(["receptive-field", "D"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["pool5", "212", "32", "90"]
+    assert len(lines) == 1 + 18
+    assert main(["receptive-field", "64/5 | 128/5 |"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["pool2", "16", "4", "6"]
+
+
+def test_the_doctor_gets_its_own_arguments(monkeypatch):
+    asked = []
+    monkeypatch.setattr(doctor, "main", lambda arguments: asked.append(arguments) or 7)
+    assert main(["doctor", "--json"]) == 7
+    assert asked == [["--json"]]
+
+
+def test_as_a_process():
+    command = [sys.executable, "-m", "vgglib"]
+    done = subprocess.run([*command, "receptive-field", "A"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].split() == ["pool5", "150", "32", "59"]
+    failed = subprocess.run([*command, "receptive-field", "F"], capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert "Traceback" not in failed.stderr

@@ -1,0 +1,315 @@
+"""Networks: torchvision's weights and outputs, Krizhevsky's normalisation, sizes, refusals and initialisations."""
+
+import math
+
+import pytest
+import reference
+import torch
+import torchvision
+from torch import nn
+
+from vgglib import peers
+from vgglib.configurations import TABLE_1, layers
+from vgglib.model import INITIALISATIONS, VGG, initialise, local_response_norm, map_size, vgg, vgg_block
+
+D_AT_28 = "64 64 | 128 128 | 256 256 256 512 512 512 512 512 512"
+
+
+def on_paper(*arguments, **options):
+    """A network with shapes and no numbers."""
+    with torch.device("meta"):
+        return VGG(*arguments, **options)
+
+
+def shapes_of(net):
+    return [(name, tuple(value.shape), value.dtype) for name, value in net.state_dict().items()]
+
+
+@pytest.mark.parametrize("name", reference.TORCHVISION)
+def test_state_dicts_have_torchvisions_keys_and_shapes(name):
+    configuration, batch_norm, _ = reference.TORCHVISION[name]
+    with torch.device("meta"):
+        theirs = getattr(torchvision.models, name)()
+    assert shapes_of(on_paper(configuration, batch_norm=batch_norm)) == shapes_of(theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg11", "vgg11_bn", "vgg16"])
+@torch.no_grad()
+def test_torchvisions_weights_give_torchvisions_scores_and_ours_ours(name):
+    configuration, batch_norm, _ = reference.TORCHVISION[name]
+    with torch.device("meta"):
+        theirs, again = getattr(torchvision.models, name)(), getattr(torchvision.models, name)()
+        ours = VGG(configuration, batch_norm=batch_norm)
+    dice = torch.Generator().manual_seed(7)
+    theirs = theirs.double().to_empty(device="cpu").eval()
+    for key, value in theirs.state_dict().items():
+        if not value.is_floating_point():
+            value.fill_(3)
+        elif value.dim() > 1:
+            bound = math.sqrt(6 / value[0].numel())
+            value.uniform_(-bound, bound, generator=dice)
+        else:  # biases, and the statistics of batch normalisation, which must not be 0 and 1
+            value.uniform_(*((0.5, 1.5) if "var" in key or "weight" in key else (-0.3, 0.3)), generator=dice)
+    X = torch.rand(2, 3, 224, 224, dtype=torch.float64, generator=dice)
+    expected = theirs(X)
+    assert expected.std(dim=1).min() > 0.01
+    ours.load_state_dict(theirs.state_dict(), assign=True)  # one copy of the weights: D's take over a gigabyte
+    torch.testing.assert_close(ours.eval()(X), expected, rtol=1e-12, atol=1e-12)
+    again.load_state_dict(ours.state_dict(), assign=True)
+    torch.testing.assert_close(again.eval()(X[1:]), expected[1:], rtol=1e-12, atol=1e-12)
+
+
+def test_from_torchvision_copies_the_weights():
+    theirs = peers.torchvision_vgg("A", num_classes=7, seed=3)
+    ours = peers.from_torchvision(theirs, "A")
+    assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
+    with pytest.raises(RuntimeError, match="features"):
+        peers.from_torchvision(theirs, "B")
+
+
+def krizhevsky(maps, n, k, alpha, beta):
+    """Section 3.3 of Krizhevsky et al. 2012 as a plain loop over channels."""
+    channels, found = maps.shape[1], torch.empty_like(maps)
+    for i in range(channels):
+        total = torch.zeros_like(maps[:, i])
+        for j in range(max(0, i - n // 2), min(channels - 1, i + n // 2) + 1):
+            total = total + maps[:, j] ** 2
+        found[:, i] = maps[:, i] / (k + alpha * total) ** beta
+    return found
+
+
+@pytest.mark.parametrize(("n", "k", "alpha", "beta"), [(5, 2.0, 0.3, 0.75), (3, 1.5, 0.7, 0.6)])
+def test_normalisation_is_krizhevskys(n, k, alpha, beta):
+    maps = torch.randn(2, 11, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 5
+    expected = krizhevsky(maps, n, k, alpha, beta)
+    torch.testing.assert_close(local_response_norm(n, k, alpha, beta)(maps), expected, rtol=1e-12, atol=0)
+
+
+def test_a_lrn_normalises_once_after_the_first_relu_with_krizhevskys_numbers():
+    net = on_paper("A-LRN")
+    assert [type(module) for module in net.features[:4]] == [nn.Conv2d, nn.ReLU, nn.LocalResponseNorm, nn.MaxPool2d]
+    assert sum(isinstance(module, nn.LocalResponseNorm) for module in net.modules()) == 1
+    maps = torch.full((1, 13, 1, 2), 30.0, dtype=torch.float64)  # 5 * 1e-4 * 900 = 0.45, next to k = 2
+    expected = krizhevsky(maps, n=5, k=2, alpha=1e-4, beta=0.75)
+    torch.testing.assert_close(net.features[2](maps), expected, rtol=1e-12, atol=0)
+
+
+def test_a_relu_follows_every_convolution_and_every_hidden_layer():
+    for name in TABLE_1:
+        net = on_paper(name, batch_norm=name == "C")
+        features = [type(module) for module in net.features]
+        for n, kind in enumerate(features):
+            if kind is nn.Conv2d:
+                assert features[n + 1 : n + 3][-1 if name == "C" else 0] is nn.ReLU
+                assert (features[n + 1] is nn.BatchNorm2d) == (name == "C")
+        head = [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+        assert [type(module) for module in net.classifier] == head
+        assert [module.p for module in net.classifier if isinstance(module, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_one_by_one_convolutions_of_c_have_no_padding():
+    convolutions = [module for module in on_paper("C").features if isinstance(module, nn.Conv2d)]
+    assert {(module.kernel_size, module.padding) for module in convolutions} == {((3, 3), (1, 1)), ((1, 1), (0, 0))}
+    assert [module.kernel_size[0] for module in convolutions] == [3, 3, 3, 3, 3, 3, 1, 3, 3, 1, 3, 3, 1]
+
+
+@pytest.mark.parametrize("name", TABLE_1)
+def test_blocks_of_table_1_halve_the_side(name):
+    net, X = on_paper(name), torch.empty(2, 3, 224, 224, device="meta")
+    for block, side, channels in zip(net.blocks, (112, 56, 28, 14, 7), (64, 128, 256, 512, 512), strict=True):
+        X = block(X)
+        assert X.shape == (2, channels, side, side)
+    assert net(torch.empty(2, 3, 224, 224, device="meta")).shape == (2, 1000)
+
+
+def test_the_network_as_a_chain_prints_the_articles_shapes():
+    with torch.device("meta"):
+        net, X = vgg(reference.CONV_ARCH), torch.empty(1, 1, 224, 224)
+    found, kinds = [], []
+    for part in net:
+        X = part(X)
+        found.append(tuple(X.shape))
+        kinds.append(type(part).__name__)
+    assert tuple(found) == reference.D2L_SHAPES
+    assert kinds == ["Sequential"] * 5 + [
+        "Flatten",
+        *["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"],
+    ]
+
+
+def test_the_chain_and_the_blocks_are_the_network_itself():
+    net = VGG("6 lrn | 7 7/1 | 5", in_channels=2, num_classes=3, image_size=(12, 20), hidden=11).eval()
+    X = torch.rand(2, 2, 12, 20)
+    through = X
+    for part in net:
+        through = part(through)
+    assert torch.equal(through, net(X))
+    assert [len(block) for block in net.blocks] == [4, 5, 2]
+    mine = {id(parameter) for block in net.blocks for parameter in block.parameters()}
+    assert mine == {id(parameter) for parameter in net.features.parameters()}
+
+
+def test_vgg_is_the_articles_network():
+    with torch.device("meta"):
+        net, article = vgg(reference.CONV_ARCH), peers.d2l_network()
+    assert [tuple(p.shape) for p in net.parameters()] == [tuple(p.shape) for p in article.parameters()]
+    assert net.configuration == TABLE_1["A"]
+    small, theirs = vgg([(1, 3), (2, 5)], image_size=28), peers.d2l_network(ratio=16)
+    assert small(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    assert sum(p.numel() for p in theirs.parameters()) == sum(
+        p.numel() for p in vgg([(n, c // 16) for n, c in reference.CONV_ARCH]).parameters()
+    )
+
+
+def test_the_articles_network_computes_the_same():
+    torch.manual_seed(5)
+    theirs, ours = peers.d2l_network(ratio=32).eval(), vgg([(n, c // 32) for n, c in reference.CONV_ARCH]).eval()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        mine.data.copy_(other)
+    X = torch.rand(2, 1, 224, 224)
+    torch.testing.assert_close(ours(X), theirs(X))
+
+
+def test_vgg_block():
+    block = vgg_block(3, 5, 7)
+    assert [type(module) for module in block] == [nn.Conv2d, nn.ReLU] * 3 + [nn.MaxPool2d]
+    assert [module.in_channels for module in block if isinstance(module, nn.Conv2d)] == [5, 7, 7]
+    X = torch.rand(2, 5, 12, 20)
+    expected = X
+    for n in (0, 2, 4):
+        expected = torch.nn.functional.conv2d(expected, block[n].weight, block[n].bias, padding=1).clamp(min=0)
+    expected = expected.view(2, 7, 6, 2, 10, 2).amax(dim=(3, 5))
+    torch.testing.assert_close(block(X), expected)
+
+
+def test_two_pools_at_28_pixels_keep_the_papers_seven():
+    net = on_paper(D_AT_28, in_channels=1, num_classes=10, image_size=28)
+    assert net.features(torch.empty(2, 1, 28, 28, device="meta")).shape == (2, 512, 7, 7)
+    assert net.classifier[0].weight.shape == (4096, 512 * 7 * 7)
+    assert len(net.blocks) == 3
+    assert sum(p.numel() for p in net.classifier[0].parameters()) == reference.FULLY_CONNECTED["fc6"]
+
+
+def test_width_hidden_and_channels():
+    net = on_paper("10 | 20 30 |", in_channels=2, num_classes=7, image_size=12, width=0.35, hidden=13)
+    convolutions = [module for module in net.features if isinstance(module, nn.Conv2d)]
+    assert [(module.in_channels, module.out_channels) for module in convolutions] == [(2, 4), (4, 7), (7, 10)]
+    linear = [module for module in net.classifier if isinstance(module, nn.Linear)]
+    assert [(module.in_features, module.out_features) for module in linear] == [(90, 13), (13, 13), (13, 7)]
+    assert on_paper("3 |", width=0.01, image_size=12).features[0].out_channels == 1
+
+
+def test_pictures_may_be_rectangles():
+    net = VGG("5 | 7 |", in_channels=2, num_classes=3, image_size=(12, 21), hidden=11)
+    assert net.classifier[0].in_features == 7 * 3 * 5
+    assert net(torch.rand(2, 2, 12, 21)).shape == (2, 3)
+    with pytest.raises(ValueError, match="built for 12 x 21 pictures, got 21 x 12"):
+        net(torch.rand(2, 2, 21, 12))
+    with pytest.raises(ValueError, match="built for 12 x 21 pictures, got 12 x 20"):
+        net(torch.rand(2, 2, 12, 20))
+    assert map_size(layers("5 | 7 |"), (12, 21)) == (3, 5)
+
+
+@pytest.mark.parametrize("side", [223, 225, 256])
+def test_another_picture_size_is_refused_with_both_sizes(side):
+    with pytest.raises(ValueError, match=rf"224 x 224 pictures, got {side} x {side}.*image_size=\({side}, {side}\)"):
+        on_paper("A")(torch.empty(2, 3, side, side, device="meta"))
+
+
+@pytest.mark.parametrize(("side", "layer"), [(1, "pool1"), (16, "pool5"), (31, "pool5"), ((224, 8), "pool4")])
+def test_a_size_that_a_pooling_reduces_to_nothing_is_refused_by_the_pools_name(side, layer):
+    with pytest.raises(ValueError, match=rf"too small: {layer} would reduce .* at least 32 pixels"):
+        on_paper("D", image_size=side)
+    assert on_paper("D", image_size=32).classifier[0].in_features == 512
+
+
+def test_wrong_pictures_are_refused():
+    net = VGG("5 |", in_channels=3, num_classes=3, image_size=8, hidden=7)
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\), got shape \(2, 1, 8, 8\)"):
+        net(torch.rand(2, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\), got shape \(3, 8, 8\)"):
+        net(torch.rand(3, 8, 8))
+    with pytest.raises(ValueError, match=r"torch\.uint8: divide by 255"):
+        net(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"in_channels": 0}, {"num_classes": -1}, {"width": 0.0}, {"hidden": 0}, {"width": math.nan}]
+)
+def test_sizes_that_make_no_network_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be positive"):
+        VGG("5 |", **{"image_size": 8, **wrong})
+
+
+def test_an_unknown_configuration_is_refused():
+    with pytest.raises(ValueError, match=r"VGG16.*A, A-LRN, B, C, D, E"):
+        VGG("VGG16")
+
+
+def gain(how, fan_in, fan_out):
+    """The standard deviation that an initialisation promises."""
+    return {
+        "normal-0.01": 0.01,
+        "normal-0.1": 0.1,
+        "glorot": math.sqrt(2 / (fan_in + fan_out)),
+        "he": math.sqrt(2 / fan_in),
+    }[how]
+
+
+@pytest.mark.parametrize("how", INITIALISATIONS)
+def test_initialisations_have_their_standard_deviation(how):
+    net = initialise(VGG("40 60 | 80 |", image_size=12, hidden=300, num_classes=200), how, seed=4)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            area = module.weight[0, 0].numel()
+            fan_out, fan_in = module.weight.shape[0] * area, module.weight[0].numel()
+            expected = gain(how, fan_in, fan_out)
+            assert module.weight.std().item() == pytest.approx(expected, rel=0.08 if fan_in < 100 else 0.03)
+            assert abs(module.weight.mean().item()) < 4 * expected / math.sqrt(module.weight.numel())
+            if how == "glorot":  # uniform, not normal
+                assert module.weight.abs().max() <= math.sqrt(3) * expected
+            else:
+                assert module.weight.abs().max() > 2.5 * expected
+            assert not module.bias.any()
+
+
+def test_initialisation_depends_on_the_seed_alone_and_leaves_the_dice():
+    one, two = (VGG("5 | 7 |", image_size=12, hidden=11) for _ in range(2))
+    dice = torch.get_rng_state()
+    initialise(one, "he", seed=3)
+    torch.rand(17)
+    initialise(two, "he", seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    torch.set_rng_state(dice)
+    initialise(two, "he", seed=4)
+    assert torch.equal(dice, torch.get_rng_state())
+    assert not torch.equal(one.features[0].weight, two.features[0].weight)
+
+
+def test_initialisation_can_leave_the_biases():
+    net = VGG("5 |", image_size=8, hidden=11)
+    before = [module.bias.clone() for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    initialise(net, "glorot", biases=False)
+    after = [module.bias for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert all(torch.equal(a, b) and a.any() for a, b in zip(before, after, strict=True))
+
+
+def test_initialisation_works_without_biases_and_refuses_unknown_names():
+    initialise(nn.Sequential(nn.Conv2d(3, 5, 3, bias=False)), "he")
+    with pytest.raises(ValueError, match=r"unknown initialisation 'xavier': choose from normal-0\.01, "):
+        initialise(nn.Linear(2, 3), "xavier")
+
+
+def test_torch_fx_can_trace_it():
+    net = VGG("5 lrn | 7 7/1 |", image_size=12, hidden=11, num_classes=4, batch_norm=True).eval()
+    X = torch.rand(2, 3, 12, 12)
+    assert torch.equal(torch.fx.symbolic_trace(net)(X), net(X))
+
+
+def test_mean_and_std_are_no_weights():
+    net = VGG("5 |", image_size=8, hidden=7)
+    assert net.mean.shape == net.std.shape == (1, 3, 1, 1)
+    assert not {"mean", "std"} & net.state_dict().keys()
+    assert "configuration='5 |', image_size=(8, 8)" in repr(net)

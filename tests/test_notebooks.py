@@ -1,0 +1,238 @@
+"""What every notebook keeps to; nbval, in the same run, executes them and compares what they print."""
+
+import ast
+import importlib
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import prose
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+CHAPTERS = [path for path in PATHS if not path.name.startswith("00")]
+TAGS = {"nbval-ignore-output"}
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def text(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def definitions(source):
+    """Return the functions and classes of some code as trees, without docstrings and annotations."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for part in ast.walk(node):
+                if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part) is not None:
+                    part.body = part.body[1:]
+                if isinstance(part, ast.arg):
+                    part.annotation = None
+                if isinstance(part, ast.FunctionDef):
+                    part.returns = None
+            found[node.name] = ast.dump(node)
+    return found
+
+
+def test_there_are_notebooks():
+    assert [path.stem for path in PATHS][:1] == ["00_start_here"]
+    assert len(PATHS) >= 3
+
+
+def test_executed_in_order_from_a_clean_kernel(notebook):
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+
+
+def test_no_cell_failed_and_none_is_left_out(notebook):
+    for cell in code(notebook):
+        assert all(output.output_type != "error" for output in cell.outputs)
+        tags = set(cell.metadata.get("tags", []))
+        assert all(tag in TAGS or tag.startswith("same-as:") for tag in tags), tags
+
+
+def test_no_trace_of_the_machine(notebook):
+    assert "widgets" not in notebook.metadata
+    for cell in code(notebook):
+        assert "execution" not in cell.metadata
+        said = str([output for output in cell.outputs if "image/png" not in output.get("data", {})])
+        assert not re.search(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", said), said[:300]
+
+
+def test_cells_are_short(notebook):
+    lengths = [len(cell.source.splitlines()) for cell in code(notebook)]
+    assert max(lengths) <= 15
+    assert statistics.median(lengths) <= 5
+
+
+def test_no_tricks(notebook):
+    """No downloads, no installs, no silenced warnings, no global seeds, no hidden outputs."""
+    for cell in code(notebook):
+        assert not re.search(r"(?m)^\s*[!%]|filterwarnings|simplefilter|sys\.path|manual_seed\(|;\s*$", cell.source)
+        assert "import *" not in cell.source
+
+
+def test_first_code_cell_only_imports_names(notebook):
+    source = code(notebook)[0].source
+    assert len(source.splitlines()) <= 5
+    assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body)
+
+
+def test_numbers_in_the_text_are_computed(notebook):
+    wrong = [
+        line for cell in notebook.cells if cell.cell_type == "markdown" for line in prose.wrong_numbers(cell.source)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_links_lead_somewhere(notebook):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text(notebook)):
+        if not target.startswith(("http://", "https://")):
+            assert (ROOT / "notebooks" / target).exists(), target
+
+
+def test_nothing_is_fetched(notebook):
+    assert not re.search(r"!\[[^\]]*\]\(http|<img[^>]+src=.http|<script", text(notebook))
+
+
+def test_chapter_has_its_anatomy(chapter):
+    assert 35 <= len(chapter.cells) <= 60
+    said = text(chapter)
+    for part in ("We saw", "Questions", "Next", "minutes"):
+        assert part in said, part
+    words = len(re.sub(r"<!--.*?-->", "", said).split())
+    lines = sum(len(cell.source.splitlines()) for cell in code(chapter))
+    assert 6 <= words / lines <= 14, words / lines
+    assert said.count("<details>") == said.count("</details>") > 4
+    assert "Solution and why" in said
+    assert "Help: I get" in said
+
+
+def test_exercises_wait_to_be_solved(chapter):
+    """Untouched, every check says so and no answer is given away."""
+    verdicts = [str(output) for cell in code(chapter) for output in cell.outputs if "check" in cell.source]
+    assert sum("⏳" in verdict for verdict in verdicts) >= 4
+    assert not any("❌" in verdict for verdict in verdicts)
+
+
+def test_inline_definitions_are_those_of_vgglib(notebook):
+    for cell in code(notebook):
+        for tag in cell.metadata.get("tags", []):
+            if tag.startswith("same-as:"):
+                module, name = tag.removeprefix("same-as:").rsplit(".", 1)
+                theirs = definitions(Path(importlib.import_module(module).__file__).read_text(encoding="utf-8"))
+                assert definitions(cell.source)[name] == theirs[name], name
+
+
+def test_definitions_that_vgglib_holds_are_marked(notebook):
+    """A function in a cell that has vgglib's name is compared with it."""
+    for cell in code(notebook):
+        tags = [tag.rsplit(".", 1)[1] for tag in cell.metadata.get("tags", []) if tag.startswith("same-as:")]
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, ast.FunctionDef):
+                held = any(
+                    re.search(rf"(?m)^def {node.name}\(", path.read_text(encoding="utf-8"))
+                    for path in (ROOT / "vgglib").glob("*.py")
+                )
+                assert not held or node.name in tags, f"{node.name} is also in vgglib: tag the cell same-as:..."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_runs_twice_in_one_kernel(path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for _ in range(2) for cell in nbformat.read(path, as_version=4).cells]
+    for n, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{n}"
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
+
+
+def test_readme_lists_the_chapters():
+    """The table names each chapter that exists, and no other, with the minutes that the chapter itself states."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| \[[^\]]+\]\(notebooks/([^)]+\.ipynb)\) \| (\d+) \|", readme)
+    assert [name for name, _ in rows] == [path.name for path in PATHS]
+    for name, minutes in rows:
+        assert f"{minutes} minutes" in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells[0].source, name
+
+
+# --- the number check is checked itself ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        '<!--=count("D")-->138,357,544 parameters',
+        "<!--=f\"{count('D') / 1e6:.0f}\"--> 138".replace("--> ", "-->"),
+        "VGG-16 of 2014, section 2.1, a 3x3 kernel, 224 pixels, 45 minutes, Table 2, conv3_1, 7 x 7 x 512",
+        "`138` and $27C^2$ and [2](http://x/99.html)\n\n```python\n99\n```",
+    ],
+)
+def test_number_check_passes(good):
+    assert prose.wrong_numbers(good) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '<!--=count("D")-->138,357,545 parameters',
+        '<!--=count("D")-->138,357,5440',
+        "138 million parameters",
+        "it costs 15.47 GMACs",
+        "an error of 24.8 %",
+        "93.1 % of them",
+        '<!--=count("D")-->138,357,544 parameters, or 7.5 %',
+    ],
+)
+def test_number_check_objects(bad):
+    assert prose.wrong_numbers(bad)
+
+
+# --- README and glossary ------------------------------------------------------------------------------------------
+
+
+def test_numbers_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert prose.MARKED.search(readme)
+    assert not [line for line in prose.wrong_numbers(readme) if not line.startswith("unmarked")]
+
+
+def test_links_and_pictures_of_the_readme():
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{page}: {target}"
+
+
+def glossary():
+    """Return the pairs of chapter 0's table of words."""
+    start = nbformat.read(PATHS[0], as_version=4)
+    (table,) = [cell.source for cell in start.cells if cell.source.startswith("## Words")]
+    cells = [cell.strip() for row in re.findall(r"(?m)^\|(.+)\|$", table)[2:] for cell in row.split("|")]
+    return [pair for pair in zip(cells[::2], cells[1::2], strict=True) if any(pair)]
+
+
+def test_glossary_has_each_pair_once_and_uses_its_words():
+    pairs = glossary()
+    assert len(pairs) > 10
+    assert all(re.search(r"[\u4e00-\u9fff]", chinese) and english.isascii() for english, chinese in pairs)
+    for column in zip(*pairs, strict=True):
+        assert len(set(column)) == len(column)
+    said = "\n".join(text(nbformat.read(path, as_version=4)) for path in CHAPTERS).lower()
+    unused = [english for english, _ in pairs if english.removesuffix(" s").lower() not in said]
+    assert not unused

@@ -1,0 +1,84 @@
+"""Measured results: summaries by hand, whole files or none, and conditions with every number that we ship."""
+
+import json
+import math
+import os
+
+import pytest
+
+from vgglib import results
+
+
+def test_summary_by_hand():
+    assert results.summary([2.0, 4.0, 9.0]) == {"n": 3, "mean": 5.0, "sd": pytest.approx(math.sqrt(13))}
+    assert results.summary([0.9]) == {"n": 1, "mean": 0.9, "sd": 0.0}
+
+
+def test_a_result_comes_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
+    assert results.recorded() == []
+    results.write(results.FOLDER / "one.json", {"n": 3, "unit": "größer"})
+    results.write(results.FOLDER / "one.json", {"n": 4, "unit": "größer"})
+    results.write(results.FOLDER / "another.json", {"n": 5})
+    assert results.load("one") == {"n": 4, "unit": "größer"}
+    assert results.recorded() == ["another", "one"]
+    assert sorted(os.listdir(results.FOLDER)) == ["another.json", "one.json"]
+    assert (results.FOLDER / "one.json").read_bytes().endswith(b"}\n")
+
+
+def test_a_missing_result_names_those_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no result called 'one' .*recorded: none yet"):
+        results.load("one")
+    results.write(tmp_path / "other.json", {})
+    with pytest.raises(FileNotFoundError, match="recorded: other"):
+        results.load("one")
+
+
+def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "one.json"
+    results.write(path, {"n": 1})
+    with pytest.raises(TypeError):
+        results.write(path, {"n": object()})
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        results.write(path, {"n": 2})
+    assert os.listdir(tmp_path) == ["one.json"]
+    assert json.loads(path.read_text()) == {"n": 1}
+
+
+def keys(value):
+    """All keys in a JSON value, however deep, with what they hold."""
+    for key, held in value.items() if isinstance(value, dict) else ():
+        yield key, held
+    for held in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys(held)
+
+
+@pytest.mark.parametrize("name", results.recorded())
+def test_every_recorded_result_states_its_conditions(name):
+    result = results.load(name)
+    found = dict(keys(result))
+    measured = ("steps_measured", "seconds_extrapolated") if "seconds_extrapolated" in result else ("n", "seconds")
+    for wanted in ("device", "torch", "python", *measured):
+        assert wanted in found, f"{name}.json does not say {wanted}"
+    if "seconds_extrapolated" not in result:
+        assert {"seed", "seeds"} & found.keys(), f"{name}.json does not say which seeds"
+    numbers = [held for _, held in keys(result) if isinstance(held, float)]
+    assert all(map(math.isfinite, numbers))
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if "runs" in results.load(name)])
+def test_every_recorded_training_adds_up(name):
+    result = results.load(name)
+    runs = result["runs"]
+    assert len({run["seed"] for run in runs}) == len(runs)
+    assert result["test_accuracy"] == pytest.approx(results.summary([run["test_accuracy"] for run in runs]))
+    assert result["seconds"] == pytest.approx(results.summary([run["seconds"] for run in runs]))
+    for run in runs:
+        assert run["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in run["epochs"]))
+        assert [epoch["number"] for epoch in run["epochs"]] == list(range(1, len(run["epochs"]) + 1))

@@ -1,0 +1,43 @@
+"""Tables: aligned as text, escaped as HTML."""
+
+import pytest
+
+from vgglib.tables import as_html, as_text
+
+ROWS = [("layer", "size", "share"), ("conv1_1", "3", "1.5 %"), ("<b>&", "1,212", "-20 %")]
+
+
+def test_text_is_to_the_left_and_numbers_to_the_right():
+    assert as_text(ROWS).splitlines() == [
+        "layer     size  share",
+        "conv1_1      3  1.5 %",
+        "<b>&     1,212  -20 %",
+    ]
+
+
+def test_lines_end_in_no_space():
+    assert as_text([("name", "kind"), ("input", "x"), ("total", "")]).splitlines()[2] == "total"
+
+
+def test_html_is_escaped_and_aligned():
+    found = as_html(ROWS)
+    assert '<td style="text-align: left">&lt;b&gt;&amp;</td>' in found
+    assert '<td style="text-align: right">1,212</td>' in found
+    assert '<th style="text-align: left">layer</th>' in found
+    assert found.count("<tr>") == 3
+    assert "<b>" not in found
+
+
+@pytest.mark.parametrize("cell", ["1x", "conv3", "7 x 7", "1.5 MB"])
+def test_what_is_no_number_stands_left(cell):
+    assert as_text([("a long header", "z"), (cell, "z")]).splitlines()[1].startswith(cell)
+
+
+@pytest.mark.parametrize("cell", ["", "-", "7", "-1.5", "+3", "1,212", "93.1 %", "93%"])
+def test_numbers_and_gaps_stand_right(cell):
+    assert as_text([("a long header", "z"), (cell, "z")]).splitlines()[1] == f"{cell:>13}  z"
+
+
+def test_rows_of_different_lengths_are_refused():
+    with pytest.raises(ValueError):
+        as_text([("a", "b"), ("c",)])

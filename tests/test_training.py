@@ -1,0 +1,484 @@
+"""Training: torch's own loop as the oracle, runs that repeat bit for bit, and faults named where they happen."""
+
+import json
+import math
+import warnings
+from dataclasses import replace
+
+import pytest
+import reference
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vgglib import training
+from vgglib.configurations import TABLE_1, layers
+from vgglib.data import ImageSet
+from vgglib.model import VGG, vgg
+from vgglib.training import (
+    RECIPES,
+    NonFiniteLossError,
+    NotLearningWarning,
+    Rate,
+    Recipe,
+    batches,
+    build,
+    estimate,
+    fit,
+    recipe,
+    split,
+)
+
+# runs of a few steps end where they may
+pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
+
+CLASSES = ("top left", "top right", "bottom left", "bottom right")
+TINY = Recipe(
+    "8 | 16 |", hidden=16, dropout=0.0, image_size=12, scale=12, normalise="mean and std", epochs=4, batch_size=20,
+    learning_rate=0.02, weight_decay=5e-4, validation=40, bf16=False,
+)  # fmt: skip
+
+
+def patterns(count=200, seed=0):
+    """Grey noise with one bright quarter, which is the class."""
+    dice = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 120, (count, 1, 12, 12), dtype=torch.uint8, generator=dice)
+    labels = torch.arange(count) % 4
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = divmod(label, 2)
+        image[0, 6 * row : 6 * row + 6, 6 * column : 6 * column + 6] += 100
+    return ImageSet(images, labels, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return patterns()
+
+
+def weights(net):
+    return [parameter.detach().clone() for parameter in net.parameters()]
+
+
+def same(one, two):
+    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def run(train, seed=0, validation=None, **changes):
+    changed = replace(TINY, **changes)
+    net = build(changed, train, seed)
+    return net, fit(net, train, validation, changed, seed, device="cpu")
+
+
+def test_it_learns(train):
+    part, held_out = split(TINY, train, train)
+    assert (len(part), len(held_out)) == (160, 40)
+    _, history = run(part, validation=held_out, epochs=8)
+    assert history.epochs[-1].validation_accuracy > 0.9
+    assert history.epochs[-1].train_accuracy > 0.9
+    assert history.epochs[-1].train_loss < 0.5 * history.epochs[0].train_loss
+
+
+def test_it_learns_with_everything_on(train):
+    everything = dict(
+        batch_norm=True, dropout=0.2, scale=(12, 15), normalise="mean", schedule="linear", bf16=True, epochs=6
+    )  # fmt: skip
+    _, history = run(train, **everything)
+    assert history.epochs[-1].train_accuracy > 0.9
+    assert history.conditions["bf16"] is True
+    assert history.conditions["channels_last"] is True
+
+
+def test_steps_are_those_of_torchs_own_loop(train):
+    changes = dict(batch_size=len(train), epochs=3, momentum=0.8, weight_decay=0.03, learning_rate=0.04)
+    net, history = run(train, **changes)
+    other = build(replace(TINY, **changes), train)
+    optimiser = torch.optim.SGD(other.parameters(), lr=0.04, momentum=0.8, weight_decay=0.03)
+    X = train.images.double() / 255
+    X = ((X - X.mean()) / X.std(correction=0)).float()
+    for epoch in history.epochs:
+        scores = other(X)
+        loss = F.cross_entropy(scores, train.labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        assert epoch.train_loss == pytest.approx(loss.item(), rel=1e-4)
+        assert epoch.train_accuracy == pytest.approx((scores.argmax(1) == train.labels).double().mean().item())
+    for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_small_batches_are_those_of_torchs_own_loop(train):
+    changes = dict(batch_size=64, epochs=1, momentum=0.7, weight_decay=0.02, scale=(12, 16), flip=True)
+    net, history = run(train, seed=5, **changes)
+    other = build(replace(TINY, **changes), train, seed=5)
+    optimiser = torch.optim.SGD(other.parameters(), lr=0.02, momentum=0.7, weight_decay=0.02)
+    total = 0.0
+    for X, y in batches(other, train, replace(TINY, **changes), seed=5, epoch=1):
+        loss = F.cross_entropy(other(X), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(y)
+    assert history.epochs[0].train_loss == pytest.approx(total / len(train), rel=1e-5)
+    for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+RANDOM = dict(dropout=0.5, flip=True, scale=(12, 16), epochs=2)
+
+
+def test_the_same_seed_repeats_bit_for_bit(train):
+    one, first = run(train, seed=3, **RANDOM)
+    torch.rand(11)
+    two, second = run(train, seed=3, **RANDOM)
+    assert same(weights(one), weights(two))
+    assert first.column("train_loss") == second.column("train_loss")
+
+
+def test_the_seed_decides_start_order_views_and_dropout(train):
+    one, _ = run(train, seed=3, **RANDOM)
+    two, _ = run(train, seed=4, **RANDOM)
+    assert not same(weights(one), weights(two))
+    changed = replace(TINY, dropout=0.5, epochs=1, batch_size=len(train))
+    start = build(changed, train, seed=3)
+    again = build(changed, train, seed=3)
+    fit(start, train, None, changed, seed=3, device="cpu")  # one step over everything: only dropout differs
+    fit(again, train, None, changed, seed=4, device="cpu")
+    assert (start.features[0].weight - again.features[0].weight).abs().max() > 1e-5
+
+
+def test_the_global_dice_are_left_alone(train):
+    dice = torch.get_rng_state()
+    net, _ = run(train, **RANDOM)
+    assert torch.equal(dice, torch.get_rng_state())
+    estimate(net, train, replace(TINY, **RANDOM))
+    assert torch.equal(dice, torch.get_rng_state())
+
+
+def test_an_epoch_holds_every_picture_once_in_another_order():
+    numbered = ImageSet(torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(-1, 1, 12, 12), torch.arange(50),
+                        tuple(map(str, range(50))))  # fmt: skip
+    small = replace(TINY, batch_size=7, normalise="nothing")
+    orders = []
+    for seed, epoch in [(0, 1), (0, 2), (1, 1), (0, 1)]:
+        found = list(batches(nn.Identity(), numbered, small, seed, epoch))
+        assert [len(y) for _, y in found] == [7] * 7 + [1]
+        for X, y in found:
+            assert torch.equal(X, (y / 255).view(-1, 1, 1, 1).expand(-1, 1, 12, 12))  # the label is its picture's
+        orders.append(torch.cat([y for _, y in found]).tolist())
+        assert sorted(orders[-1]) == list(range(50))
+    assert orders[0] == orders[3]
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_a_picture_has_its_view_whatever_the_batch_size(train):
+    wide = replace(TINY, scale=(12, 20), flip=True)
+    views = []
+    for size in (7, 33):
+        found = list(batches(nn.Identity(), train, replace(wide, batch_size=size), seed=2, epoch=4))
+        views.append(torch.cat([X for X, _ in found]))
+    torch.testing.assert_close(views[0], views[1])
+
+
+def test_a_last_batch_of_one_is_left_out_under_batch_normalisation(train):
+    part = train[:41]
+    normed = replace(TINY, batch_norm=True, epochs=1)
+    assert [len(y) for _, y in batches(nn.Identity(), part, normed, 0, 1)] == [20, 20]
+    assert [len(y) for _, y in batches(nn.Identity(), part, TINY, 0, 1)] == [20, 20, 1]
+    _, history = run(part, batch_norm=True, epochs=1)
+    assert 0 <= history.epochs[0].train_accuracy <= 1
+
+
+def test_estimate_leaves_everything_as_it_was(train):
+    net = build(replace(TINY, batch_norm=True, dropout=0.5), train).train()
+    net.features[1].eval()
+    net(torch.rand(3, 1, 12, 12)).sum().backward()
+    state = {name: value.clone() for name, value in [*net.state_dict().items(), *net.named_buffers()]}
+    gradients = [parameter.grad.clone() for parameter in net.parameters()]
+    modes = [module.training for module in net.modules()]
+    found = estimate(net, train, replace(TINY, batch_norm=True, dropout=0.5, epochs=6))
+    assert all(torch.equal(state[name], value) for name, value in [*net.state_dict().items(), *net.named_buffers()])
+    assert same(gradients, [parameter.grad for parameter in net.parameters()])
+    assert modes == [module.training for module in net.modules()]
+    assert 0 < found.images_per_second < math.inf
+    assert found.seconds == pytest.approx(6 * len(train) / found.images_per_second)
+
+
+def test_estimate_leaves_no_gradients_where_there_were_none(train):
+    net = build(TINY, train).eval()
+    estimate(net, train[:3], TINY)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert not any(module.training for module in net.modules())
+
+
+def test_validation_is_watched_with_the_networks_own_preprocessing(train):
+    part, held_out = train.split(40)
+    net, history = run(part, validation=held_out, epochs=1)
+    net.eval()
+    X = (held_out.images.float() / 255 - net.mean) / net.std
+    expected = (net(X).argmax(dim=1) == held_out.labels).double().mean().item()
+    assert history.epochs[0].validation_accuracy == expected
+
+
+def test_the_history_says_it_all_in_json(train):
+    net, history = run(train, validation=train, scale=(12, 14), epochs=2)
+    found = json.loads(json.dumps(history.as_dict(), allow_nan=False))
+    assert found["recipe"]["configuration"] == "8 | 16 |"
+    assert (found["seed"], found["classes"], len(found["epochs"])) == (0, 4, 2)
+    assert found["epochs"][1]["train_loss"] == history.column("train_loss")[1]
+    assert {"device", "torch", "python", "bf16", "channels_last", "compile"} <= found["conditions"].keys()
+    assert found["conditions"]["torch"] == torch.__version__
+    for epoch in history.epochs:
+        assert 0 < epoch.images_per_second < math.inf
+        assert epoch.seconds > 0
+        assert epoch.learning_rate == 0.02
+    assert history.column("number") == [1, 2]
+    assert history.seconds == pytest.approx(sum(history.column("seconds")))
+    assert f"epoch 2/2: train loss {history.epochs[1].train_loss:.4f}" in str(history)
+    assert "validation accuracy" in str(history)
+    assert net.training
+
+
+def test_without_validation_nothing_is_watched(train):
+    _, history = run(train, epochs=1)
+    assert history.column("validation_accuracy") == [None]
+    assert "validation" not in str(history)
+
+
+def test_watch_is_called_after_every_epoch(train):
+    calls = []
+    fit(build(TINY, train), train, None, TINY, device="cpu", watch=lambda history: calls.append(len(history.epochs)))
+    assert calls == [1, 2, 3, 4]
+
+
+def test_what_is_watched_has_its_right_name(train):
+    part, watched = split(replace(TINY, watch_test=True), train[:150], train[150:])
+    assert (len(part), len(watched)) == (150, 50)
+    _, history = run(train, validation=train, watch_test=True, epochs=1)
+    assert history.watched == "test"
+    assert ", test accuracy" in str(history)
+    assert split(replace(TINY, validation=0), train, train) == (train, None)
+
+
+def rates(changed, accuracies, steps=10):
+    """The learning rates of the epochs that a schedule asks for, given the accuracy after each."""
+    rate, found = Rate(changed, steps), []
+    for number in range(1, changed.epochs + 1):
+        found.append([rate(number, step) for step in range(steps)])
+        if not rate.goes_on(accuracies[number - 1] if accuracies else None):
+            break
+    return found
+
+
+def test_plateau_drops_three_times_and_ends():
+    changed = replace(TINY, schedule="plateau", patience=2, epochs=50, learning_rate=0.01)
+    found = [epoch[0] for epoch in rates(changed, [0.5] * 50)]
+    assert found == pytest.approx([0.01] * 3 + [0.001] * 2 + [0.0001] * 2 + [0.00001] * 2)
+    rising = [epoch[0] for epoch in rates(changed, [n / 50 for n in range(50)])]
+    assert rising == [0.01] * 50
+    improving = [0.5, 0.4, 0.6, 0.6, 0.7, 0.7, 0.7, 0.8, 0.1, 0.8, 0.9, 0.9]
+    found = [epoch[0] for epoch in rates(replace(changed, epochs=12), improving)]
+    assert found == pytest.approx([0.01] * 7 + [0.001] * 3 + [0.0001] * 2)
+
+
+def test_plateau_ends_the_run(train, monkeypatch):
+    monkeypatch.setattr(training, "accuracy", lambda *_: 0.25)
+    _, history = run(train, validation=train[:8], schedule="plateau", patience=1, epochs=30)
+    assert history.column("learning_rate") == pytest.approx([0.02, 0.02, 0.002, 0.0002, 0.00002])
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(10, 13), (1, 5), (3, 1), (1, 1), (40, 100)])
+def test_linear_rises_and_falls_to_nothing(epochs, steps):
+    changed = replace(TINY, schedule="linear", epochs=epochs, learning_rate=0.3)
+    found = [rate for epoch in rates(changed, None, steps) for rate in epoch]
+    top = found.index(max(found))
+    assert max(found) == pytest.approx(0.3)
+    assert top == max(1, epochs * steps // 10) - 1
+    assert found[: top + 1] == sorted(found[: top + 1])
+    assert found[top:] == sorted(found[top:], reverse=True)
+    assert 0 < found[-1] <= 0.3 / max(1, 0.9 * epochs * steps) * 1.001
+    if top > 1:
+        assert found[1] - found[0] == pytest.approx(found[0])
+    if len(found) > top + 2:
+        assert found[-2] - found[-1] == pytest.approx(found[-1])
+
+
+def test_the_schedule_reaches_the_optimiser(train, monkeypatch):
+    seen = []
+    step = torch.optim.SGD.step
+    monkeypatch.setattr(
+        torch.optim.SGD, "step", lambda self: (seen.append(self.param_groups[0]["lr"]), step(self))
+    )  # fmt: skip
+    _, history = run(train, schedule="linear", epochs=2, batch_size=50)
+    expected = [rate for epoch in rates(replace(TINY, schedule="linear", epochs=2), None, 4) for rate in epoch]
+    assert seen == pytest.approx(expected)
+    assert history.column("learning_rate") == pytest.approx([expected[3], expected[7]])
+
+
+def test_nan_in_a_layer_stops_at_the_first_step_and_names_it(train):
+    net = build(TINY, train)
+    with torch.no_grad():
+        net.features[3].weight[2, 1, 0, 2] = torch.nan
+    before = weights(net)
+    with pytest.raises(NonFiniteLossError) as stopped:
+        fit(net, train, None, TINY, device="cpu")
+    assert "step 1 of epoch 1, at learning rate 0.02" in str(stopped.value)
+    assert "first to go non-finite is features.3 (Conv2d)" in str(stopped.value)
+    assert same([w.nan_to_num() for w in before], [w.nan_to_num() for w in weights(net)])
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_a_learning_rate_that_blows_up_is_stopped_at_the_second_step(train):
+    with pytest.raises(NonFiniteLossError, match=r"step 2 of epoch 1, at learning rate 1e\+30.*(features|classifier)"):
+        run(train, learning_rate=1e30)
+
+
+def test_pictures_that_are_not_finite_are_named(train):
+    net = build(TINY, train)
+    net.std.fill_(0.0)
+    with pytest.raises(NonFiniteLossError, match="the pictures themselves"):
+        fit(net, train, None, TINY, device="cpu")
+
+
+def test_a_dead_start_is_warned_of(train):
+    changed = replace(TINY, learning_rate=1e-6, epochs=2)
+    net = build(changed, train)
+    for parameter in net.parameters():
+        parameter.data *= 1e-6
+    with pytest.warns(NotLearningWarning, match=r"ln\(4\) = 1\.386") as warned:
+        fit(net, train, None, changed, device="cpu")
+    assert len([one for one in warned if one.category is NotLearningWarning]) == 1
+    assert warned[0].filename == __file__
+
+
+def test_a_start_that_learns_is_not_warned_of(train):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotLearningWarning)
+        run(train)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"epochs": -2}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": math.nan},
+     {"patience": 0}],
+)  # fmt: skip
+def test_numbers_that_train_nothing_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be positive"):
+        recipe("laptop", **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": "ten"}, {"epochs": 2.5}, {"batch_size": "many"}, {"learning_rate": "fast"}, {"width": None},
+     {"scale": 32.5}, {"scale": (32, 40, 48)}, {"scale": "big"}, {"flip": "yes"}, {"bf16": "maybe"},
+     {"configuration": 64}, {"hidden": True}],
+    ids=str,
+)  # fmt: skip
+def test_values_of_the_wrong_kind_are_refused_by_name(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        recipe("laptop", **wrong)
+
+
+@pytest.mark.parametrize("field", ["schedule", "normalise", "initialisation"])
+def test_unknown_choices_are_refused_with_those_there_are(field):
+    with pytest.raises(ValueError, match=rf"{field} is 'cosine', allowed are \w+"):
+        recipe("laptop", **{field: "cosine"})
+
+
+def test_other_refusals_of_recipes():
+    with pytest.raises(ValueError, match="batch_size 1 with batch normalisation"):
+        recipe("gpu", batch_size=1)
+    assert recipe("laptop", batch_size=1, batch_norm=False).batch_size == 1
+    with pytest.raises(ValueError, match=r"plateau.*validation"):
+        recipe("paper", validation=0)
+    assert recipe("paper", validation=0, watch_test=True).schedule == "plateau"
+    with pytest.raises(ValueError, match="unknown recipe 'alexnet': choose from seed, d2l, paper, laptop, gpu"):
+        recipe("alexnet")
+    with pytest.raises(ValueError, match="no lr, speed; it has configuration, width"):
+        recipe("laptop", speed=3, lr=1)
+
+
+def test_a_crop_beyond_the_scale_is_refused(train):
+    with pytest.raises(ValueError, match="crop <= S_min"):
+        run(train, scale=11)
+
+
+def test_labels_without_a_score_are_refused(train):
+    net = VGG("5 | 7 |", in_channels=1, num_classes=3, image_size=12, hidden=9).eval()
+    before = weights(net)
+    with pytest.raises(ValueError, match="labels run from 0 to 3, but the network has scores for 0 to 2 only"):
+        fit(net, train, None, TINY, device="cpu")
+    assert same(before, weights(net))
+    assert not net.training
+
+
+def test_too_few_pictures_are_refused(train):
+    with pytest.raises(ValueError, match="1 training pictures are too few"):
+        run(train[:1], batch_norm=True)
+    with pytest.raises(ValueError, match="must not be empty"):
+        ImageSet(train.images[:0], train.labels[:0], CLASSES)
+    run(train[:1], epochs=1, learning_rate=1e-3)
+
+
+def test_pictures_of_another_kind_are_refused(train):
+    net = VGG("5 | 7 |", in_channels=3, num_classes=4, image_size=12, hidden=9)
+    with pytest.raises(ValueError, match="built for 3 channels, the pictures have 1"):
+        fit(net, train, None, TINY, device="cpu")
+
+
+def test_build_draws_the_network_from_the_seed(train):
+    one, two, other = build(TINY, train, 3), build(TINY, train, 3), build(TINY, train, 4)
+    assert same(weights(one), weights(two))
+    assert not torch.equal(one.features[0].weight, other.features[0].weight)
+    article = recipe("d2l", configuration="5 | 7 |", image_size=12, scale=12, hidden=9, epochs=1)
+    biases = [[p.clone() for name, p in build(article, train, s).named_parameters() if "bias" in name] for s in (3, 4)]
+    assert all(bias.any() for bias in biases[0])  # as PyTorch draws them, and from the seed as well
+    assert not same(*biases)
+    assert same(biases[0], [p for name, p in build(article, train, 3).named_parameters() if "bias" in name])
+
+
+@pytest.mark.parametrize("normalise", ["nothing", "mean", "mean and std"])
+def test_build_sets_what_is_subtracted_and_divided_by(train, normalise):
+    net = build(replace(TINY, normalise=normalise), train)
+    pixels = train.images.double() / 255
+    assert net.mean.item() == pytest.approx(0 if normalise == "nothing" else pixels.mean().item(), rel=1e-5)
+    std = pixels.std(correction=0).item()
+    assert net.std.item() == pytest.approx(std if normalise == "mean and std" else 1, rel=1e-5)
+    assert net.classifier[-1].out_features == 4
+
+
+def test_the_classic_run_is_the_articles():
+    seed = RECIPES["seed"]
+    blocks = vgg([(convs, channels // 64) for convs, channels in reference.CONV_ARCH]).configuration
+    assert [layer.kind for layer in layers(seed.configuration)] == [layer.kind for layer in layers(blocks)]
+    assert layers(seed.configuration) == layers(TABLE_1["A"])
+    assert (seed.width, seed.hidden, seed.dropout, seed.batch_norm) == (1.0, 4096, 0.5, False)
+    assert (seed.image_size, seed.scale, seed.flip, seed.normalise) == (224, 224, False, "nothing")
+    assert (seed.batch_size, seed.learning_rate, seed.schedule, seed.epochs) == (256, 0.01, "constant", 10)
+    assert (seed.momentum, seed.weight_decay) == (0.0, 0.0)
+    assert (seed.initialisation, seed.zero_biases) == ("glorot", False)
+    assert (seed.watch_test, seed.validation) == (True, 0)
+
+
+def test_the_d2l_recipe_is_the_books():
+    assert RECIPES["d2l"] == replace(RECIPES["seed"], width=1 / 4, learning_rate=0.05, batch_size=128)
+
+
+def test_the_papers_recipe_is_section_3_1():
+    paper = RECIPES["paper"]
+    assert (paper.batch_size, paper.momentum, paper.weight_decay, paper.dropout) == (256, 0.9, 5e-4, 0.5)
+    assert (paper.learning_rate, paper.schedule, paper.epochs) == (0.01, "plateau", 74)
+    assert (paper.image_size, paper.scale, paper.flip, paper.normalise) == (224, 256, True, "mean")
+    assert (paper.initialisation, paper.zero_biases, paper.batch_norm) == ("normal-0.01", True, False)
+    assert (paper.width, paper.hidden, Rate.DROPS) == (1.0, 4096, 3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_a_network(name):
+    chosen = RECIPES[name]
+    with torch.device("meta"):
+        net = VGG(chosen.configuration, 1, 10, chosen.image_size, chosen.width, chosen.hidden, chosen.batch_norm)
+        side = chosen.image_size
+        assert net.eval()(torch.empty(2, 1, side, side)).shape == (2, 10)

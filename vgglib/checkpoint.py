@@ -1,0 +1,108 @@
+"""Trained networks on disk: safetensors with their description inside. Nothing is ever unpickled."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from vgglib.model import VGG
+
+FORMAT = "vgglib network 1"
+NETWORKS = Path(__file__).resolve().parent.parent / "data" / "networks"
+
+
+class CheckpointError(RuntimeError):
+    """A file of weights that cannot be used; the message says what is wrong with it."""
+
+
+def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -> str:
+    """Write the network with what is needed to build it again, and return the SHA-256 of the file.
+
+    about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values. The file appears whole or
+    not at all. Raises OSError if the folder cannot be written.
+    """
+    path = Path(path)
+    build = {
+        "configuration": net.configuration,
+        "in_channels": net.in_channels,
+        "num_classes": net.classifier[-1].out_features,
+        "image_size": list(net.image_size),
+        "width": net.width,
+        "hidden": net.classifier[0].out_features,
+        "batch_norm": any(isinstance(module, nn.BatchNorm2d) for module in net.features),
+        "dropout": net.classifier[2].p,
+    }
+    described = {
+        "format": FORMAT,
+        "build": json.dumps(build),
+        "mean": json.dumps(net.mean.flatten().tolist()),
+        "std": json.dumps(net.std.flatten().tolist()),
+        "about": json.dumps(about or {}),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata=described)
+        temporary.chmod(0o644)  # safetensors leaves it readable by its owner alone
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest(path)
+
+
+def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
+    """Return the network that save_network wrote, in evaluation mode, its description as ``net.about``.
+
+    sha256: the digest that the file must have. Raises CheckpointError, naming the file, if it is missing, damaged,
+    of another kind, or holds weights that are not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    if sha256 is not None and digest(path) != sha256:
+        raise CheckpointError(f"{path.name} is damaged (sha256 {digest(path)[:12]}..., expected {sha256[:12]}...)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            described = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}") from error
+    if described.get("format") != FORMAT:
+        raise CheckpointError(f"{path.name} was not written by vgglib (format {described.get('format')!r})")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
+    try:
+        build = json.loads(described["build"])
+        with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
+            net = VGG(**{**build, "image_size": tuple(build["image_size"])})
+        net.load_state_dict(tensors)
+        for buffer, values in ((net.mean, described["mean"]), (net.std, described["std"])):
+            buffer.copy_(buffer.new_tensor(json.loads(values)).view_as(buffer))
+        net.about = json.loads(described["about"])
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"{path.name} is damaged: weights and description do not fit: {error}") from error
+    return net.eval()
+
+
+def digest(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shipped(name: str) -> VGG:
+    """Return a trained network that comes with the book, verified: ``shipped("laptop")``.
+
+    Its recipe, seed and measured accuracy are in ``net.about``. Raises CheckpointError listing what there is.
+    """
+    listed = json.loads((NETWORKS / "networks.json").read_text(encoding="utf-8"))
+    if name not in listed:
+        raise CheckpointError(f"no network called {name!r} is shipped: choose from {', '.join(listed)}")
+    return load_network(NETWORKS / f"{name}.safetensors", listed[name]["sha256"])

@@ -1,0 +1,143 @@
+"""What a network costs: parameters, multiply-accumulates (MACs) and activation bytes, layer by layer.
+
+A MAC is one multiplication and one addition; FLOPs, where others print them, are usually twice as many.
+Counted are convolutions and linear layers, as the field does; pooling, normalisation, ReLU and biases
+cost no MACs. Nothing is computed: the network runs on torch's "meta" device, which knows only shapes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vgglib.tables import as_html, as_text
+
+IN_PLACE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity)  # they write over their input: no row, no memory
+
+
+class UnknownCostError(ValueError):
+    """A network that computes in a place where its layers cannot be counted."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """The cost of one layer for one picture."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]  # without the batch
+    parameters: int
+    macs: int
+    activation_bytes: int  # of the output, four bytes a value unless said otherwise
+
+
+class CostTable(list[LayerCost]):
+    """The costs of a network's layers, input side first, with totals; prints as a table."""
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all layers."""
+        return sum(row.parameters for row in self)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one picture."""
+        return sum(row.macs for row in self)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of the input and of every layer's output for one picture."""
+        return sum(row.activation_bytes for row in self)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows = [("layer", "kind", "output", "parameters", "MACs", "activation bytes")]
+        for row in self:
+            counts = (f"{count:,}" for count in (row.parameters, row.macs, row.activation_bytes))
+            rows.append((row.name, row.kind, " x ".join(map(str, row.output_shape)), *counts))
+        return [*rows, ("total", "", "", f"{self.parameters:,}", f"{self.macs:,}", f"{self.activation_bytes:,}")]
+
+    def __str__(self) -> str:
+        return as_text(self._rows())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(self._rows())
+
+
+def cost(
+    module: nn.Module, input_size: int | tuple[int, int] | tuple[int, int, int], bytes_per_value: int = 4
+) -> CostTable:
+    """Return the cost of each layer of ``module`` for one picture, the picture itself first.
+
+    input_size: a side in pixels, (height, width) or (channels, height, width); channels are read off the first
+    convolution where they are not given. A layer used twice costs its MACs twice and its parameters once.
+    Raises UnknownCostError, naming what is missing, if the network multiplies outside of its layers.
+    """
+    shape = _shape(module, input_size)
+    rows = CostTable([LayerCost("input", "input", shape, 0, 0, _values(shape) * bytes_per_value)])
+    seen: set[int] = set()
+
+    def record(name: str):
+        def hook(layer: nn.Module, _inputs: object, output: object) -> None:
+            if not isinstance(output, torch.Tensor):
+                raise UnknownCostError(f"{name} ({type(layer).__name__}) returns a {type(output).__name__}, no tensor")
+            new = [parameter for parameter in originals[name] if id(parameter) not in seen]
+            seen.update(map(id, new))
+            out = tuple(output.shape[1:])
+            count, size = sum(parameter.numel() for parameter in new), _values(out) * bytes_per_value
+            rows.append(LayerCost(name, type(layer).__name__, out, count, _macs(layer, out), size))
+
+        return hook
+
+    leaves = {name: leaf for name, leaf in module.named_modules() if not any(leaf.children())}
+    originals = {name: list(leaf.parameters()) for name, leaf in leaves.items()}
+    counted = {name: leaf for name, leaf in leaves.items() if not isinstance(leaf, IN_PLACE)}
+    hooks = [leaf.register_forward_hook(record(name)) for name, leaf in counted.items()]
+    tensors = dict([*module.named_parameters(), *module.named_buffers()])
+    tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
+    training = {child: child.training for child in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as flops:
+            torch.func.functional_call(module, tensors, (torch.empty(1, *shape, device="meta", dtype=dtype),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for child, mode in training.items():
+            child.training = mode
+    if flops.get_total_flops() != 2 * rows.macs:
+        raise UnknownCostError(
+            f"the layers of {type(module).__name__} account for {rows.macs:,} of {flops.get_total_flops() // 2:,} "
+            "MACs: it multiplies outside of convolutions and linear layers, or in a layer that cost() does not know"
+        )
+    if missing := [name for name, tensor in module.named_parameters() if id(tensor) not in seen]:
+        raise UnknownCostError(f"{missing[0]} of {type(module).__name__} belongs to no layer that was used")
+    return rows
+
+
+def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (channels, height, width)."""
+    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    if len(size) == 3:
+        return size
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            return (layer.in_channels, *size)
+    raise ValueError("give input_size as (channels, height, width): the network has no convolution to read them off")
+
+
+def _macs(layer: nn.Module, output_shape: tuple[int, ...]) -> int:
+    """Return the multiply-accumulates of one layer for one picture."""
+    if isinstance(layer, nn.Conv2d):
+        kernel = layer.kernel_size[0] * layer.kernel_size[1]
+        return _values(output_shape) * kernel * layer.in_channels // layer.groups
+    if isinstance(layer, nn.Linear):
+        return _values(output_shape) * layer.in_features
+    return 0
+
+
+def _values(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()

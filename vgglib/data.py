@@ -1,0 +1,362 @@
+"""Fashion-MNIST as tensors, every byte of them checked against upstream's SHA-256 in the call that hands them out.
+
+The four ``.gz`` files of Zalando Research lie in ``data/FashionMNIST/raw``, the folder in which torchvision and d2l
+look. Extracted copies are kept beside them. Whatever is damaged is restored from the next source that verifies
+(extracted file, ``.gz``, mirror) or refused by name. No file is unpickled; ``processed/*.pt`` is never opened.
+"""
+
+import errno
+import hashlib
+import os
+import queue
+import stat
+import tempfile
+import threading
+import time
+import urllib.request
+import warnings
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
+
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+# name: bytes of the .gz, its SHA-256, bytes when extracted, their SHA-256
+FILES = {
+    "train-images-idx3-ubyte": (
+        26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+    "train-labels-idx1-ubyte": (
+        29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    "t10k-images-idx3-ubyte": (
+        4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+    "t10k-labels-idx1-ubyte": (
+        5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+}  # fmt: skip
+
+# upstream's repository, then torchvision's mirror, which has no https: what arrives is verified by SHA-256
+MIRRORS = [
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+]
+PATIENCE = 5  # seconds a mirror may take to answer, and again for every 64 KiB after that
+
+MISSING = "is missing"
+NOT_A_FILE = "is a folder or a device, not a file"
+REMEDY = 'put the file there by hand, or restore it with "git checkout -- data", then run "make data"'
+
+
+class DataError(RuntimeError):
+    """The data are not there or not what they should be; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSet:
+    """Labelled images on one device.
+
+    images: uint8, (N, C, H, W), 0 to 255. labels: int64, (N,), positions in ``classes``. Never empty.
+    Raises ValueError naming what was expected and what was given.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...] = CLASSES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        for name, dtype, shape in [("images", torch.uint8, "(N, C, H, W)"), ("labels", torch.int64, "(N,)")]:
+            tensor = getattr(self, name)
+            if not isinstance(tensor, torch.Tensor):
+                raise ValueError(f"{name} must be a torch tensor, got {type(tensor).__name__}")
+            if tensor.dtype != dtype or tensor.ndim != shape.count(",") + (name == "images"):
+                got = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+                raise ValueError(f"{name} must be {dtype} of shape {shape}, got {got}")
+            if tensor.numel() == 0:
+                raise ValueError(f"{name} must not be empty, got shape {tuple(tensor.shape)}")
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"every image needs one label, got {len(self.images)} images, {len(self.labels)} labels")
+        if self.images.device != self.labels.device:
+            raise ValueError(f"expected one device, got images on {self.images.device}, labels on {self.labels.device}")
+        # on the host: on a GPU a wrong label would only show in the loss, and take the process with it
+        labels = self.labels.cpu()
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise ValueError(f"labels must be 0 to {len(self.classes) - 1}, got {low if low < 0 else high}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        return f"ImageSet({len(self)} images of {size}, {len(self.classes)} classes, {self.images.device})"
+
+    def __getitem__(self, index: slice) -> "ImageSet":
+        """The images of a slice, sharing memory with this set; TypeError for anything but a slice."""
+        if not isinstance(index, slice):
+            raise TypeError(f"an ImageSet takes slices such as [:100], got {index!r}; for positions use .subset([...])")
+        return ImageSet(self.images[index], self.labels[index], self.classes)
+
+    def subset(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> "ImageSet":
+        """The images at these positions, in this order, copied; or those where a mask of N booleans is true.
+
+        Raises ValueError for an empty or wrongly shaped choice, IndexError for a position outside -N..N-1.
+        """
+        chosen = torch.as_tensor(indices).cpu()
+        if chosen.dtype == torch.bool and chosen.shape == (len(self),):
+            chosen = chosen.nonzero().flatten()
+        if chosen.numel() == 0:
+            raise ValueError("indices must choose at least one image, got none")
+        if chosen.ndim != 1 or chosen.dtype == torch.bool or chosen.is_floating_point() or chosen.is_complex():
+            got = f"{chosen.dtype} of shape {tuple(chosen.shape)}"
+            raise ValueError(f"indices must be whole numbers in one row, or {len(self)} booleans, got {got}")
+        low, high = int(chosen.min()), int(chosen.max())
+        if low < -len(self) or high >= len(self):
+            raise IndexError(f"indices must be below {len(self)}, got {high if high >= len(self) else low}")
+        chosen = chosen.to(self.images.device, torch.int64)
+        return ImageSet(self.images[chosen], self.labels[chosen], self.classes)
+
+    def split(self, validation: int = 5000, seed: int = 0) -> tuple["ImageSet", "ImageSet"]:
+        """The set without ``validation`` images drawn at random, and these images.
+
+        Depends on ``seed`` alone and leaves the global random state untouched. The draw is not stratified: the
+        classes are as even as chance makes them. Both parts keep the order of the set and are copies.
+        Raises ValueError unless ``validation`` is a number of images that leaves neither part empty.
+        """
+        if not isinstance(validation, int) or not 1 <= validation < len(self):
+            raise ValueError(f"validation must be a number of images from 1 to {len(self) - 1}, got {validation!r}")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.subset(order[validation:].sort().values), self.subset(order[:validation].sort().values)
+
+    def to(self, device: str | torch.device) -> "ImageSet":
+        """The same set on another device."""
+        return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
+
+    def mean_and_std(self) -> tuple[float, float]:
+        """Mean and standard deviation over all pixels of all channels, with pixels scaled to 0..1."""
+        # the counts of 256 grey levels are exact, and need no 376 MB copy of the training images as doubles
+        counts = torch.bincount(self.images.flatten(), minlength=256).cpu().double()
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        mean = (counts * levels).sum() / counts.sum()
+        variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
+        return mean.item(), variance.sqrt().item()
+
+
+def fashion_mnist(
+    root: str | os.PathLike | None = None, device: str | torch.device = "cpu"
+) -> tuple[ImageSet, ImageSet]:
+    """Fashion-MNIST's 60,000 training and 10,000 test images, (N, 1, 28, 28), from bytes verified in this call.
+
+    root: what torchvision calls root, the folder that holds ``FashionMNIST/raw``; None means the environment
+    variable VGGLIB_DATA if set, else this repository's ``data``. Raises DataError where no source verifies;
+    warns where a damaged file was replaced or could not be.
+    """
+    sets = []
+    for part in ("train", "t10k"):
+        images = bytearray(_content(_folder(root), f"{part}-images-idx3-ubyte"))
+        labels = bytearray(_content(_folder(root), f"{part}-labels-idx1-ubyte"))
+        images = torch.frombuffer(images, dtype=torch.uint8, offset=16).view(-1, 1, 28, 28)
+        labels = torch.frombuffer(labels, dtype=torch.uint8, offset=8).long()
+        sets.append(ImageSet(images, labels).to(device))
+    return sets[0], sets[1]
+
+
+def prepare(root: str | os.PathLike | None = None) -> None:
+    """Nothing; afterwards the four extracted files are verified and lie where torchvision and d2l find them.
+
+    Raises DataError as fashion_mnist does; warns where the folder takes no files.
+    """
+    for name in FILES:
+        path = _folder(root) / name
+        _content(path.parent, name)
+        if not path.is_file():
+            warnings.warn(f"{path} cannot be written: vgglib reads the .gz, torchvision and d2l cannot", stacklevel=2)
+
+
+def check(root: str | os.PathLike | None = None) -> list[tuple[str, bool, str]]:
+    """(file, whether all is well, a sentence with the remedy) for each file; changes nothing and never raises."""
+    rows = []
+    for name in FILES:
+        try:
+            path = _folder(root) / name
+            packed = path.with_name(f"{name}.gz")
+            fault, packed_fault = _source(path)[1], _source(packed)[1]
+            if not fault and not packed_fault:
+                rows.append((name, True, "verified"))
+            elif not fault:
+                rows.append((name, True, f'verified, but {packed} {packed_fault}; run "git checkout -- data"'))
+            elif packed_fault:
+                rows.append((name, False, f"{packed} {packed_fault}; {REMEDY}"))
+            elif fault == MISSING:
+                rows.append((name, True, 'verified in its .gz; "make data" extracts it for torchvision and d2l'))
+            else:
+                rows.append((name, False, f'{path} {fault}; delete it and run "make data"'))
+        except Exception as error:  # a doctor that falls ill helps nobody
+            rows.append((name, False, f"cannot be checked: {error!r}"))
+    with suppress(Exception):
+        stale = _folder(root).parent / "processed"
+        if any(stale.glob("*.pt")):
+            rows.append(("processed", False, f"torchvision and d2l would read {stale} unverified; delete that folder"))
+    return rows
+
+
+def _folder(root: str | os.PathLike | None) -> Path:
+    """The folder of the four files."""
+    if root is None:
+        root = os.environ.get("VGGLIB_DATA") or Path(__file__).resolve().parent.parent / "data"
+    return Path(root) / "FashionMNIST" / "raw"
+
+
+def _content(folder: Path, name: str) -> bytes:
+    """The verified bytes of one extracted file, from the first source that has them; DataError if none has."""
+    path, packed = folder / name, folder / f"{name}.gz"
+    content, fault = _source(path)
+    if not fault:
+        return content
+    if fault == NOT_A_FILE:
+        raise DataError(f'{path} {fault}; move it away and run "make data"')
+    content, packed_fault = _source(packed)
+    if packed_fault:
+        content = _from_mirrors(packed, packed_fault)
+    _put(path, content, fault)
+    return content
+
+
+def _source(path: Path) -> tuple[bytes, str]:
+    """The verified content of one file, extracted or .gz, and ""; or no bytes and what is wrong with the file."""
+    _, _, size, digest = FILES[path.name.removesuffix(".gz")]
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b"", NOT_A_FILE
+        with open(path, "rb") as file:
+            data = file.read(size + 1)
+    except FileNotFoundError:
+        return b"", MISSING
+    except OSError as error:
+        return b"", f"cannot be read ({error.strerror})"
+    content = _unpacked(data, size) if path.suffix == ".gz" else data
+    if hashlib.sha256(content).hexdigest() == digest:
+        return content, ""
+    return b"", _fault(path.name, data, content)
+
+
+def _unpacked(data: bytes, size: int) -> bytes:
+    """What a .gz holds, at most size + 1 bytes of it however far it would inflate; nothing if it is no .gz."""
+    with suppress(zlib.error):
+        return zlib.decompressobj(wbits=31).decompress(data, size + 1)
+    return b""
+
+
+def _fault(name: str, data: bytes, content: bytes) -> str:
+    """What is wrong with a file's data, which unpack to content, as the end of a sentence that starts with its name."""
+    if not data:
+        return "is empty"
+    if any(text[:99].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") for text in (data, content)):
+        return "is a web page, not data"
+    _, packed_digest, size, digest = FILES[name.removesuffix(".gz")]
+    expected = packed_digest if name.endswith(".gz") else digest
+    hashes = f"(sha256 {hashlib.sha256(data).hexdigest()[:12]}..., expected {expected[:12]}...)"
+    labels = "labels" in name
+    magic, count = (b"\0\0\x08\x01", size - 8) if labels else (b"\0\0\x08\x03", (size - 16) // 784)
+    if content[:4] != magic:
+        return f"is damaged {hashes}"
+    if (says := int.from_bytes(content[4:8])) != count:
+        return f"is not Fashion-MNIST: it says {says} {'labels' if labels else 'images'}, expected {count}"
+    if len(content) != size:  # one byte too many means: at least one, no more were read
+        return f"is damaged: {'over ' * (len(content) > size)}{min(len(content), size)} bytes of data, expected {size}"
+    if labels and (highest := max(content[8:])) > 9:
+        return f"is not Fashion-MNIST: it holds the label {highest}, expected 0 to 9"
+    return f"is damaged or is not Fashion-MNIST (perhaps MNIST: the file names are the same) {hashes}"
+
+
+def _from_mirrors(packed: Path, fault: str) -> bytes:
+    """The verified content of a .gz that is fetched and put in its place; DataError saying why no mirror helped."""
+    if fault == NOT_A_FILE:
+        raise DataError(f"{packed} {fault}; move it away, then {REMEDY}")
+    existing = next(filter(os.path.exists, packed.parents), packed.parent)
+    if not os.access(existing, os.W_OK):
+        raise DataError(f"{packed} {fault} and {existing} is read-only; set VGGLIB_DATA to a folder with the data")
+    size, digest, content_size, _ = FILES[packed.name.removesuffix(".gz")]
+    tried = []
+    for mirror in MIRRORS:
+        url = mirror + packed.name
+        try:
+            data = _fetch(url, size)
+        except (OSError, ValueError) as error:
+            tried.append(f"{url}: {error}")
+            continue
+        content = _unpacked(data, content_size)
+        if hashlib.sha256(data).hexdigest() == digest:
+            _put(packed, data, fault)
+            return content
+        tried.append(f"{url}: what came {_fault(packed.name, data, content)}")
+    raise DataError(f"{packed} {fault}; {REMEDY}. Tried {'; '.join(tried) or 'no mirror'}")
+
+
+def _fetch(url: str, size: int) -> bytes:
+    """What lies behind a URL, at most 64 KiB more than size; OSError after PATIENCE seconds without news."""
+    blocks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def read() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                while not given_up.is_set() and (block := answer.read(65_536)):
+                    blocks.put(block)
+            blocks.put(b"")
+        except Exception as error:
+            blocks.put(error)
+
+    # a thread, because a socket's timeout bounds neither the name look-up nor a server that sends byte by byte
+    threading.Thread(target=read, daemon=True).start()
+    data = bytearray()
+    try:
+        while len(data) <= size and (block := blocks.get(timeout=PATIENCE)):
+            if isinstance(block, Exception):
+                raise OSError(str(block) or repr(block)) from block
+            data += block
+    except queue.Empty:
+        raise TimeoutError(f"no answer, or less than 64 KiB, within {PATIENCE} seconds") from None
+    finally:
+        given_up.set()
+    return bytes(data)
+
+
+def _put(path: Path, data: bytes, fault: str) -> None:
+    """Nothing; data take the faulty file's place whole, or not at all and with a warning."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
+            with suppress(OSError):
+                if time.time() - old.stat().st_mtime > 3600:
+                    old.unlink()
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        # a read-only folder is a fine place to read from
+        if fault != MISSING or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            reason = error.strerror or error
+            warnings.warn(f"{path} {fault} and was not replaced ({reason}); good data are in use", stacklevel=2)
+    else:
+        if fault != MISSING:
+            warnings.warn(f"{path} {fault}; a verified copy has replaced it", stacklevel=2)
+    finally:
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)

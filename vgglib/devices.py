@@ -1,0 +1,62 @@
+"""Which device there is, and which number format it is fast in."""
+
+import platform
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+
+def best_device() -> torch.device:
+    """Return the GPU if there is one (CUDA, then Apple's MPS), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def fast_in_bf16(device: torch.device | str) -> bool:
+    """Return whether the device multiplies bfloat16 matrices in hardware, faster than float32."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def autocast(device: torch.device | str, bf16: bool) -> AbstractContextManager:
+    """Return a context in which convolutions and matrix products run in bfloat16 if ``bf16``, else in float32."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16)
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Return the device that a network's parameters are on."""
+    return next(net.parameters()).device
+
+
+def describe(device: torch.device | str) -> str:
+    """Return the device's name as a reader knows it, with its number of threads if it is a CPU."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU ({platform.machine()})"
+    threads = torch.get_num_threads()
+    return f"{_cpu_name()}, {threads} thread{'s' * (threads > 1)}"
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine() or "CPU"
+
+
+def synchronise(device: torch.device | str) -> None:
+    """Wait until the device has done what it was asked, so that a clock read next tells the truth."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    elif torch.device(device).type == "mps":
+        torch.mps.synchronize()

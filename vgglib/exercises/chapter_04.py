@@ -1,0 +1,155 @@
+"""Checks of the exercises in notebooks/04_blocks_and_configurations.ipynb."""
+
+from collections.abc import Callable
+from numbers import Real
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from vgglib.configurations import Layer, layers
+from vgglib.teaching import Verdict, check_answer, check_words
+
+TODO = Verdict("todo", "not attempted yet")
+
+
+def check_block_parameters(answer: object) -> Verdict:
+    """Return the verdict on the parameters of block 4 of configuration C: 256 channels in, 512 out, with biases."""
+    mistakes = {
+        3_801_088: "these are the weights; each output channel has a bias as well",
+        3_801_091: "one bias for each layer; there is one for each output channel",
+        4_982_272: "the first of the three layers sees 256 channels, not 512",
+        2_491_904: "only the first layer sees 256 channels; the next two see 512",
+        3_671_552: "the 1x1 layer sees the 512 channels of the layer before it, not 256",
+        3_539_968: "the 1x1 layer is missing; without it this is the block of A and B",
+        5_899_776: "that is block 4 of D; in C the last kernel is 1x1",
+        2_622_464: "the first layer, from 256 to 512 channels, is missing",
+        11_264: "each kernel reaches through all input channels, not one",
+    }
+    return check_answer(answer, (9 * 256 + 1) * 512 + (9 * 512 + 1) * 512 + (512 + 1) * 512, mistakes)
+
+
+def check_share(answer: object) -> Verdict:
+    """Return the verdict on the share of fc6 in all parameters of E, in per cent with one decimal place."""
+    mistakes = {
+        0.7: "give it in per cent",
+        72.0: "right to a whole per cent; give one decimal place",
+        74.3: "that is the share in D; E is larger",
+        86.1: "that is the share of all three fully connected layers",
+        77.3: "that is the share in A",
+        83.1: "that is its share of the fully connected layers, not of the network",
+        139.8: "turn the fraction over",
+        513.2: "divide by the whole network, not by its convolutions alone",
+    }
+    plain = isinstance(answer, Real) and not isinstance(answer, bool)
+    return check_answer(round(float(answer), 1) if plain else answer, 71.5, mistakes)
+
+
+def check_macs(answer: object) -> Verdict:
+    """Return the verdict on the MACs of conv3_2 in D for one picture of 384 pixels: 256 channels, maps 96 wide."""
+    macs = 9 * 256 * 256 * 96 * 96
+    mistakes = {
+        macs // 4: "that is for maps 48 wide; pool3 comes after conv3_2",
+        4 * macs: "that is for maps 192 wide; two poolings come before conv3_2",
+        16 * macs: "that is for maps 384 wide; two poolings come before conv3_2",
+        9 * 256 * 256 * 56 * 56: "that is for a picture of 224 pixels",
+        2 * macs: "a MAC is one multiplication and one addition together; you counted FLOPs",
+        (9 * 256 + 1) * 256 * 96 * 96: "MACs leave the biases out",
+        macs // 2: "conv3_2 sees the 256 channels of conv3_1, not 128",
+        macs // 9: "each value is a sum over a 3x3 window",
+        macs // 256: "each kernel reaches through all 256 input channels, and there are 256 of them",
+        9 * 256 * 256: "these are the weights; each is used at every position of the map",
+        (9 * 256 + 1) * 256: "these are the parameters; each weight is used at every position of the map",
+        9 * 256 * 256 * 96: "a map has 96 rows of 96 positions",
+    }
+    return check_answer(answer, macs, mistakes)
+
+
+DESCRIPTIONS = {  # blocks as (number of 3x3 layers, number of 1x1 layers after them, channels), and their layers
+    ((1, 0, 64),): "64 |",
+    ((2, 0, 48),): "48 48 |",
+    ((1, 0, 8), (1, 0, 24)): "8 | 24 |",
+    ((2, 1, 32),): "32 32 32/1 |",
+    ((0, 2, 16), (3, 0, 40)): "16/1 16/1 | 40 40 40 |",
+    ((1, 0, 64), (1, 0, 128), (2, 0, 256), (2, 0, 512), (2, 0, 512)): "A",
+    ((2, 0, 64), (2, 0, 128), (2, 1, 256), (2, 1, 512), (2, 1, 512)): "C",
+    ((2, 0, 64), (2, 0, 128), (4, 0, 256), (4, 0, 512), (4, 0, 512)): "E",
+}
+
+
+def check_column(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that writes blocks, given as tuples, in the notation of Table 1."""
+    for blocks, expected in DESCRIPTIONS.items():
+        call = f"column({list(blocks)})"
+        try:
+            got = attempt(list(blocks))
+        except NotImplementedError:
+            return TODO
+        except Exception as error:
+            return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
+        if got is ...:
+            return TODO
+        if not isinstance(got, str):
+            return Verdict("failed", f"{call} should be a string such as '64 64 | 128 |', yours gave {got!r}")
+        try:
+            stack = layers(got)
+        except ValueError:
+            return Verdict("failed", f"{call} gave {got!r}, which is not in the notation of Table 1")
+        if stack != layers(expected):
+            return Verdict("failed", f"{call} should stand for {_told(layers(expected))}; yours, {got!r}, is not that")
+    return Verdict("passed", f"column: {len(DESCRIPTIONS)} descriptions agree, A, C and E among them")
+
+
+def _told(stack: list[Layer]) -> str:
+    """Return the layers in the paper's words."""
+    return ", ".join("maxpool" if layer.kind == "pool" else f"conv{layer.kernel}-{layer.channels}" for layer in stack)
+
+
+def check_repaired_block(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that builds a block of configuration C: two 3x3 layers, one 1x1, a pooling."""
+    for channels in ((3, 8), (5, 6)):
+        call = f"repaired_block{channels}"
+        try:
+            block = attempt(*channels)
+            if block is ...:
+                return TODO
+            if not isinstance(block, nn.Module):
+                return Verdict("failed", f"{call} should return an nn.Sequential, yours gave {type(block).__name__}")
+            complaint = _complaint(block.double().eval(), *channels)
+        except NotImplementedError:
+            return TODO
+        except Exception as error:
+            return Verdict("failed", f"{call} raised {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        if complaint:
+            return Verdict("failed", f"{call}: {complaint}")
+    return Verdict("passed", "repaired_block: the layers, the shapes and the values are those of configuration C")
+
+
+def _complaint(block: nn.Module, in_channels: int, out_channels: int) -> str:
+    """Return what is wrong with a block of configuration C, or nothing."""
+    convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+    kernels = [module.kernel_size[0] for module in convolutions]
+    if kernels != [3, 3, 1]:
+        return f"the kernels should be [3, 3, 1], yours are {kernels}"
+    X = torch.rand(2, in_channels, 12, 20, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    with torch.no_grad():
+        got = block(X.clone())
+        if tuple(got.shape) != (2, out_channels, 6, 10):
+            return f"{tuple(X.shape)} should become (2, {out_channels}, 6, 10), yours became {tuple(got.shape)}"
+        expected = X
+        for module in convolutions:
+            side = module.kernel_size[0] // 2
+            expected = functional.conv2d(expected, module.weight, module.bias, padding=side).relu()
+        if not torch.allclose(got, functional.max_pool2d(expected, 2)):
+            return "the shape is right, the values are not: a ReLU follows each convolution, then one 2x2 max-pooling"
+    return ""
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on why a picture of twice the side costs four times the MACs, and no convolution weights."""
+    ideas = {
+        "the positions at which a kernel is used": ("position", "place", "pixel", "location", "output", "map", "slid"),
+        "the same weights being used again": ("same", "share", "sharing", "reuse", "again", "does not depend"),
+        "the factor four": ("four", "4", "quadrupl", "2 x 2", "2 * 2", "twice as many rows", "squared"),
+    }
+    return check_words(answer, ideas)

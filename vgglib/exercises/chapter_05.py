@@ -1,0 +1,110 @@
+"""The checks of chapter 05: steps of a recipe, the paper's learning rate, a loop that measures accuracy, 10.00 %."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
+from vgglib.training import RECIPES
+
+PICTURES = 60_000  # Fashion-MNIST's training images
+
+
+def check_pictures(answer: object) -> Verdict:
+    """Return the verdict on the number of pictures in one epoch of the paper: 370K steps of 256, 74 epochs."""
+    steps, batch, epochs = 370_000, 256, 74
+    mistakes = {
+        steps * batch: "these were shown in all 74 epochs together; how many in one?",
+        steps / epochs: "these are the steps of one epoch, and every step takes 256 pictures",
+        steps * batch * epochs: "one epoch is a part of the 370,000 steps: divide by 74",
+        1_300_000: "that is the round number of section 4 of the paper; this one follows from section 3.1",
+    }
+    return check_answer(answer, steps * batch // epochs, mistakes)
+
+
+def check_steps(answer: object) -> Verdict:
+    """Return the verdict on the number of steps in one epoch of the recipe laptop."""
+    laptop = RECIPES["laptop"]
+    shown = PICTURES - laptop.validation
+    steps = math.ceil(shown / laptop.batch_size)
+    mistakes = {
+        shown // laptop.batch_size: "the last batch is smaller than the others, and it is a step too",
+        shown / laptop.batch_size: "steps are whole: the last batch is smaller than the others, and it is a step too",
+        math.ceil(PICTURES / laptop.batch_size): f"{laptop.validation:,} of the pictures are held out",
+        PICTURES // laptop.batch_size: f"{laptop.validation:,} of the pictures are held out",
+        steps * laptop.epochs: f"these are the steps of all {laptop.epochs} epochs",
+    }
+    return check_answer(answer, steps, mistakes)
+
+
+def check_rate_after(attempt: Callable) -> Verdict:
+    """Return the verdict on ``rate_after(accuracies, patience, start)``, the paper's rule for the next epoch's rate."""
+    cases = {
+        ((0.5, 0.6, 0.7), 2, 0.01): 0.01,
+        ((0.5, 0.4), 1, 0.1): 0.01,
+        ((0.5, 0.6, 0.6, 0.6), 2, 0.01): 0.001,  # an equal accuracy is no improvement
+        ((0.6, 0.5, 0.55), 2, 0.01): 0.001,  # better than the epoch before, not than the best
+        ((0.6, 0.5, 0.7, 0.6), 2, 0.01): 0.01,  # a new best ends the waiting
+        ((0.6, 0.5, 0.5, 0.5), 2, 0.01): 0.001,  # the waiting starts anew after a drop
+        ((0.6, 0.5, 0.5, 0.7, 0.6), 2, 0.01): 0.001,  # a drop stays
+        ((0.6, 0.5, 0.5, 0.7, 0.6, 0.6), 2, 0.01): 0.0001,
+        ((0.6, *[0.5] * 10), 2, 0.01): 0.00001,  # three drops, not five
+        ((), 2, 0.01): 0.01,
+    }
+    return check_function(attempt, cases, "rate_after")
+
+
+def check_evaluate(attempt: Callable) -> Verdict:
+    """Return the verdict on ``evaluate(net, X, y, batch_size)``, the share of right answers."""
+    for count, batch_size, expected in ((4, 2, 0.75), (5, 2, 0.6), (5, 5, 0.6), (5, 4, 0.6), (3, 8, 2 / 3)):
+        X, y = _RIGHT_THREE_TIMES[0][:count], _RIGHT_THREE_TIMES[1][:count]
+
+        def evaluate(_count: int, batch_size: int, X: Tensor = X, y: Tensor = y) -> object:
+            return attempt(_Modes().train(), X, y, batch_size)
+
+        verdict = check_function(evaluate, {(count, batch_size): expected}, "evaluate")
+        if verdict.status == "failed":
+            return Verdict("failed", f"{count} pictures in batches of {batch_size}: {verdict.text}{_why(verdict.text)}")
+        if verdict.status == "todo":
+            return verdict
+    return Verdict("passed", "evaluate: 5 cases agree, with a smaller last batch and a network left in training mode")
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on why exactly 10.00 % is suspicious."""
+    ideas = {
+        "what the scores must be": (
+            "nan",
+            "not a number",
+            "finite",
+            "infinit",
+            "same score",
+            "equal score",
+            "constant",
+        ),
+        "which class is then answered": ("class 0", "first class", "index 0", "t-shirt", "same class", "one class"),
+        "how often that class occurs": ("tenth", "1,000", "1000", "10 classes", "ten classes", "balanced", "equally"),
+    }
+    return check_words(answer, ideas)
+
+
+class _Modes(nn.Module):
+    """Takes its input for scores in evaluation mode; in training mode every answer is the neighbouring class."""
+
+    def forward(self, X: Tensor) -> Tensor:
+        return X.roll(1, dims=1) if self.training else X
+
+
+# five one-hot pictures of three classes; read as scores, the first, second and fourth answers are right
+_RIGHT_THREE_TIMES = (torch.eye(3)[[0, 1, 2, 0, 1]], torch.tensor([0, 1, 1, 0, 2]))
+
+
+def _why(text: str) -> str:
+    """Return a hint for two mistakes that show in the number."""
+    if text.endswith("gave 0"):
+        return ". In training mode this network is always wrong: was it put into evaluation mode?"
+    if text.endswith(("gave 0.5", "gave 0.375")):
+        return ". A last batch of one picture must not weigh as much as a full one: count pictures, not batches"
+    return ""

@@ -1,0 +1,179 @@
+"""Blocks and the networks of Table 1 (sections 2.1 and 2.2), with torchvision's state-dict keys.
+
+There is no adaptive pooling: a network is built for one picture size and refuses every other, as the
+paper's first fully connected layer does. Taught in notebooks/04_blocks_and_configurations.ipynb.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vgglib.configurations import Layer, layers, names, notation
+
+
+def vgg_block(num_convs: int, in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return 3x3 convolutions, each with a ReLU, and a 2x2 max-pooling: (N, in, H, W) to (N, out, H/2, W/2)."""
+    block = []
+    for _ in range(num_convs):
+        block += [nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+        in_channels = out_channels
+    return nn.Sequential(*block, nn.MaxPool2d(kernel_size=2, stride=2))
+
+
+class VGG(nn.Module):
+    """A network of Table 1, or of any string in its notation: (N, in_channels, H, W) to scores (N, num_classes).
+
+    configuration: "A", "A-LRN", "B", "C", "D", "E", or notation such as "64 64 | 128 128 |".
+    image_size: side of the pictures in pixels, an int or (height, width). width: factor on the channels of
+    every convolution. hidden: units in each of the first two fully connected layers. batch_norm: batch
+    normalisation between each convolution and its ReLU (not in the paper). dropout: probability in the first
+    two fully connected layers (section 3.1).
+    Raises ValueError for an unknown configuration and for an image_size that a pooling reduces to nothing.
+    """
+
+    def __init__(
+        self,
+        configuration: str,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+        image_size: int | tuple[int, int] = 224,
+        width: float = 1.0,
+        hidden: int = 4096,
+        batch_norm: bool = False,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        _refuse_nonsense(in_channels=in_channels, num_classes=num_classes, width=width, hidden=hidden)
+        stack = layers(configuration)
+        self.configuration, self.in_channels, self.width = configuration, in_channels, width
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        side = map_size(stack, self.image_size)
+        modules, channels = [], in_channels
+        for layer in stack:
+            out = channels if layer.channels is None else max(1, round(layer.channels * width))
+            modules += _modules(layer, channels, out, batch_norm)
+            channels = out
+        self.features = nn.Sequential(*modules)
+        self.classifier = nn.Sequential(
+            *[nn.Linear(channels * side[0] * side[1], hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)],
+            *[nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)],
+            nn.Linear(hidden, num_classes),
+        )
+        # what prepared() subtracts and divides by; training sets them, they are no weights
+        self.register_buffer("mean", torch.zeros(1, in_channels, 1, 1), persistent=False)
+        self.register_buffer("std", torch.ones(1, in_channels, 1, 1), persistent=False)
+
+    @property
+    def blocks(self) -> list[nn.Sequential]:
+        """The layers of ``features``, cut after each pooling; they share their parameters with ``features``."""
+        cut, block = [], []
+        for module in self.features:
+            block.append(module)
+            if isinstance(module, nn.MaxPool2d):
+                cut.append(nn.Sequential(*block))
+                block = []
+        return [*cut, nn.Sequential(*block)] if block else cut
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """The network as one chain: its blocks, the flattening, and the layers of the classifier."""
+        yield from [*self.blocks, nn.Flatten(), *self.classifier]
+
+    def forward(self, X: Tensor) -> Tensor:
+        if not isinstance(X, torch.fx.Proxy):  # torch.fx traces with a stand-in that has no size
+            self._check(X)
+        return self.classifier(torch.flatten(self.features(X), 1))
+
+    def _check(self, X: Tensor) -> None:
+        """Raise ValueError for a batch that this network was not built for, with both sizes."""
+        if X.dim() != 4 or X.shape[1] != self.in_channels:
+            raise ValueError(f"expected a batch (N, {self.in_channels}, H, W), got shape {tuple(X.shape)}")
+        if tuple(X.shape[2:]) != self.image_size:
+            built, got = (" x ".join(map(str, size)) for size in (self.image_size, X.shape[2:]))
+            raise ValueError(
+                f"this network was built for {built} pictures, got {got}: rescale or crop the pictures, or build it "
+                f"with image_size={tuple(X.shape[2:])}"
+            )
+        if not X.is_floating_point():
+            raise ValueError(f"expected floating-point pictures, got {X.dtype}: divide by 255 first")
+
+    def extra_repr(self) -> str:
+        return f"configuration={self.configuration!r}, image_size={self.image_size}"
+
+
+def vgg(
+    conv_arch: Iterable[tuple[int, int]], in_channels: int = 1, num_classes: int = 10, image_size: int = 224
+) -> VGG:
+    """Return the network of ``((num_convs, channels), ...)``, as d2l writes it: greyscale pictures, ten classes."""
+    return VGG(notation(conv_arch), in_channels=in_channels, num_classes=num_classes, image_size=image_size)
+
+
+def map_size(stack: Iterable[Layer], image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of the feature maps after ``stack``; ValueError names the layer that leaves nothing."""
+    stack = list(stack)
+    size = image_size
+    for layer, name in zip(stack, names(stack), strict=True):
+        reach = layer.dilation * (layer.kernel - 1) + 1
+        after = tuple((side + 2 * layer.padding - reach) // layer.stride + 1 for side in size)
+        if min(after) < 1:
+            raise ValueError(
+                f"image_size {image_size[0]} x {image_size[1]} is too small: {name} would reduce {size[0]} x {size[1]} "
+                f"to nothing (this stack needs at least {math.prod(other.stride for other in stack)} pixels)"
+            )
+        size = after
+    return size
+
+
+def _modules(layer: Layer, in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Module]:
+    """Return the modules for one layer of a configuration; a ReLU follows every convolution (section 2.1)."""
+    if layer.kind == "pool":
+        return [nn.MaxPool2d(layer.kernel, layer.stride)]
+    if layer.kind == "lrn":
+        return [local_response_norm()]
+    conv = nn.Conv2d(in_channels, out_channels, layer.kernel, layer.stride, layer.padding, layer.dilation)
+    return [conv, *([nn.BatchNorm2d(out_channels)] if batch_norm else []), nn.ReLU(inplace=True)]
+
+
+def local_response_norm(n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> nn.LocalResponseNorm:
+    """Return Krizhevsky's normalisation: each value divided by (k + alpha * sum of squares of n channels) ** beta.
+
+    torch divides its alpha by n; the factor n here makes the formula Krizhevsky's.
+    """
+    return nn.LocalResponseNorm(n, alpha=n * alpha, beta=beta, k=k)
+
+
+def _normal(std: float) -> Callable[..., object]:
+    return lambda weight, generator: nn.init.normal_(weight, std=std, generator=generator)
+
+
+INITIALISATIONS: dict[str, Callable[..., object]] = {
+    "normal-0.01": _normal(0.01),  # section 3.1 as most implementations read it: standard deviation 0.01
+    "normal-0.1": _normal(0.1),  # section 3.1 to the letter: variance 0.01
+    "glorot": lambda weight, generator: nn.init.xavier_uniform_(weight, generator=generator),
+    "he": lambda weight, generator: nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator),
+}
+
+
+def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> nn.Module:
+    """Return ``net`` with the weights of its convolutions and linear layers drawn anew, and their biases set to 0.
+
+    how: a key of INITIALISATIONS: the two readings of the paper's "10^-2 variance", Glorot & Bengio 2010
+    (uniform), He et al. 2015 (normal). biases=False leaves the biases as they are, as d2l does.
+    The numbers depend on ``seed`` alone. Raises ValueError for an unknown name.
+    """
+    if how not in INITIALISATIONS:
+        raise ValueError(f"unknown initialisation {how!r}: choose from {', '.join(INITIALISATIONS)}")
+    generator = torch.Generator(next(net.parameters()).device).manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            INITIALISATIONS[how](module.weight, generator)
+            if biases and module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return net
+
+
+def _refuse_nonsense(**sizes: float) -> None:
+    for name, value in sizes.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")

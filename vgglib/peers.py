@@ -1,0 +1,107 @@
+"""The only file that imports torchvision's models and d2l, for comparison: each when called, not before."""
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from vgglib.data import DataError, check, prepare
+from vgglib.model import VGG
+
+BOOK = Path(__file__).resolve().parent.parent
+
+TORCHVISION_NAMES = {"A": "vgg11", "B": "vgg13", "D": "vgg16", "E": "vgg19"}  # it has no A-LRN and no C
+
+
+D2L_NAMES = (
+    *("load_data_fashion_mnist", "train_ch6", "evaluate_accuracy_gpu"),
+    *("Animator", "Accumulator", "Timer", "try_gpu"),
+)
+
+
+class PeerMissing(ImportError):
+    """A library that we compare ourselves with is absent or broken; the rest of the book works without it."""
+
+
+def peer(module: str) -> ModuleType:
+    """Return an imported library; PeerMissing says why there is none, and what to do."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # a torchvision that does not match torch fails with RuntimeError
+        raise PeerMissing(
+            f"{module} cannot be imported ({type(error).__name__}: {error}); the comparison with it is left out, all "
+            "else works. To mend it: pip install -r requirements.txt"
+        ) from error
+
+
+def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0, **options: object) -> nn.Module:
+    """Return torchvision's network for configuration A, B, D or E, with random weights from ``seed``.
+
+    Raises ValueError for C and A-LRN, which torchvision does not have, PeerMissing without torchvision.
+    """
+    if configuration not in TORCHVISION_NAMES:
+        raise ValueError(f"torchvision has no configuration {configuration!r}, only {', '.join(TORCHVISION_NAMES)}")
+    name = TORCHVISION_NAMES[configuration] + ("_bn" if batch_norm else "")
+    models = peer("torchvision.models")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return getattr(models, name)(weights=None, **options)
+
+
+def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = False) -> VGG:
+    """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit."""
+    ours = VGG(configuration, num_classes=theirs.classifier[-1].out_features, batch_norm=batch_norm)
+    ours.load_state_dict(theirs.state_dict())
+    return ours
+
+
+def d2l() -> ModuleType:
+    """Return d2l's PyTorch library; PeerMissing if it is absent or a release whose training loop is another one."""
+    library = peer("d2l.torch")
+    if lacking := [name for name in D2L_NAMES if not hasattr(library, name)]:
+        raise PeerMissing(f"this d2l lacks {', '.join(lacking)}: pip install d2l==1.0.0a1.post0")
+    return library
+
+
+def d2l_network(ratio: int = 1) -> nn.Sequential:
+    """Return the article's VGG-11 as it is written there: greyscale 224 x 224, ten classes, channels over ``ratio``."""
+    layers, channels = [], 1
+    for num_convs, out in ((1, 64), (1, 128), (2, 256), (2, 512), (2, 512)):
+        for _ in range(num_convs):
+            layers += [nn.Conv2d(channels, out // ratio, 3, padding=1), nn.ReLU()]
+            channels = out // ratio
+        layers.append(nn.MaxPool2d(2, 2))
+    first = [nn.Flatten(), nn.Linear(channels * 49, 4096), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, *first, nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4096, 10))
+
+
+def d2l_train(net: nn.Module, epochs: int, learning_rate: float, batch_size: int, resize: int = 224) -> float:
+    """Train ``net`` by d2l's own loader and loop on d2l's choice of device, and return its test accuracy, 0 to 1.
+
+    Draws d2l's plot where there is a notebook. Raises PeerMissing without d2l.
+    """
+    library = d2l()
+    with d2l_folder():
+        train, test = library.load_data_fashion_mnist(batch_size, resize)
+        device = library.try_gpu()
+        library.train_ch6(net, train, test, epochs, learning_rate, device)
+        return library.evaluate_accuracy_gpu(net, test, device)
+
+
+@contextlib.contextmanager
+def d2l_folder() -> Iterator[None]:
+    """Stand in notebooks/ with the data verified and extracted: d2l looks in ../data. DataError if they are not."""
+    prepare(BOOK / "data")
+    if faults := [f"{name}: {what}" for name, fine, what in check(BOOK / "data") if not fine]:
+        raise DataError(f"d2l would read data that nobody verified: {faults[0]}")
+    here = os.getcwd()
+    os.chdir(BOOK / "notebooks")
+    try:
+        yield
+    finally:
+        os.chdir(here)

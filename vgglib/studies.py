@@ -1,0 +1,100 @@
+"""Experiments of several networks and seeds, each run by one command and recorded in data/results/.
+
+``python -m vgglib study three-by-three`` runs what is not recorded yet: stopped, it goes on where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vgglib import results
+from vgglib.data import ImageSet
+from vgglib.devices import device_of
+from vgglib.evaluation import accuracy_on
+from vgglib.training import Recipe, build, conditions, fit, recipe, split
+
+
+@dataclass(frozen=True)
+class Study:
+    """Networks to compare: a recipe for each label, all trained with the same seeds."""
+
+    question: str
+    recipes: dict[str, Recipe]
+    seeds: tuple[int, ...]
+
+
+_SMALL = dict(batch_norm=False, dropout=0.5, width=0.125, hidden=256, learning_rate=0.05, epochs=5)
+STUDIES: dict[str, Study] = {
+    "three-by-three": Study(
+        "section 4.1: is B better than the shallow network in which one 5x5 layer replaces each pair of 3x3 layers?",
+        {
+            "B": recipe("laptop", configuration="B", **_SMALL),
+            "five 5x5": recipe("laptop", configuration="64/5 | 128/5 | 256/5 | 512/5 | 512/5 |", **_SMALL),
+        },
+        seeds=(0, 1, 2, 3, 4),
+    ),
+}
+
+
+def run_study(
+    name: str,
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None = None,
+    device: str | None = None,
+    tell: Callable[[str], object] = print,
+) -> dict:
+    """Train and test every network of a study that is not recorded yet, and return the whole record.
+
+    data: training and test set; the test set is used once for each trained network, at its end. The record is
+    written after every network to ``path``, by default ``data/results/<name>.json``. Networks take turns, seed by
+    seed, so that a slow hour of the machine meets all of them. Raises ValueError for an unknown name.
+    """
+    if name not in STUDIES:
+        raise ValueError(f"unknown study {name!r}: choose from {', '.join(STUDIES)}")
+    study, path = STUDIES[name], path or results.FOLDER / f"{name}.json"
+    record = results.read(path) if path.is_file() else {"runs": []}
+    runs = [run for run in record["runs"] if run["recipe"] == _plain(study.recipes.get(run["label"]))]
+    done = {(run["label"], run["seed"]) for run in runs}
+    for seed in study.seeds:
+        for label, chosen in study.recipes.items():
+            if (label, seed) in done:
+                continue
+            runs.append(run := _train_and_test(label, chosen, seed, data, device))
+            results.write(path, _record(name, study, runs))
+            tell(f"{label}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
+    return _record(name, study, runs)
+
+
+def _train_and_test(label: str, chosen: Recipe, seed: int, data: tuple[ImageSet, ImageSet], device: str | None) -> dict:
+    """Return what one network gave."""
+    part, watched = split(chosen, *data)
+    net = build(chosen, part, seed)
+    history = fit(net, part, watched, chosen, seed, device)
+    return {
+        "label": label,
+        "seed": seed,
+        "test_accuracy": accuracy_on(net, data[1].to(device_of(net))),
+        "validation_accuracy": history.epochs[-1].validation_accuracy,
+        "train_loss": history.epochs[-1].train_loss,
+        "seconds": history.seconds,
+        "conditions": conditions(chosen, device_of(net)),
+        "recipe": _plain(chosen),
+    }
+
+
+def _record(name: str, study: Study, runs: list[dict]) -> dict:
+    """Return the record of a study: its summary by label, then every run."""
+    by_label = {label: [run["test_accuracy"] for run in runs if run["label"] == label] for label in study.recipes}
+    return {
+        "command": f"python -m vgglib study {name}",
+        "question": study.question,
+        "test_accuracy": {label: results.summary(values) for label, values in by_label.items() if values},
+        "runs": runs,
+    }
+
+
+def _plain(chosen: Recipe | None) -> dict | None:
+    """Return a recipe as it looks after a journey through JSON."""
+    if chosen is None:
+        return None
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()}

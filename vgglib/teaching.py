@@ -1,0 +1,153 @@
+"""The reader's tools: guess and reveal, failures that must fail, checks that name the counterexample."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: status "todo", "failed" or "passed", and a sentence for the reader."""
+
+    status: str
+    text: str
+
+    def __str__(self) -> str:
+        return {"todo": "⏳ ", "failed": "❌ ", "passed": "✅ "}[self.status] + self.text
+
+    __repr__ = __str__
+
+
+def reveal(guess: object, actual: object, unit: str = "") -> None:
+    """Print how far the guess is from what was computed; while the guess is ``...`` only a nudge, never the answer."""
+    if guess is ...:
+        print("Your turn: put a number in place of the three dots above, then run both cells again.")
+        return
+    shown = f"{_shown(actual)} {unit}".strip()
+    if _same(guess, actual):
+        print(f"Yes: {shown}.")
+    elif isinstance(guess, Number) and isinstance(actual, Number) and guess and actual and guess * actual > 0:
+        ratio = max(guess / actual, actual / guess)
+        side = "high" if guess > actual else "low"
+        print(f"It is {shown}; you guessed {_shown(guess)}, too {side} by a factor {ratio:.2f}.")
+    else:
+        print(f"It is {shown}; you guessed {_shown(guess)}.")
+
+
+@contextmanager
+def fails(error: type[BaseException], match: str = "") -> Iterator[None]:
+    """Require the cell below it to fail: print the first line of the expected error, object if nothing failed.
+
+    Raises AssertionError if no error came, or one whose message lacks ``match``; other errors pass through.
+    """
+    try:
+        yield
+    except error as caught:
+        said = str(caught)
+        if match not in said:
+            raise AssertionError(f"it failed, but the message lacks {match!r}: {said}") from caught
+        print(f"{type(caught).__name__}: {said.splitlines()[0] if said else ''}")
+        return
+    raise AssertionError(f"nothing failed, and a {error.__name__} was expected here")
+
+
+def check_function(attempt: Callable, cases: Mapping[tuple, object], name: str | None = None) -> Verdict:
+    """Return the verdict on ``attempt``, called with every tuple of arguments in ``cases`` and compared with its value.
+
+    A stub that raises NotImplementedError, or returns ``...`` or nothing, is "todo"; an error inside it is reported
+    with the call that caused it, never raised.
+    """
+    name = name or getattr(attempt, "__name__", "your function")
+    for arguments, expected in cases.items():
+        call = f"{name}({', '.join(map(_shown_argument, arguments))})"
+        try:
+            got = attempt(*arguments)
+        except NotImplementedError:
+            return Verdict("todo", f"{name}: not attempted yet")
+        except Exception as error:
+            raised = f"{type(error).__name__}: {error}"
+            return Verdict("failed", f"{call} should be {_shown(expected)}, yours raised {raised}")
+        if got is ...:
+            return Verdict("todo", f"{name}: not attempted yet")
+        if got is None and expected is not None:
+            return Verdict("todo", f"{name}: returned None; is a `return` missing?")
+        if not _same(got, expected):
+            return Verdict("failed", f"{call} should be {_shown(expected)}, yours gave {_shown(got)}")
+    return Verdict("passed", f"{name}: {len(cases)} cases agree")
+
+
+def check_answer(answer: object, actual: object, mistakes: Mapping[object, str] | None = None) -> Verdict:
+    """Return the verdict on one answer, with the reason for a known mistake: ``{wrong answer: what went wrong}``."""
+    if answer is ...:
+        return Verdict("todo", "not attempted yet")
+    if _same(answer, actual):
+        return Verdict("passed", f"{_shown(answer)} it is")
+    for wrong, why in (mistakes or {}).items():
+        if _same(answer, wrong):
+            return Verdict("failed", f"{_shown(answer)} is not it: {why}")
+    return Verdict("failed", f"{_shown(answer)} is not it")
+
+
+def check_words(answer: object, ideas: Mapping[str, Sequence[str]], at_least: int = 8) -> Verdict:
+    """Return the verdict on an explanation: every idea must occur, by one of its words; it cannot judge more than that.
+
+    ideas: what the explanation should speak of, each with the words or parts of words that show it.
+    """
+    if answer is ... or (isinstance(answer, str) and not answer.strip()):
+        return Verdict("todo", "not attempted yet")
+    if not isinstance(answer, str) or len(answer.split()) < at_least:
+        return Verdict("failed", f"write a sentence or two, at least {at_least} words")
+    said = answer.lower()
+    missing = [idea for idea, words in ideas.items() if not any(word.lower() in said for word in words)]
+    if missing:
+        return Verdict("failed", f"your answer does not speak of {' or of '.join(missing)} yet")
+    return Verdict("passed", "it speaks of everything that matters; now compare it with the folded solution")
+
+
+def assert_learned(history: Any, classes: int = 10) -> None:
+    """Raise AssertionError unless the last training loss is clearly below ln(classes), the cost of pure guessing.
+
+    history: a History, which knows its number of classes, or losses in the order they came.
+    """
+    classes = getattr(history, "classes", classes)
+    losses = history.column("train_loss") if hasattr(history, "column") else [float(loss) for loss in history]
+    if not losses:
+        raise AssertionError("no loss was recorded: the network has not been trained")
+    guessing = math.log(classes)
+    if not losses[-1] < 0.9 * guessing:  # written so that nan is caught
+        raise AssertionError(
+            f"final loss {losses[-1]:.3f}, and pure guessing costs ln({classes}) = {guessing:.3f}: the network has not "
+            "learned. Look at the initialisation and the learning rate"
+        )
+
+
+def _same(got: object, expected: object) -> bool:
+    """Return whether two answers are equal: numbers to a relative 1e-6, sequences item by item, True is not 1."""
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return isinstance(got, bool) and isinstance(expected, bool) and got == expected
+    if isinstance(got, Number) and isinstance(expected, Number):
+        if isinstance(got, int) and isinstance(expected, int):
+            return got == expected
+        return math.isclose(float(got), float(expected), rel_tol=1e-6, abs_tol=1e-12)
+    if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
+        return len(got) == len(expected) and all(map(_same, got, expected))
+    if hasattr(got, "tolist") or hasattr(expected, "tolist"):  # tensors and arrays, also of one number
+        return _same(*(one.tolist() if hasattr(one, "tolist") else one for one in (got, expected)))
+    try:
+        return bool(got == expected)
+    except Exception:
+        return False
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+
+
+def _shown_argument(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

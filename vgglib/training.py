@@ -1,0 +1,456 @@
+"""One visible training loop (section 3.1) and its recipes. Taught in notebooks/05_training_on_fashion_mnist.ipynb."""
+
+import math
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from types import UnionType
+from typing import get_origin
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vgglib.augment import Augment, stream
+from vgglib.data import ImageSet
+from vgglib.devices import autocast, best_device, describe, device_of, fast_in_bf16, synchronise
+from vgglib.evaluation import accuracy, prepared, single_crop
+from vgglib.model import INITIALISATIONS, VGG, initialise
+from vgglib.progress import Progress, duration
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became infinite or not a number; the message says where."""
+
+
+class NotLearningWarning(UserWarning):
+    """The loss stays where pure guessing would have it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a network is trained, besides the data and the seed."""
+
+    configuration: str  # a name of Table 1 or a string in its notation
+    width: float = 1.0  # factor on the channels of every convolution
+    hidden: int = 4096  # units in each of the first two fully connected layers
+    batch_norm: bool = False  # the paper, older than batch normalisation, has none
+    dropout: float = 0.5  # probability, on the first two fully connected layers
+    image_size: int = 224  # side of the crop that the network sees, in pixels
+    scale: int | tuple[int, int] = 224  # training scale S in pixels, or (S_min, S_max) for scale jitter
+    flip: bool = False  # mirror half of the pictures
+    normalise: str = "nothing"  # to pixels in 0..1; "mean": less the training mean; "mean and std": over std too
+    initialisation: str = "he"  # a key of vgglib.model.INITIALISATIONS
+    zero_biases: bool = True  # False: the biases start as PyTorch draws them
+    epochs: int = 10  # passes over the training images
+    batch_size: int = 256  # images per step
+    learning_rate: float = 0.01  # of the first step, or the highest one for schedule "linear"
+    schedule: str = "constant"  # "plateau": divided by 10 when validation stops improving; "linear": up, then down to 0
+    patience: int = 5  # epochs without improvement before "plateau" drops the rate; three drops, then the end
+    momentum: float = 0.9  # of stochastic gradient descent
+    weight_decay: float = 5e-4  # the L2 multiplier
+    validation: int = 5000  # training images held out to watch; 0 for none
+    watch_test: bool = False  # True: the curve shows the test set, as the article and d2l do
+    bf16: bool | None = None  # multiply in bfloat16; None: where the device is fast in it
+    channels_last: bool | None = None  # memory layout; None: together with bf16
+    compile: bool = False  # hand the network to torch.compile before training
+
+    def __post_init__(self) -> None:
+        for name, kind in Recipe.__annotations__.items():
+            if not _is_a(getattr(self, name), kind):
+                raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {getattr(self, name)!r}")
+        for name in ("epochs", "batch_size", "learning_rate", "patience"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, allowed are {', '.join(allowed)}")
+        if self.batch_norm and self.batch_size == 1:
+            raise ValueError(
+                "batch_size 1 with batch normalisation: one picture has no spread to divide by; take 2 or more"
+            )
+        if self.schedule == "plateau" and not self.validation and not self.watch_test:
+            raise ValueError(
+                "schedule 'plateau' watches the validation accuracy: hold out some images (validation=5000)"
+            )
+
+
+def _is_a(value: object, kind: object) -> bool:
+    """Return whether a value is of an annotated kind: an int does for a float, a truth value for neither."""
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, one) for one in kind.__args__)
+    if get_origin(kind) is tuple:
+        pair = isinstance(value, list | tuple) and len(value) == len(kind.__args__)
+        return pair and all(map(_is_a, value, kind.__args__))
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+_ALLOWED = {
+    "schedule": ("constant", "plateau", "linear"),
+    "normalise": ("nothing", "mean", "mean and std"),
+    "initialisation": tuple(INITIALISATIONS),
+}
+_ARTICLE = dict(
+    initialisation="glorot", zero_biases=False, momentum=0.0, weight_decay=0.0, validation=0, watch_test=True
+)  # fmt: skip
+RECIPES: dict[str, Recipe] = {
+    # the classic run: the network of the article at full width
+    "seed": Recipe("A", learning_rate=0.01, batch_size=256, **_ARTICLE),
+    # Dive into Deep Learning's published setting: a quarter of the channels
+    "d2l": Recipe("A", width=0.25, learning_rate=0.05, batch_size=128, **_ARTICLE),
+    # section 3.1: configuration A is the one that the paper trains from random numbers
+    "paper": Recipe(
+        "A", scale=256, flip=True, normalise="mean", initialisation="normal-0.01", epochs=74, schedule="plateau"
+    ),
+    # ours, for two CPU cores and a few minutes: batch normalisation, which the paper did not have, makes it quick
+    "laptop": Recipe(
+        "A", width=0.25, hidden=512, batch_norm=True, dropout=0.2, image_size=32, scale=32, flip=True,
+        normalise="mean and std", epochs=8, batch_size=128, learning_rate=0.1, schedule="linear",
+    ),
+    # ours, for one GPU: configuration D at 28 pixels, with batch normalisation
+    "gpu": Recipe(
+        "64 64 | 128 128 | 256 256 256 512 512 512 512 512 512", width=0.5, hidden=512, batch_norm=True, image_size=28,
+        scale=(28, 32), flip=True, normalise="mean and std", epochs=30, batch_size=512, learning_rate=0.2,
+        schedule="linear",
+    ),
+}  # fmt: skip
+
+
+def recipe(name: str, **changes: object) -> Recipe:
+    """Return the recipe called ``name`` with some fields changed. Raises ValueError listing what is allowed."""
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}: choose from {', '.join(RECIPES)}")
+    if unknown := changes.keys() - Recipe.__dataclass_fields__.keys():
+        raise ValueError(
+            f"a recipe has no {', '.join(sorted(unknown))}; it has {', '.join(Recipe.__dataclass_fields__)}"
+        )
+    return replace(RECIPES[name], **changes)
+
+
+def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
+    """Return the recipe's network for the pictures and classes of ``train``, its weights drawn from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = VGG(
+            recipe.configuration, train.images.shape[1], len(train.classes), recipe.image_size,
+            recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
+        )  # fmt: skip
+    initialise(net, recipe.initialisation, seed, biases=recipe.zero_biases)
+    if recipe.normalise != "nothing":
+        mean, std = train.mean_and_std()
+        net.mean.fill_(mean)
+        net.std.fill_(std if recipe.normalise == "mean and std" else 1.0)
+    return net
+
+
+def split(recipe: Recipe, train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet | None]:
+    """Return what the recipe trains on and what it watches: held-out training images, the test set, or nothing."""
+    if recipe.watch_test:
+        return train, test
+    return train.split(recipe.validation) if recipe.validation else (train, None)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images gave."""
+
+    number: int  # from 1
+    train_loss: float  # mean over the epoch, while the network changed and dropout was on
+    train_accuracy: float  # likewise, 0 to 1
+    validation_accuracy: float | None  # after the epoch, 0 to 1; of the test set where the recipe watches it
+    learning_rate: float  # of the epoch's last step
+    seconds: float  # wall time with data loading and validation
+    images_per_second: float  # training images over wall time, with data loading, without validation
+
+
+@dataclass
+class History:
+    """What a training run did, epoch by epoch, and under which conditions."""
+
+    recipe: Recipe
+    seed: int
+    classes: int
+    conditions: dict[str, str | bool]
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    def column(self, name: str) -> list:
+        """Return one field of every epoch: ``history.column("train_loss")``."""
+        return [getattr(epoch, name) for epoch in self.epochs]
+
+    def as_dict(self) -> dict:
+        """Return everything as plain numbers and strings, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if not self.epochs:
+            return "no epoch yet"
+        last = self.epochs[-1]
+        watched = (
+            "" if last.validation_accuracy is None else f", {self.watched} accuracy {last.validation_accuracy:.4f}"
+        )
+        return (
+            f"epoch {last.number}/{self.recipe.epochs}: train loss {last.train_loss:.4f}, "
+            f"train accuracy {last.train_accuracy:.4f}{watched}, {last.images_per_second:,.0f} images/s"
+        )
+
+    @property
+    def watched(self) -> str:
+        """The name of what validation_accuracy was measured on."""
+        return "test" if self.recipe.watch_test else "validation"
+
+
+def fit(
+    net: nn.Module,
+    train: ImageSet,
+    validation: ImageSet | None,
+    recipe: Recipe,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    watch: Callable[[History], object] | None = None,
+) -> History:
+    """Train ``net`` in place by the recipe and return its History; the network stays on ``device``.
+
+    train, validation: uint8 pictures and labels; validation may be None. seed: decides the order of the
+    pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
+    A progress line with the time left is shown in terminals and notebooks.
+    Raises ValueError for labels that the network has no score for and for schedule "plateau" without a validation
+    set, NonFiniteLossError within one step of the
+    loss becoming infinite or nan; warns NotLearningWarning when an epoch's loss is that of guessing.
+    """
+    if recipe.schedule == "plateau" and validation is None:
+        raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
+    device = best_device() if device is None else torch.device(device)
+    net, train = net.to(device), train.to(device)
+    settings = conditions(recipe, device)
+    if settings["channels_last"]:
+        net = net.to(memory_format=torch.channels_last)
+    classes = _count_classes(net, train, recipe)
+    forward = torch.compile(net) if recipe.compile else net
+    optimiser = torch.optim.SGD(
+        net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )  # fmt: skip
+    history = History(recipe, seed, classes, settings)
+    progress, rate = Progress(), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
+    if progress.visible:
+        progress.show(f"about {duration(estimate(net, train, recipe).seconds)} on {describe(device)}", final=True)
+    for number in range(1, recipe.epochs + 1):
+        started, seen = time.perf_counter(), 0
+        total_loss, total_right = torch.zeros(2, device=device)
+        net.train()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(stream(seed, number, "dropout"))
+            for step, (X, y) in enumerate(batches(net, train, recipe, seed, number)):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate(number, step)
+                with autocast(device, settings["bf16"]):
+                    scores = forward(X)
+                loss = F.cross_entropy(scores.float(), y)
+                if not loss.isfinite():
+                    raise NonFiniteLossError(_where_it_broke(net, X, loss, number, step, rate(number, step)))
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                total_loss += loss.detach() * len(y)
+                total_right += (scores.argmax(dim=1) == y).sum()
+                seen += len(y)
+                progress.show(_line(history, number, seen, len(train), time.perf_counter() - started))
+        synchronise(device)
+        trained = time.perf_counter() - started
+        watched = None
+        if validation is not None:
+            posteriors = single_crop(net, validation.images, bf16=settings["bf16"])
+            watched = accuracy(posteriors, validation.labels)
+        loss, right = (total_loss / seen).item(), (total_right / seen).item()
+        seconds = time.perf_counter() - started
+        history.epochs.append(Epoch(number, loss, right, watched, rate(number, step), seconds, seen / trained))
+        progress.show(str(history), final=True)
+        _warn_if_guessing(history)
+        if watch is not None:
+            watch(history)
+        if not rate.goes_on(watched):
+            break
+    return history
+
+
+def batches(net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch: pictures as ``net`` wants them, float (N, C, side, side), and labels (N,).
+
+    Order and augmentation depend on (seed, epoch, index) alone. A last batch of one picture is left out under
+    batch normalisation.
+    """
+    augment = Augment(recipe.image_size, recipe.scale, recipe.flip)
+    draws = augment.draws(len(train), seed, epoch).to(train.images.device)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
+    for index in order.to(train.images.device).split(recipe.batch_size):
+        if recipe.batch_norm and len(index) == 1:
+            continue
+        X = prepared(net, augment(train.images[index], draws[index]))
+        yield X, train.labels[index]
+
+
+class Rate:
+    """The learning rate of every step, by the recipe's schedule."""
+
+    DROPS = 3  # section 3.1: the rate was decreased three times
+
+    def __init__(self, recipe: Recipe, steps_per_epoch: int):
+        self._recipe, self._steps = recipe, steps_per_epoch
+        self._drops, self._best, self._waited = 0, -math.inf, 0
+
+    def __call__(self, epoch: int, step: int) -> float:
+        """Return the learning rate of ``step`` (from 0) in ``epoch`` (from 1)."""
+        highest = self._recipe.learning_rate
+        if self._recipe.schedule != "linear":
+            return highest / 10**self._drops
+        whole = self._recipe.epochs * self._steps
+        done, rise = (epoch - 1) * self._steps + step + 1, max(1, whole // 10)
+        return highest * min(done / rise, (whole + 1 - done) / (whole + 1 - rise))
+
+    def goes_on(self, watched: float | None) -> bool:
+        """Take in an epoch's validation accuracy, drop the rate if it is time, and say whether training goes on."""
+        if self._recipe.schedule != "plateau":
+            return True
+        self._waited = 0 if watched > self._best else self._waited + 1
+        self._best = max(self._best, watched)
+        if self._waited < self._recipe.patience:
+            return True
+        self._drops, self._waited = self._drops + 1, 0
+        return self._drops <= self.DROPS
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a run will take, from a few steps on this device."""
+
+    images_per_second: float
+    seconds: float  # of all epochs
+    steps: int  # that were measured
+    pictures: int  # in each of them
+
+
+def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) -> Estimate:
+    """Return the speed of training ``net`` on its device, from ``steps`` steps, and the time of the recipe's epochs.
+
+    Forward and backward pass on up to a batch of pictures; where one step takes over a second, on a few pictures
+    only. The network is left as it was: no step of the optimiser, gradients and batch statistics put
+    back. Validation and the start-up of a compiled network are not in it.
+    """
+    device, modes = device_of(net), {module: module.training for module in net.modules()}
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    gradients = [parameter.grad for parameter in net.parameters()]
+    net.zero_grad()
+    settings, few = conditions(recipe, device), train[: min(8, len(train))].to(device)
+    if settings["channels_last"]:
+        net.to(memory_format=torch.channels_last)
+    net.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for _ in range(2):  # the first step also warms up
+            slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
+        affordable = max(8, min(recipe.batch_size, len(train), int(1 / slowest)))
+        some = train[:affordable].to(device)
+        times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
+    for name, buffer in net.named_buffers():
+        buffer.copy_(buffers[name])
+    for module, mode in modes.items():
+        module.training = mode
+    for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    speed = len(some) / sorted(times)[len(times) // 2]
+    return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
+
+
+def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) -> float:
+    """Return the seconds of one forward and backward pass over ``images`` as one batch."""
+    device, started = device_of(net), time.perf_counter()
+    whole = replace(recipe, batch_size=max(2, len(images)))
+    for X, y in batches(net, images, whole, seed=0, epoch=1):
+        with autocast(device, bf16):
+            scores = net(X)
+        F.cross_entropy(scores.float(), y).backward()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bool]:
+    """Return what must be said beside a measurement: which fast paths are on, the device, the versions."""
+    bf16 = fast_in_bf16(device) if recipe.bf16 is None else recipe.bf16
+    return {
+        "bf16": bf16,
+        "channels_last": bf16 if recipe.channels_last is None else recipe.channels_last,
+        "compile": recipe.compile,
+        "device": describe(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
+    """Return the number of scores that ``net`` gives; ValueError if there are no pictures, or labels beyond them."""
+    if len(train) < (2 if recipe.batch_norm else 1):
+        raise ValueError(f"{len(train)} training pictures are too few")
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    with torch.no_grad():
+        X = Augment(recipe.image_size, recipe.scale)(train.images[:1], torch.zeros(1, 4))
+        classes = net(prepared(net, X)).shape[1]
+    for module, mode in modes.items():
+        module.training = mode
+    low, high = train.labels.min().item(), train.labels.max().item()
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels run from {low} to {high}, but the network has scores for 0 to {classes - 1} only")
+    return classes
+
+
+def _where_it_broke(net: nn.Module, X: Tensor, loss: Tensor, epoch: int, step: int, rate: float) -> str:
+    """Return a sentence that names the step, the learning rate and the first layer whose output is not finite."""
+    broken: list[str] = []
+
+    def hook(name: str):
+        def look(module: nn.Module, _inputs: object, output: Tensor) -> None:
+            if not broken and not output.isfinite().all():
+                broken.append(f"{name} ({type(module).__name__})")
+
+        return look
+
+    leaves = [(name, module) for name, module in net.named_modules() if not any(module.children())]
+    hooks = [module.register_forward_hook(hook(name)) for name, module in leaves]
+    with torch.no_grad():
+        net(X)
+    for handle in hooks:
+        handle.remove()
+    first = "the pictures themselves" if not X.isfinite().all() else broken[0] if broken else "the loss alone"
+    return (
+        f"the loss is {loss.item()} at step {step + 1} of epoch {epoch}, at learning rate {rate:g}; the first to go "
+        f"non-finite is {first}. Try a tenth of the learning rate, or another initialisation"
+    )
+
+
+def _warn_if_guessing(history: History) -> None:
+    """Warn, once a run, if the epoch's mean loss is within one percent of ln(classes) or above it."""
+    last, guessing = history.epochs[-1], math.log(history.classes)
+    if last.number == 1 and last.train_loss > 0.99 * guessing:
+        warnings.warn(
+            f"not learning: after epoch 1 the loss is {last.train_loss:.3f}, and guessing costs ln({history.classes}) "
+            f"= {guessing:.3f}. Likely: weights that start too small or too large (try initialisation='he'), a "
+            "learning rate far too high or too low, or pictures and labels that do not belong together",
+            NotLearningWarning,
+            stacklevel=3,
+        )
+
+
+def _line(history: History, number: int, seen: int, count: int, seconds: float) -> str:
+    """Return the progress line within an epoch."""
+    epochs = history.recipe.epochs
+    speed = seen / max(seconds, 1e-9)
+    left = (count * (epochs - number + 1) - seen) / speed
+    return f"epoch {number}/{epochs}, {100 * seen // count} %, {speed:,.0f} images/s, {duration(left)} left"
