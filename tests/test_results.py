@@ -75,10 +75,18 @@ def test_every_recorded_result_states_its_conditions(name):
 @pytest.mark.parametrize("name", [name for name in results.recorded() if "runs" in results.load(name)])
 def test_every_recorded_training_adds_up(name):
     result = results.load(name)
-    runs = result["runs"]
-    assert len({run["seed"] for run in runs}) == len(runs)
-    assert result["test_accuracy"] == pytest.approx(results.summary([run["test_accuracy"] for run in runs]))
-    assert result["seconds"] == pytest.approx(results.summary([run["seconds"] for run in runs]))
-    for run in runs:
+    said = result["test_accuracy"] if "question" in result else {None: result["test_accuracy"]}
+    for label, summary in said.items():
+        runs = [run for run in result["runs"] if run.get("label") == label]
+        assert len({run["seed"] for run in runs}) == len(runs)
+        assert summary == pytest.approx(results.summary([run["test_accuracy"] for run in runs]))
+    assert {run.get("label") for run in result["runs"]} == said.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if "recipe_name" in results.load(name)])
+def test_every_recorded_epoch_adds_up(name):
+    result = results.load(name)
+    assert result["seconds"] == pytest.approx(results.summary([run["seconds"] for run in result["runs"]]))
+    for run in result["runs"]:
         assert run["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in run["epochs"]))
         assert [epoch["number"] for epoch in run["epochs"]] == list(range(1, len(run["epochs"]) + 1))
