@@ -101,6 +101,11 @@ def test_numbers_in_the_text_are_computed(notebook):
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_line_starts_with_a_comment(notebook):
+    """Markdown would end the paragraph there."""
+    assert not re.findall(r"(?m)^<!--=.*", text(notebook))
+
+
 def test_links_lead_somewhere(notebook):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text(notebook)):
         if not target.startswith(("http://", "https://")):
@@ -210,6 +215,7 @@ def test_number_check_objects(bad):
 def test_numbers_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert prose.MARKED.search(readme)
+    assert not re.findall(r"(?m)^<!--=.*", readme), "markdown ends the paragraph there"
     assert not [line for line in prose.wrong_numbers(readme) if not line.startswith("unmarked")]
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Ellipse, Rectangle
 from torch import Tensor, nn
 
 from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
+from vgglib.receptive_field import receptive_field
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#777777"
 
@@ -355,3 +356,113 @@ def _plain(axes: Axes) -> None:
     """Take away what carries no information."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
+
+
+def _conv(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Layer:
+    return Layer("conv", kernel, stride, padding, dilation, 1)
+
+
+STACKS: dict[str, list[Layer]] = {
+    "2 then 3": [_conv(2), _conv(3)],
+    "3 then 3": [_conv(3), _conv(3)],
+    "3 then 3 then 3": [_conv(3)] * 3,
+    "7": [_conv(7)],
+    "3 then pool then 3": [_conv(3), Layer("pool", 2, 2, 0, 1, None), _conv(3)],
+    "3 then 3 with stride 2 then 3": [_conv(3), _conv(3, stride=2), _conv(3)],
+    "3 then 3, padded": [_conv(3, padding=1)] * 2,
+    "3, dilated by 1, 2, 4": [_conv(3), _conv(3, dilation=2), _conv(3, dilation=4)],
+}
+
+
+def cone(stack: str = "2 then 3", unit: int = 0, input_size: int = 7) -> Picture:
+    """Return the units of every layer along one side, input at the bottom, and all that one unit of the top row sees.
+
+    stack: a key of STACKS; unit: counted from 0; input_size: pixels. Units stand above the middle of what they see;
+    those that are seen are filled and numbered, padding is dashed. Raises ValueError for a picture that is too small
+    for the stack, and for a unit that does not exist.
+    """
+    stack_layers, counts = STACKS[stack], [input_size]
+    for layer in stack_layers:
+        reach = counts[-1] + 2 * layer.padding - layer.dilation * (layer.kernel - 1) - 1
+        if reach < 0:
+            raise ValueError(f"{stack} needs more than {input_size} pixels")
+        counts.append(reach // layer.stride + 1)
+    if not 0 <= unit < counts[-1]:
+        raise ValueError(f"the last layer has units 0 to {counts[-1] - 1}, there is no unit {unit}")
+    seen = [{unit}]
+    for layer, count in zip(reversed(stack_layers), reversed(counts[1:]), strict=True):
+        steps = [layer.dilation * step - layer.padding for step in range(layer.kernel)]
+        real = [index for index in seen[0] if 0 <= index < count]  # padding sees nothing
+        seen.insert(0, {index * layer.stride + step for index in real for step in steps})
+    return _drawn_cone(stack_layers, counts, seen, f"{stack}, {input_size} pixels")
+
+
+def _drawn_cone(stack: list[Layer], counts: list[int], seen: list[set[int]], title: str) -> Picture:
+    figure = Picture(6.4, 0.8 + 0.75 * len(counts))
+    axes = _bare(figure)
+    fields = [receptive_field(stack[:n]) for n in range(len(counts))]
+    for row, (count, lit, field) in enumerate(zip(counts, seen, fields, strict=True)):
+        for index in sorted({*range(count), *lit}):
+            x, inside = index * field.stride - field.padding + (field.size - 1) / 2, 0 <= index < count
+            look = dict(facecolor=ORANGE if index in lit else "#EEEEEE", edgecolor="black")
+            look |= dict(linewidth=1.8 if index in lit else 0.6, linestyle="-" if inside else "--")
+            axes.add_patch(Rectangle((x - 0.4, row - 0.22), 0.8, 0.44, **look))
+            if index in lit:
+                axes.text(x, row, str(index), ha="center", va="center", fontsize=8)
+        if row:
+            layer, before = stack[row - 1], fields[row - 1]
+            for index in sorted(lit):
+                x = index * field.stride - field.padding + (field.size - 1) / 2
+                for step in range(layer.kernel) if 0 <= index < count else ():
+                    below = index * layer.stride - layer.padding + step * layer.dilation
+                    if below in seen[row - 1]:
+                        end = below * before.stride - before.padding + (before.size - 1) / 2
+                        axes.plot([x, end], [row - 0.22, row - 0.78], color=GREY, linewidth=0.7)
+        kind = "input" if not row else f"{stack[row - 1].kind} {stack[row - 1].kernel}"
+        axes.text(-3.2, row, f"{kind}\n{count} units", ha="right", va="center", fontsize=8)
+    axes.set_xlim(-6.5, counts[0] + 2.5)
+    axes.set_ylim(-0.6, len(counts) - 0.4)
+    pixels = sorted(seen[0])
+    outside = sum(not 0 <= pixel < counts[0] for pixel in pixels)
+    told = f"unit {min(seen[-1])} sees pixels {pixels[0]} to {pixels[-1]}, {len(pixels)} in all"
+    told += f", {outside} of them padding" if outside else ""
+    axes.set_title(told, fontsize=10)
+    return figure.saying(f"{title}: of the last layer, {told}.")
+
+
+def seen_in_picture(picture: Tensor, windows: Mapping[str, tuple], told: str = "") -> Picture:
+    """Return a greyscale picture (H, W) with windows drawn over it: {label: ((top, bottom), (left, right))}, pixels."""
+    figure = Picture(3.8, 4.0)
+    axes = _bare(figure)
+    axes.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+    height, width = picture.shape
+    axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY, linewidth=0.8))
+    look = zip(windows.items(), (BLUE, RED, GREEN, ORANGE), ("-", "--", "-.", ":"), strict=False)
+    for (label, ((top, bottom), (left, right))), colour, style in look:
+        side = dict(fill=False, edgecolor=colour, linestyle=style, linewidth=2)
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, **side))
+        axes.text(left - 0.5, top - 0.8, label, color=colour, fontsize=8, va="bottom")
+    rows, columns = zip(*windows.values(), strict=True)
+    axes.set_xlim(min(0, *(first for first, _ in columns)) - 1.5, max(width, *(last for _, last in columns)) + 1)
+    axes.set_ylim(max(height, *(last for _, last in rows)) + 1, min(0, *(first for first, _ in rows)) - 3)
+    spoken = "; ".join(f"{label}: rows {rows}, columns {columns}" for label, (rows, columns) in windows.items())
+    return figure.saying(told or f"What units see of the picture. {spoken}.")
+
+
+def effective_fields(fields: Mapping[str, object]) -> Picture:
+    """Return gradient maps side by side, each with its theoretical window and a circle of two standard deviations."""
+    figure = Picture(2.6 * len(fields), 2.9)
+    told = []
+    for axes, (label, found) in zip(figure.subplots(1, len(fields), squeeze=False)[0], fields.items(), strict=True):
+        (top, bottom), (left, right) = found.window
+        axes.imshow(np.asarray(found.weights), cmap="Greys", vmin=0)
+        box = dict(fill=False, edgecolor=BLUE, linewidth=1.5)
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, **box))
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        size = (4 * found.sigma[1], 4 * found.sigma[0])
+        axes.add_patch(Ellipse(middle, *size, fill=False, edgecolor=RED, linestyle="--", linewidth=1.5))
+        axes.set_title(label, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        told.append(f"{label}: standard deviation {found.sigma[0]:.1f} pixels in a window of {bottom - top + 1}")
+    return figure.saying(f"Effective receptive fields. {'; '.join(told)}.")

@@ -1,0 +1,130 @@
+"""Chapter 02's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
+
+import pytest
+
+from vgglib.configurations import layers
+from vgglib.exercises import chapter_02 as check
+from vgglib.receptive_field import receptive_field
+
+
+def field_of(stack, first=1, early=False, backwards=False, taps=1, strides=True):
+    """The solution, from the bottom up; its options make it wrong."""
+    size, step = first, 1
+    for kernel, stride in reversed(stack) if backwards else stack:
+        step *= stride if early else 1
+        size += (kernel - taps) * step
+        step *= stride if strides and not early else 1
+    return size
+
+
+def upside_down(stack):
+    """The formula from the top, walked from the input."""
+    size = 1
+    for kernel, stride in stack:
+        size = size * stride + kernel - stride
+    return size
+
+
+WRONG_STACKED = {
+    "multiplies": lambda count, kernel: count * kernel,
+    "adds the kernel, not kernel - 1": lambda count, kernel: 1 + count * kernel,
+    "only right for 3x3": lambda count, kernel: 2 * count + 1,
+    "only right for two layers": lambda count, kernel: 2 * kernel - 1,
+    "still the kernel": lambda count, kernel: kernel,
+    "to the power": lambda count, kernel: kernel**count,
+    "forgets the pixel to start from": lambda count, kernel: count * (kernel - 1),
+    "as an area": lambda count, kernel: (1 + count * (kernel - 1)) ** 2,
+    "as text": lambda count, kernel: str(1 + count * (kernel - 1)),
+    "fails on no layers": lambda count, kernel: (1 + count * (kernel - 1)) // min(count, 1),
+}
+WRONG_FIELDS = {
+    "the stride after the layer": lambda stack: field_of(stack, early=True),
+    "the wrong way round": lambda stack: field_of(stack, backwards=True),
+    "the formula from the top, from the input": upside_down,
+    "adds the kernel, not kernel - 1": lambda stack: field_of(stack, taps=0),
+    "no strides": lambda stack: field_of(stack, strides=False),
+    "starts at 0": lambda stack: field_of(stack, first=0),
+    "starts with the first kernel twice": lambda stack: field_of(stack, first=stack[0][0] if stack else 1),
+    "the last kernel": lambda stack: stack[-1][0] if stack else 1,
+    "doubles at each pooling": lambda stack: 2 ** sum(s == 2 for _, s in stack) * field_of(stack, strides=False),
+    "fails without layers": lambda stack: stack[0] and field_of(stack),
+}
+
+
+def test_stacked_field_passes():
+    assert check.check_stacked_field(lambda count, kernel: 1 + count * (kernel - 1)).status == "passed"
+
+
+def test_field_of_passes_both_ways_to_walk():
+    assert check.check_field_of(field_of).status == "passed"
+    assert check.check_field_of(lambda stack: upside_down(stack[::-1])).status == "passed"
+
+
+def test_field_of_agrees_with_vgglib():
+    for name in "ABCDE":
+        stack = layers(name)
+        assert field_of([(layer.kernel, layer.stride) for layer in stack]) == receptive_field(stack).size
+
+
+@pytest.mark.parametrize("checked", [check.check_stacked_field, check.check_field_of])
+@pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
+def test_functions_wait(checked, stub):
+    assert checked(stub).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_STACKED)
+def test_stacked_field_rejects(mistake):
+    verdict = check.check_stacked_field(WRONG_STACKED[mistake])
+    assert verdict.status == "failed"
+    assert "should be" in verdict.text
+
+
+@pytest.mark.parametrize("mistake", WRONG_FIELDS)
+def test_field_of_rejects(mistake):
+    verdict = check.check_field_of(WRONG_FIELDS[mistake])
+    assert verdict.status == "failed"
+    assert "should be" in verdict.text
+
+
+def test_the_faulty_rule_of_the_chapter_is_rejected_with_its_known_number():
+    stack = [(layer.kernel, layer.stride) for layer in layers("D")]
+    assert upside_down(stack) == 308  # what a library once printed for VGG-16
+
+
+def test_places_pass_and_wait():
+    fields = [receptive_field(layers("D")).window(unit) for unit in range(7)]
+    free = sum(first >= 0 and last <= 223 for first, last in fields)
+    assert check.check_free_units(free).status == "passed"
+    pool2 = receptive_field(layers("64 64 | 128 128 |"))
+    assert check.check_centre(pool2.centre(0)).status == "passed"
+    for checked in (check.check_free_units, check.check_centre, check.check_explanation):
+        assert checked(...).status == "todo"
+
+
+@pytest.mark.parametrize("wrong", [0, 2, 3, 4, 5, 6, 7, True, "1", 1.5])
+def test_free_units_rejects(wrong):
+    assert check.check_free_units(wrong).status == "failed"
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 7.5, 8, -6, 9, 0.5, 3.5, "1.5", (1.5,)])
+def test_centre_rejects(wrong):
+    assert check.check_centre(wrong).status == "failed"
+
+
+def test_every_named_mistake_is_named():
+    assert "middle between" in check.check_centre(1).text
+    assert "padding moves" in check.check_centre(7.5).text
+    assert "not the only ones" in check.check_free_units(5).text
+
+
+def test_explanation():
+    good = "Outside lies zero padding, so the unit sees the whole picture; a larger test picture fills the window."
+    assert check.check_explanation(good).status == "passed"
+    for wrong in (
+        "The unit sees the whole picture and a larger one in testing, that is all there is.",  # no padding
+        "The rest is padding with zeros, and in testing the pictures are larger than in training.",  # not what is seen
+        "The rest of the window is zero padding and so the unit sees the whole picture there.",  # no larger pictures
+        "zeros",
+        404,
+    ):
+        assert check.check_explanation(wrong).status == "failed"

@@ -1,0 +1,71 @@
+"""Checks of the exercises in notebooks/02_receptive_fields.ipynb."""
+
+from collections.abc import Callable
+
+from vgglib.configurations import Layer, layers
+from vgglib.receptive_field import receptive_field
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
+
+
+def check_stacked_field(attempt: Callable) -> Verdict:
+    """Return the verdict on the field of ``count`` layers with one kernel, all of stride 1."""
+    cases = {(1, 3): 3, (2, 3): 5, (3, 3): 7, (2, 5): 9, (5, 2): 6, (4, 1): 1, (3, 7): 19, (0, 3): 1}
+    return check_function(attempt, cases)
+
+
+def check_field_of(attempt: Callable) -> Verdict:
+    """Return the verdict on the field of layers given as (kernel, stride), input side first."""
+    cases = {
+        (((2, 1), (3, 1)),): 4,
+        (((2, 2),),): 2,
+        (((3, 1), (2, 2), (3, 1)),): 8,
+        (((7, 2), (3, 2), (3, 1)),): 19,
+        (((1, 4), (3, 1)),): 9,
+        (_pairs(layers("A")),): 150,
+        (_pairs(layers("D")),): receptive_field(layers("D")).size,
+        ((),): 1,
+    }
+    return check_function(lambda stack: attempt(list(stack)), cases, getattr(attempt, "__name__", "field_of"))
+
+
+def _pairs(stack: list[Layer]) -> tuple[tuple[int, int], ...]:
+    return tuple((layer.kernel, layer.stride) for layer in stack)
+
+
+def check_free_units(answer: object) -> Verdict:
+    """Return the verdict on how many of the 7 units of D's pool5, along one side of 224 pixels, see no padding."""
+    mistakes = {
+        0: "look at the unit in the middle",
+        2: "try the first and the last pixel of unit 2",
+        3: "the window of unit 4 ends beyond pixel 223, and that of unit 2 starts below 0",
+        4: "only half of them do: count both ends of each window",
+        5: "the first and the last unit are not the only ones that stick out: a window is 212 wide",
+        6: "all but one? Write the seven windows down",
+        7: "the padding of all 18 layers adds up to 90 pixels on each side",
+    }
+    return check_answer(answer, 1, mistakes)
+
+
+def check_centre(answer: object) -> Verdict:
+    """Return the verdict on the centre of the first unit of pool2 in D, in pixels."""
+    mistakes = {
+        1: "a window of an even number of pixels has its middle between two of them",
+        2: "a window of an even number of pixels has its middle between two of them",
+        7.5: "that is the middle of the window if it started at pixel 0; padding moves it",
+        8: "that is half the size; the window starts at -6, not at 0",
+        -6: "that is the first pixel of the window",
+        9: "that is the last pixel of the window",
+        0.5: "that is pool1; pool2 comes one block later",
+        3.5: "that is pool3",
+    }
+    return check_answer(answer, 1.5, mistakes)
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on what a field of 404 pixels means for a picture of 224."""
+    ideas = {
+        "what fills the window outside the picture": ("padding", "zero", "border"),
+        "what the unit sees of the picture": ("whole", "all of", "entire", "every pixel", "all pixels", "complete"),
+        "larger pictures": ("larger", "bigger", "dense", "410", "384", "512"),
+    }
+    return check_words(answer, ideas)
