@@ -1,6 +1,7 @@
 """Figures say the right thing, draw something, and touch no global state."""
 
 import math
+import re
 import struct
 import subprocess
 import sys
@@ -10,12 +11,14 @@ import pytest
 import reference
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from torch import nn
 
 from vgglib import figures
 from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
 from vgglib.data import ImageSet
 from vgglib.model import VGG
+from vgglib.receptive_field import effective, receptive_field, trace
 from vgglib.training import Epoch, History, Recipe
 
 
@@ -43,6 +46,9 @@ FIGURES = {
     "confusion_matrix": lambda: figures.confusion_matrix(torch.tensor([[5, 2], [1, 6]]), ("coat", "bag")),
     "lines": lambda: figures.lines({"he": [3.0, 2.0], "glorot": [2.5, 2.2]}, "layer", "spread"),
     "signal": lambda: figures.signal(std=0.05, channels=8, depth=4),
+    "cone": figures.cone,
+    "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
+    "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
 }
 
@@ -226,3 +232,53 @@ def test_impossible_figures_are_refused():
         figures.shapes("D", 16)
     with pytest.raises(ValueError, match="too small: pool5"):
         figures.configuration_costs("A", 31)
+
+
+# --- receptive fields -----------------------------------------------------------------------------------------------
+
+
+def as_modules(stack):
+    kinds = {"conv": lambda *numbers: nn.Conv2d(1, 1, *numbers), "pool": nn.MaxPool2d}
+    return nn.Sequential(*(kinds[one.kind](one.kernel, one.stride, one.padding, one.dilation) for one in stack))
+
+
+@pytest.mark.parametrize("stack", figures.STACKS)
+def test_cones_end_at_the_pixels_that_a_trace_finds(stack):
+    field = list(trace(as_modules(figures.STACKS[stack]), 20).values())[-1]
+    for unit in range(field.units[0]):
+        said = figures.cone(stack, unit, 20).text_alternative
+        start, end = map(int, re.search(r"sees pixels (-?\d+) to (\d+)", said).groups())
+        assert (max(0, start), min(19, end)) == field.window(unit, 20)
+    with pytest.raises(ValueError, match=f"no unit {field.units[0]}"):
+        figures.cone(stack, field.units[0], 20)
+
+
+def test_cones_by_hand():
+    assert "unit 1 sees pixels 1 to 4, 4 in all." in figures.cone("2 then 3", 1, 7).text_alternative
+    padded = figures.cone("3 then 3, padded", 0, 9)
+    assert "pixels -1 to 2, 4 in all, 1 of them padding." in padded.text_alternative
+    assert words(padded).count("-1") == 2  # in the input and in the layer above
+    with pytest.raises(ValueError, match="needs more than 3 pixels"):
+        figures.cone("3, dilated by 1, 2, 4", 0, 3)
+    assert receptive_field(figures.STACKS["3, dilated by 1, 2, 4"]).size == 15
+
+
+def test_windows_in_a_picture():
+    figure = figures.seen_in_picture(images().images[0, 0], {"a": ((-2, 3), (0, 5)), "b": ((4, 9), (1, 2))})
+    assert (
+        figure.text_alternative
+        == "What units see of the picture. a: rows (-2, 3), columns (0, 5); b: rows (4, 9), columns (1, 2)."
+    )
+    left, right = figure.axes[0].get_xlim()
+    bottom, top = figure.axes[0].get_ylim()
+    assert (left <= -0.5, right >= 7.5) == (True, True)
+    assert (top <= -2.5, bottom >= 9.5) == (True, True)
+
+
+def test_effective_fields_are_told():
+    net = nn.Conv2d(1, 1, 3, padding=1)
+    nn.init.constant_(net.weight, 1.0)
+    assert (
+        "flat: standard deviation 0.8 pixels in a window of 3."
+        in figures.effective_fields({"flat": effective(net, 9)}).text_alternative
+    )

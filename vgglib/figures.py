@@ -394,12 +394,18 @@ def cone(stack: str = "2 then 3", unit: int = 0, input_size: int = 7) -> Picture
         steps = [layer.dilation * step - layer.padding for step in range(layer.kernel)]
         real = [index for index in seen[0] if 0 <= index < count]  # padding sees nothing
         seen.insert(0, {index * layer.stride + step for index in real for step in steps})
-    return _drawn_cone(stack_layers, counts, seen, f"{stack}, {input_size} pixels")
-
-
-def _drawn_cone(stack: list[Layer], counts: list[int], seen: list[set[int]], title: str) -> Picture:
     figure = Picture(6.4, 0.8 + 0.75 * len(counts))
     axes = _bare(figure)
+    _draw_cone(axes, stack_layers, counts, seen)
+    pixels = sorted(seen[0])
+    outside = sum(not 0 <= pixel < input_size for pixel in pixels)
+    told = f"unit {unit} sees pixels {pixels[0]} to {pixels[-1]}, {len(pixels)} in all"
+    told += f", {outside} of them padding" if outside else ""
+    axes.set_title(told, fontsize=10)
+    return figure.saying(f"{stack}, {input_size} pixels: of the last layer, {told}.")
+
+
+def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set[int]]) -> None:
     fields = [receptive_field(stack[:n]) for n in range(len(counts))]
     for row, (count, lit, field) in enumerate(zip(counts, seen, fields, strict=True)):
         for index in sorted({*range(count), *lit}):
@@ -422,12 +428,6 @@ def _drawn_cone(stack: list[Layer], counts: list[int], seen: list[set[int]], tit
         axes.text(-3.2, row, f"{kind}\n{count} units", ha="right", va="center", fontsize=8)
     axes.set_xlim(-6.5, counts[0] + 2.5)
     axes.set_ylim(-0.6, len(counts) - 0.4)
-    pixels = sorted(seen[0])
-    outside = sum(not 0 <= pixel < counts[0] for pixel in pixels)
-    told = f"unit {min(seen[-1])} sees pixels {pixels[0]} to {pixels[-1]}, {len(pixels)} in all"
-    told += f", {outside} of them padding" if outside else ""
-    axes.set_title(told, fontsize=10)
-    return figure.saying(f"{title}: of the last layer, {told}.")
 
 
 def seen_in_picture(picture: Tensor, windows: Mapping[str, tuple], told: str = "") -> Picture:
