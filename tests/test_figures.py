@@ -49,6 +49,9 @@ FIGURES = {
     "cone": figures.cone,
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
+    "stack_against_one": figures.stack_against_one,
+    "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
+    "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
 }
 
@@ -282,3 +285,19 @@ def test_effective_fields_are_told():
         "flat: standard deviation 0.8 pixels in a window of 3."
         in figures.effective_fields({"flat": effective(net, 9)}).text_alternative
     )
+
+
+def test_a_stack_against_one_layer():
+    figure = figures.stack_against_one(kernel=3, depth=3, channels=64, side=56)
+    assert figure.text_alternative == "3 of 3x3 against 1 of 7x7, both with a field of 7: 55 % of the weights."
+    stack, single = 27 * 64 * 64, 49 * 64 * 64
+    said = words(figure)
+    assert f"{stack / 1e3:,.3g}" in said
+    assert f"{single / 1e3:,.3g}" in said
+    assert f"{stack * 56**2 / 1e6:,.3g}" in said
+    assert f"{3 * 64 * 56**2 * 4 / 1e6:,.3g}" in said
+
+
+def test_dots_are_told():
+    said = figures.dots({"B": [89.1, 89.5]}, "test accuracy (%)").text_alternative
+    assert said == "test accuracy (%), one dot a run: B from 89.10 to 89.50."

@@ -466,3 +466,61 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
         axes.set_yticks([])
         told.append(f"{label}: standard deviation {found.sigma[0]:.1f} pixels in a window of {bottom - top + 1}")
     return figure.saying(f"Effective receptive fields. {'; '.join(told)}.")
+
+
+def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side: int = 56) -> Picture:
+    """Return weights, MACs and kept outputs of a stack of layers beside the one layer with the same receptive field.
+
+    kernel, depth: of the stack, all layers with ``channels`` in and out, stride 1, on maps ``side`` pixels wide, padded
+    so that they keep their size; no biases. Outputs are float32, what training keeps of one picture.
+    """
+    field = receptive_field([Layer("conv", kernel)] * depth).size
+    names_of_both = (f"{depth} of {kernel}x{kernel}", f"1 of {field}x{field}")
+    weights = [depth * kernel**2 * channels**2, field**2 * channels**2]
+    panels = (
+        ("weights (thousands)", [value / 1e3 for value in weights]),
+        ("MACs (millions)", [value * side**2 / 1e6 for value in weights]),
+        ("outputs kept (MB)", [count * channels * side**2 * 4 / 1e6 for count in (depth, 1)]),
+    )
+    figure = Picture(6.6, 2.2)
+    for axes, (label, values) in zip(figure.subplots(1, 3), panels, strict=True):
+        axes.bar(names_of_both, values, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
+        for x, value in enumerate(values):
+            axes.text(x, value, f"{value:,.3g}", ha="center", va="bottom", fontsize=8)
+        axes.set_title(label, fontsize=9)
+        axes.set_ylim(0, 1.2 * max(values))
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        _plain(axes)
+    share = f"{100 * weights[0] / weights[1]:.0f} % of the weights"
+    return figure.saying(f"{names_of_both[0]} against {names_of_both[1]}, both with a field of {field}: {share}.")
+
+
+def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:
+    """Return functions on 0 to 1, sampled at equal steps, each in a panel of its own under its label."""
+    figure = Picture(2.2 * len(values), 2.0)
+    for axes, (label, samples_of) in zip(
+        figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True
+    ):
+        axes.plot(np.linspace(0, 1, len(samples_of)), np.asarray(samples_of), color=BLUE)
+        axes.set_title(label, fontsize=9)
+        axes.set_xticks([0, 1])
+        axes.set_yticks([0, 1])
+        _plain(axes)
+    return figure.saying(told or f"Functions of one number from 0 to 1: {', '.join(values)}.")
+
+
+def dots(values: Mapping[str, Sequence[float]], xlabel: str, told: str = "") -> Picture:
+    """Return a row of dots for each label, one per run, with a bar at their mean."""
+    figure = Picture(6.0, 0.8 + 0.5 * len(values))
+    axes = figure.subplots()
+    for y, found in enumerate(values.values()):
+        axes.plot(found, [y] * len(found), "o", color=BLUE, alpha=0.6)
+        mean = sum(found) / len(found)
+        axes.plot([mean, mean], [y - 0.25, y + 0.25], color=RED, linewidth=2)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.set_xlabel(xlabel)
+    _plain(axes)
+    spoken = "; ".join(f"{label} from {min(found):.2f} to {max(found):.2f}" for label, found in values.items())
+    return figure.saying(told or f"{xlabel}, one dot a run: {spoken}.")
