@@ -20,6 +20,7 @@ from vgglib.operations import follow
 from vgglib.receptive_field import Pair, pair
 from vgglib.recording import Node, Operation, evaluation, record, run
 from vgglib.tracing import field_of, views
+from vgglib.windows import laid_out
 
 HELD = 0.95  # the share of the gradient that Luo's effective field is asked to hold
 
@@ -67,7 +68,7 @@ def measured(module: nn.Module, input_size: int | tuple[int, ...]) -> dict[str, 
     aligned. Raises UnknownReceptiveFieldError for operations that are not known.
     """
     recording = record(module, input_size)
-    places = {node.name: view.places() for node, view in views(recording, strict=False)}
+    places = {node.name: laid_out(view)[1] for node, view in views(recording, strict=False)}
     picture = torch.zeros(1, 1, *recording.picture.shape[2:], dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
         start = picture.expand(recording.picture.shape)
@@ -138,8 +139,8 @@ def effective(
     with evaluation(module), torch.enable_grad():
         for picture in pictures.to(weight.device, weight.dtype).split(1):
             X = picture.detach().clone().requires_grad_()
-            output = next(value for reached, value in run(module, recording, X.clone()) if reached is place)
-            (gradient,) = torch.autograd.grad(_at(output, view.places(), unit).sum(), X)
+            output = next(value for reached, value in run(recording, X.clone()) if reached is place)
+            (gradient,) = torch.autograd.grad(_at(output, laid_out(view)[1], unit).sum(), X)
             total += gradient[0].abs().sum(dim=0).double().cpu()
     if not (total.isfinite().all() and total.sum() > 0):
         what = "is not finite" if not total.isfinite().all() else "is 0 everywhere: its ReLUs are dead"

@@ -78,9 +78,7 @@ class ReceptiveField:
         """Return the window along one side, by the formula."""
         size, stride, padding = (pair(value)[side] for value in (self.size, self.stride, self.padding))
         if size is None:
-            raise UnknownReceptiveFieldError(
-                "no single size fits these units: give input_size, and ask for one of them"
-            )
+            raise UnknownReceptiveFieldError("no single size fits these units: give input_size to ask for one")
         first = index * stride - padding
         last = first + size - 1
         if length is None:

@@ -16,7 +16,6 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vgglib.cost import _shape
 from vgglib.receptive_field import UnknownReceptiveFieldError
 
 
@@ -59,6 +58,7 @@ class Node:
 class Recording:
     """What a network does with one picture: operations and nodes in the order of execution."""
 
+    module: nn.Module
     picture: Tensor  # (1, channels, height, width), shape only
     events: list[Operation | Node]
     graph: fx.Graph
@@ -73,14 +73,14 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
     torch.fx cannot follow the code, where the code asks for values, and where it cannot work on such a picture.
     """
     shape = _shape(module, input_size)
-    if min(shape) < 1:
-        raise ValueError(f"input_size must be positive, got {input_size}")
+    if fx.Tracer().is_leaf_module(module, ""):
+        module = nn.Sequential(module)  # torch.fx looks into networks, not into torch's own layers
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
     with evaluation(module):
         graph, constants = _graph(module)
         with _on_meta(module), torch.device("meta"), torch.no_grad(), _Scribe() as scribe:
-            recording = Recording(torch.empty(1, *shape, dtype=dtype), scribe.events, graph, constants)
-            steps, taken = run(module, recording, recording.picture), set()
+            recording = Recording(module, torch.empty(1, *shape, dtype=dtype), scribe.events, graph, constants)
+            steps, taken = run(recording, recording.picture), set()
             for place in graph.nodes:
                 scribe.where = _where(place, module)
                 try:
@@ -93,9 +93,9 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
     return recording
 
 
-def run(module: nn.Module, recording: Recording, picture: Tensor) -> Iterator[tuple[fx.Node, object]]:
+def run(recording: Recording, picture: Tensor) -> Iterator[tuple[fx.Node, object]]:
     """Yield each node of a recorded module with what it computes from ``picture``, (N, channels, height, width)."""
-    interpreter = _Interpreter(module, graph=recording.graph)
+    interpreter = _Interpreter(recording.module, graph=recording.graph)
     interpreter.args_iter = iter([picture])
     for place in recording.graph.nodes:
         if place.op == "get_attr" and place.target in recording.constants:
@@ -171,6 +171,20 @@ class _Tracer(fx.Tracer):
         output = super().call_module(module, forward, args, kwargs)
         self.path.pop()
         return output
+
+
+def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Return (channels, height, width); ValueError for a size that is none."""
+    shape = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    if len(shape) == 2:
+        layers = (layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
+        channels = next((layer.in_channels for layer in layers), None)
+        if channels is None:
+            raise ValueError("give input_size as (channels, height, width): there is no convolution to read them off")
+        shape = (channels, *shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"input_size is a side, (height, width) or (channels, height, width), got {input_size}")
+    return shape
 
 
 def _graph(module: nn.Module) -> tuple[fx.Graph, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from torch import nn
 from vgglib.operations import follow
 from vgglib.receptive_field import FieldTable, ReceptiveField, UnalignedError, Units, single
 from vgglib.recording import Node, Recording, record
-from vgglib.windows import NONE, ON_VIEWS, Side, View, picture
+from vgglib.windows import NONE, ON_VIEWS, Side, View, laid_out, picture
 
 
 def trace(module: nn.Module, input_size: int | tuple[int, ...]) -> FieldTable:
@@ -40,7 +40,7 @@ def views(recording: Recording, strict: bool = True) -> Iterator[tuple[Node, Vie
 
 def field_of(view: View, recording: Recording) -> ReceptiveField:
     """Return a view as a receptive field: what all channels at one place see together."""
-    places = view.places()
+    view, places = laid_out(view)
     size = tuple(1 if place is None else view.shape[place] for place in places)
     windows = [_hull(side.seen, places) for side in view.masked().sides]
     formulas = [_formula(axis, view.sides[axis], windows[axis], size[axis]) for axis in (0, 1)]
@@ -60,7 +60,6 @@ def _hull(windows: np.ndarray, places: Sequence[int | None]) -> np.ndarray:
 
 def _formula(axis: int, side: Side, windows: np.ndarray, length: int) -> tuple[int | None, int | None, int | None]:
     """Return (size, stride, padding) of units with these windows (2, rows, columns), counted along ``axis``."""
-    side = side.recounted()
     known = side.origin is not None and (length > 1 or side.units.size == 1)
     origin = side.origin.reshape(2, -1).min(axis=1) if known else windows[:, 0, 0]
     stride = side.stride if known else 0

@@ -77,11 +77,6 @@ class View:
         blind = np.logical_or(*(side.seen >= NONE for side in self.sides))
         return self.each(lambda side: replace(side, seen=np.where(blind, NONE, side.seen)))
 
-    def places(self) -> tuple[int | None, int | None]:
-        """The dimensions that count rows and columns of units; None where the tensor is one unit along a side."""
-        rows, columns = (side.dimension() for side in self.sides)
-        return (rows, columns) if rows is None or rows != columns else (None, None)
-
 
 def picture(shape: Sequence[int]) -> View:
     """Return the view of the picture itself, (1, channels, height, width): every pixel sees itself."""
@@ -93,13 +88,31 @@ def picture(shape: Sequence[int]) -> View:
     return View(tuple(shape), (side(2), side(3)))
 
 
+def laid_out(view: View) -> tuple[View, tuple[int | None, int | None]]:
+    """Return the view with units counted from 0, and the dimensions that count their rows and their columns.
+
+    A map made from a vector, or one unit wide, has them in dimensions 2 and 3; None where a tensor is one unit.
+    """
+    sides = [side.recounted() for side in view.sides]
+    places = [side.dimension() for side in sides]
+    if places[0] == places[1]:
+        places = [None, None]
+    free = [d for d in (2, 3) if d not in places] if len(view.shape) == 4 else []
+    for n, side in enumerate(sides):
+        if places[n] is None and free:
+            places[n] = free.pop(0)
+            if side.units.size > 1 or view.shape[places[n]] > 1:
+                sides[n] = Side(_counted(view.shape, places[n]), side.seen).settled()
+    return View(view.shape, tuple(sides)), tuple(places)
+
+
 def _slide(view: View, steps: Iterable[tuple[int, np.ndarray, tuple[int, int, int] | None]]) -> View:
     """Return what units see that each look at a few elements along some dimensions.
 
     steps: (dimension, elements, formula). elements: an array (units, elements that each unit looks at), where the
     dimension's length stands for padding; formula: (reach, stride, padding), None where the units differ.
     """
-    view, places = _map(view)
+    view, places = laid_out(view)
     for dimension, elements, formula in steps:
         length, shape = view.shape[dimension], [*view.shape]
         shape[dimension] = len(elements)
@@ -124,19 +137,6 @@ def _slide(view: View, steps: Iterable[tuple[int, np.ndarray, tuple[int, int, in
             sides.append(Side(units, seen, origin, stride).settled())
         view = View(tuple(shape), tuple(sides))
     return view
-
-
-def _map(view: View) -> tuple[View, list[int | None]]:
-    """Return the view with units counted from 0, and the dimensions that count them: 2 and 3 of a map if unknown."""
-    view = view.each(Side.recounted)
-    sides, places = list(view.sides), list(view.places())
-    free = [d for d in (2, 3) if d not in places] if len(view.shape) == 4 else []
-    for n, side in enumerate(sides):
-        if places[n] is None and free:
-            places[n] = free.pop(0)
-            if side.units.size > 1 or view.shape[places[n]] > 1:  # a map made from a vector
-                sides[n] = Side(_counted(view.shape, places[n]), side.seen).settled()
-    return View(view.shape, tuple(sides)), places
 
 
 def _united(view: View, dimensions: Iterable[int]) -> View:
