@@ -113,3 +113,19 @@ def receptive_fields(column: str) -> dict[str, tuple[int, int, int]]:
         if cell != "-":
             found[name] = tuple(map(int, cell.split("/")))
     return found
+
+
+# Distill, figures on alignment, worked out: eight pixels, one path 5 wide with stride 2 and padding (2, 1), one of two
+# layers 3 wide; what the four units after the addition see. The text: the second sees six pixels, the third five
+MISALIGNED = [(0, 4), (0, 5), (2, 6), (3, 7)]
+ALIGNED = (
+    3,
+    4,
+    1,
+)  # Distill: 1 wide with stride 4, beside 3 wide with stride 2 and padding (1, 0), then 1 with stride 2
+ALEXNET_V2 = (195, 32, 64)  # Distill, the table: alexnet_v2 of TF-Slim at pool5
+# size, stride and padding at the last map of torchvision's networks; the sizes of the three ResNets are known figures
+# for a stride in the 3x3 layer of a bottleneck, the rest is worked out by the formulas of Distill
+RESIDUAL = {"resnet18": (435, 32, 217), "resnet50": (427, 32, 213), "resnet152": (1451, 32, 725)}
+# Luo et al. 2016: three uniform layers 3 wide have the kernel (1 3 6 7 6 3 1) / 27, by convolution, and variance 2
+THREE_UNIFORM_LAYERS = (1, 3, 6, 7, 6, 3, 1)

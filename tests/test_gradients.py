@@ -1,157 +1,218 @@
-"""Receptive fields by experiment: stand-ins that hide nothing, and Luo et al.'s law on stacks with a known answer."""
+"""Fields by gradients: measured ones against the formulas, effective ones against kernels worked out by hand."""
 
 import math
 
+import numpy as np
 import pytest
+import reference
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from vgglib.checkpoint import shipped
-from vgglib.gradients import EffectiveField
-from vgglib.receptive_field import UnknownReceptiveFieldError, effective, measured, trace
+from vgglib.configurations import layers
+from vgglib.model import VGG
+from vgglib.receptive_field import UnknownReceptiveFieldError, effective, measured, receptive_field, trace
 
 
-def uniform(depth, kernel=3, bias=False):
-    """A stack of convolutions whose weights are all the same."""
-    net = nn.Sequential(*(nn.Conv2d(1, 1, kernel, padding=kernel // 2, bias=bias) for _ in range(depth)))
-    for layer in net:
-        nn.init.constant_(layer.weight, 1 / kernel**2)
+class TwoPaths(nn.Module):
+    def __init__(self, left, right):
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, X):
+        return self.left(X) + self.right(X)
+
+
+# Measured
+
+
+@pytest.mark.parametrize("name", ["A", "D"])
+def test_measured_windows_of_vgg_are_those_of_the_formulas(name):
+    with torch.device("meta"):
+        net = VGG(name).features
+    found = measured(net, 224)  # it needs no weights
+    field = receptive_field(layers(name))
+    last = list(found)[-1]
+    assert [found[last].window(unit) for unit in range(7)] == [field.window(unit, 224) for unit in range(7)]
+    assert found[last].window((0, 6)) == (field.window(0, 224), field.window(6, 224))
+
+
+def test_names_and_order_are_those_of_trace():
+    net = VGG("A-LRN", in_channels=1, image_size=32, hidden=8)
+    assert list(measured(net, 32)) == list(trace(net, 32))
+    assert measured(net, 32)["classifier.6"].window(0) == (0, 31)
+
+
+def test_dilated_maxima_and_borders_that_are_rounded_up():
+    net, size = (
+        nn.Sequential(nn.MaxPool2d((3, 2), (2, 3), (1, 0), (2, 1), ceil_mode=True), nn.Conv2d(2, 2, 2)),
+        (2, 10, 13),
+    )
+    field, found = trace(net, size)["1"], measured(net, size)["1"]
+    height, width = field.units.size
+    for row in range(height):
+        for column in range(width):
+            assert found.window((row, column)) == field.window((row, column), size[1:])
+
+
+def test_the_gradient_of_a_unit_counts_the_ways_to_it():
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 5 if n == 0 else 3, 3, bias=False) for n in range(1)), nn.ReLU(), nn.Conv2d(5, 2, 3)
+    )
+    gradient = measured(net, 7)["2"].gradient((1, 2))
+    ways = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]) / 81
+    assert gradient.shape == (7, 7)
+    np.testing.assert_allclose(gradient[1:6, 2:7], ways, rtol=1e-12)
+    assert gradient.sum() == pytest.approx(1)
+
+
+def test_unaligned_paths_can_be_measured():
+    left = nn.Sequential(nn.ZeroPad2d((2, 1, 2, 1)), nn.Conv2d(1, 1, 5, 2))
+    net = TwoPaths(left, nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)))
+    found = measured(net, 8)["add"]
+    assert [found.window(unit) for unit in range(4)] == reference.MISALIGNED
+
+
+def test_measured_windows_ask_for_units_that_exist_and_see():
+    net = nn.Sequential(nn.Conv2d(2, 2, (1, 3), padding=(2, 0)))
+    found = measured(net, (6, 9))["0"]
+    assert found.window((2, 4)) == ((0, 0), (4, 6))
+    with pytest.raises(ValueError, match=r"no pixel reaches unit \(1, 0\)"):
+        found.window((1, 0))
+    with pytest.raises(ValueError, match=r"there is no unit \(2, 7\)"):
+        found.window((2, 7))
+    with pytest.raises(ValueError, match=r"there is no unit \(-1, 0\)"):
+        found.window((-1, 0))
+    with pytest.raises(ValueError, match=r"rows \(0, 0\) and columns \(2, 4\) differ: ask for the unit \(2, 2\)"):
+        found.window(2)
+
+
+def test_what_is_not_known_is_not_measured_either():
+    with pytest.raises(UnknownReceptiveFieldError, match="im2col"):
+        measured(nn.Sequential(nn.Conv2d(2, 2, 3), nn.Unfold(2)), 9)
+
+
+# Effective
+
+
+def uniform(depth, kernel):
+    """Linear layers of one channel whose weights are all the same."""
+    net = nn.Sequential(*(nn.Conv2d(1, 1, kernel, bias=False) for _ in range(depth))).double()
+    for weight in net.parameters():
+        nn.init.constant_(weight, 1 / weight.numel())
     return net
 
 
-@pytest.mark.parametrize(("depth", "kernel"), [(1, 3), (3, 3), (2, 5), (7, 3), (12, 3), (4, 7)])
-def test_spread_of_uniform_stacks(depth, kernel):
-    found = effective(uniform(depth, kernel), 2 * depth * (kernel - 1) + 5, samples=1)
-    assert found.sigma == pytest.approx([math.sqrt(depth * (kernel**2 - 1) / 12)] * 2)
-    assert found.weights.sum().item() == pytest.approx(1)
-    (first, last), _ = found.window
-    assert last - first == depth * (kernel - 1)
+@pytest.mark.parametrize(("depth", "kernel"), [(1, 3), (3, 3), (2, 5), (6, 2), (4, (3, 5))])
+def test_uniform_layers_have_the_gaussian_of_luo(depth, kernel):
+    field = effective(uniform(depth, kernel), (25, 33), samples=1)
+    height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    expected = [math.sqrt(depth * (side**2 - 1) / 12) for side in (height, width)]
+    assert field.sigma == pytest.approx(expected, rel=1e-9)
+    assert field.centre == pytest.approx([sum(window) / 2 for window in field.window], rel=1e-9)
+    assert field.map.sum() == pytest.approx(1)
 
 
-def test_three_layers_by_hand():
-    found = effective(uniform(3), 11, samples=2)
-    profile = found.weights.sum(dim=0)[2:9] * 27
-    assert profile.tolist() == pytest.approx([1, 3, 6, 7, 6, 3, 1])
-    assert found.sigma[0] ** 2 == pytest.approx(2)
-    inner = (3 + 6 + 7 + 6 + 3) / 27
-    assert inner**2 < 0.95 <= 1
-    assert (found.side_95, found.share_95) == (7, 1.0)
+def test_three_uniform_layers_by_hand():
+    field = effective(uniform(3, 3), 15, samples=1)
+    kernel = np.array(reference.THREE_UNIFORM_LAYERS) / 27
+    assert field.unit == (4, 4)
+    assert field.window == ((4, 10), (4, 10))
+    np.testing.assert_allclose(field.map[4:11, 4:11], np.outer(kernel, kernel), rtol=1e-9)
+    assert field.sigma == pytest.approx((math.sqrt(2), math.sqrt(2)))
+    counts = sorted(np.outer(reference.THREE_UNIFORM_LAYERS, reference.THREE_UNIFORM_LAYERS).flat, reverse=True)
+    needed = next(n for n in range(50) if sum(counts[:n]) >= 0.95 * 27**2)
+    assert field.share == needed / 49
 
 
-def test_share_shrinks_with_depth():
-    shares = [effective(uniform(depth), 4 * depth + 9, samples=1).share_95 for depth in (4, 8, 16, 32)]
-    assert shares == sorted(shares, reverse=True)
-    assert shares[-1] < 0.4
+def test_the_fitted_gaussian_is_a_density_around_the_centre():
+    field = effective(uniform(8, 5), 65, samples=1)
+    fitted = field.gaussian()
+    assert fitted.shape == field.map.shape
+    assert fitted.sum() == pytest.approx(1, abs=1e-3)
+    assert np.abs(fitted - field.map).max() < 0.05 * field.map.max()  # the limit theorem, eight layers on
 
 
-def test_the_gaussian_fits_a_deep_stack_and_not_a_shallow_one():
-    def distance(found):
-        return (found.gaussian() - found.weights).abs().sum().item()
-
-    deep, shallow = (effective(uniform(depth), 4 * depth + 9, samples=1) for depth in (16, 1))
-    assert distance(deep) < 0.05 < 0.2 < distance(shallow)
-    assert deep.gaussian().sum().item() == pytest.approx(1)
+def test_the_share_falls_with_depth_as_luo_says():
+    share = {depth: effective(uniform(depth, 3), 2 * depth + 5, samples=1).share for depth in (4, 16)}
+    assert share[16] / share[4] == pytest.approx(1 / 4, rel=0.25)  # each side as one over the root of the depth
 
 
-def test_a_kernel_that_looks_to_one_side():
-    net = nn.Conv2d(1, 1, 3, padding=1, bias=False)
-    nn.init.constant_(net.weight, 0.0)
-    with torch.no_grad():
-        net.weight[0, 0, 1, 2] = 1.0
-    found = effective(net, 9, samples=1)
-    assert found.weights[4, 5].item() == pytest.approx(1)
-    assert found.sigma == pytest.approx((0, 0), abs=1e-6)
-    assert found.side_95 == 3
-
-
-def test_chosen_node_and_pictures_and_repeatability():
-    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1))
-    pictures = torch.rand(5, 1, 16, 16)
-    first, again = (effective(net, 16, "0", pictures=pictures) for _ in range(2))
-    assert torch.equal(first.weights, again.weights)
-    (top, bottom), _ = first.window
-    assert bottom - top == 2
-    assert isinstance(effective(net, 16), EffectiveField)
-    (top, bottom), _ = effective(net, 16).window
-    assert bottom - top + 1 == trace(net, 16)["3"].size
-    assert not torch.equal(effective(net, 16, seed=1).weights, effective(net, 16, seed=2).weights)
-
-
-def test_refusals():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 3))
-    with pytest.raises(ValueError, match="'3' is no map of this network: choose from 0, 1"):
-        effective(net, 8, "3")
-    dead = uniform(2)
-    nn.init.constant_(dead[1].weight, 0.0)
-    with pytest.raises(ValueError, match="no gradient comes from 1 to the picture"):
-        effective(dead, 9)
-    broken = uniform(2)
-    nn.init.constant_(broken[1].weight, math.nan)
-    with pytest.raises(ValueError, match="not finite"):
-        effective(broken, 9)
-    with pytest.raises(UnknownReceptiveFieldError):
-        measured(nn.Sequential(nn.Conv2d(1, 4, 3), nn.PixelShuffle(2)), 9)
-
-
-def test_the_network_is_left_as_it_is():
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout()).train()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    effective(net, 9)
-    measured(net, 9)
-    assert all(part.training for part in net)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert all(parameter.grad is None and parameter.dtype == torch.float32 for parameter in net.parameters())
-
-
-def test_measured_sees_what_relu_and_maximum_hide():
-    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3))
-    nn.init.constant_(net[0].bias, -100.0)  # every ReLU is off
-    nn.init.constant_(net[3].weight, -1.0)
-    assert measured(net, 12)["3"].window(0) == trace(net, 12)["3"].window(0) == (0, 7)
-
-
-def test_measured_linearises_functions_too():
-    class Functional(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(1, 2, 3, padding=1)
-
-        def forward(self, X):
-            X = F.max_pool2d(F.relu(self.conv(X)), 3, stride=2, ceil_mode=True)
-            return torch.cat([X, F.dropout(X, training=self.training)], dim=1) * 0.0 - X.repeat(1, 1, 1, 1)[:, :1]
-
-    class Difference(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(1, 1, 3, padding=1)
-
-        def forward(self, X):
-            X = self.conv(X)
-            return F.max_pool2d(F.relu(X), 3, stride=2, ceil_mode=True) - F.max_pool2d(X, 3, 2, ceil_mode=True)
-
-    with pytest.raises(UnknownReceptiveFieldError, match="repeat"):
-        trace(Functional(), 12)
-    by_gradients = list(measured(Difference(), 12).values())[-1]  # the difference of equals would be blind
-    by_arithmetic = list(trace(Difference(), 12).values())[-1]
-    for unit in [(0, 0), (2, 3), (5, 5)]:
-        assert by_gradients.window(unit) == by_arithmetic.window(unit, 12)
-
-
-def test_measured_units():
-    found = measured(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 49, 3)), (9, 9))
-    assert found["0"].units == (7, 7)
-    assert found["2"].units == (1, 1)
-    assert found["2"].window(0) == (0, 8)
-    blind = measured(nn.Conv2d(1, 1, 1, padding=2), 5)["0"]
-    with pytest.raises(ValueError, match="depends on no pixel"):
-        blind.window(0)
-    wide = measured(nn.Conv2d(1, 1, (3, 5)), 9)["0"]
-    assert wide.window(2) == ((2, 4), (2, 6))
+def test_an_untrained_network_sees_less_than_its_field():
+    torch.manual_seed(0)
+    net = VGG("64 64 | 128 128 | 256", in_channels=1, image_size=64, width=0.125, hidden=4).features
+    field = effective(net, 64, samples=4)
+    assert field.node == "11"
+    assert field.unit == (8, 8)
+    assert field.window == (trace(net, 64)["11"].window(8, 64),) * 2
+    assert 0.1 < field.share < 0.8
+    other = effective(net, 64, samples=4)
+    assert np.array_equal(field.map, other.map)
+    assert not np.array_equal(field.map, effective(net, 64, samples=4, seed=1).map)
 
 
 def test_the_trained_network_that_is_shipped():
     net = shipped("laptop")
-    found = effective(net, 32, "features.12", samples=4)
-    assert found.window == ((5, 30), (5, 30))
-    assert 4 < found.sigma[0] < 8
+    field = effective(net, net.image_size, node="features.13", samples=4)
+    assert field.window == (trace(net, 32)["features.13"].window(4, 32),) * 2
+    assert 0 < field.share < 1
+    assert all(0 < sigma < 13 for sigma in field.sigma)
+    assert field.map[*(round(centre) for centre in field.centre)] > field.map.mean()
+
+
+def test_pictures_may_be_given():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 1, 3))
+    pictures = torch.rand(3, 2, 9, 11)
+    field = effective(net, (9, 11), node="2", pictures=pictures)
+    by_hand = torch.zeros(9, 11)
+    for picture in pictures.split(1):
+        X = picture.clone().requires_grad_()
+        net(X)[0, :, 2, 3].sum().backward()
+        by_hand += X.grad[0].abs().sum(0)
+    np.testing.assert_allclose(field.map, (by_hand / by_hand.sum()).numpy(), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"expected pictures \(N, 2, 9, 11\), got \(3, 2, 11, 9\)"):
+        effective(net, (9, 11), pictures=pictures.mT)
+
+
+def test_a_functional_node_and_layers_that_write_over_their_input():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True)
+
+        def forward(self, X):
+            return self.relu(X + self.conv(X)) * 2
+
+    field = effective(Net(), 7, node="add", samples=2)
+    assert field.window == ((2, 4), (2, 4))
+    assert np.count_nonzero(field.map) == 9
+
+
+def test_dead_gradients_are_refused():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    nn.init.constant_(net[0].bias, -1e9)
+    with pytest.raises(ValueError, match=r"unit \(3, 3\) of 1 to the pixels is 0 everywhere: its ReLUs are dead"):
+        effective(net, 9)
+    nn.init.constant_(net[0].weight, math.nan)
+    with pytest.raises(ValueError, match="is not finite"):
+        effective(net, 9, node="0")
+
+
+def test_unknown_nodes_are_refused():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    with pytest.raises(ValueError, match=r"no node 'conv'.*choose from \['0', '1'\]"):
+        effective(net, 9, node="conv")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_as_it_was(training):
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.ReLU()).train(training)
+    net[1].eval()
+    state, dice = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    modes = [module.training for module in net.modules()]
+    effective(net, 9, samples=2)
+    measured(net, 9)["3"].window(0)
+    assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
+    assert all(weight.grad is None for weight in net.parameters())
+    assert modes == [module.training for module in net.modules()]
+    assert torch.equal(dice, torch.get_rng_state())

@@ -1,204 +1,105 @@
-"""Receptive fields by experiment: where a change of the picture would change a unit, and by how much.
+"""Receptive fields by gradients: which pixels can reach a unit, and how much each of them counts.
 
-``measured`` asks a linear stand-in of the network, whose weights are all positive, so that nothing cancels and nothing
-is switched off; ``effective`` asks the network itself (Luo, Li, Urtasun, Zemel, NeurIPS 2016).
+``measured`` asks autograd and no formula: in a network of equal positive weights, with averages for maxima and nothing
+nonlinear, no gradient can vanish, so that a unit sees exactly the pixels that have one. ``effective`` takes the network
+as it is, with its weights and its ReLUs (Luo, Li, Urtasun, Zemel: "Understanding the Effective Receptive Field in Deep
+Convolutional Neural Networks", 2016).
 """
 
-import copy
 import math
-import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vgglib.receptive_field import Both, UnknownReceptiveFieldError, both, one
-from vgglib.tracing import graph_of, input_shape, names_of, symbolic, trace
+from vgglib.operations import follow
+from vgglib.receptive_field import Pair, pair
+from vgglib.recording import Node, Operation, evaluation, record, run
+from vgglib.tracing import field_of, views
+from vgglib.windows import laid_out
 
-_KEPT = (nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Linear, nn.Flatten, nn.Upsample)
-_KEPT += (nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, nn.ZeroPad2d, nn.Identity)
-_PASSED = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.LocalResponseNorm,
-    nn.Dropout,
-    nn.Dropout2d,
-    nn.Softmax,
-    nn.ReLU,
-    nn.ReLU6,
-)
-_POOLING = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-_SUMMED = {operator.add, operator.iadd, operator.mul, operator.imul, operator.sub, operator.isub, operator.truediv}
-_SUMMED |= {torch.add, torch.mul, torch.sub, torch.div, "add", "add_", "mul", "mul_", "sub", "sub_", "div", "div_"}
-
-
-_FUNCTIONS = "conv2d conv_transpose2d linear avg_pool2d adaptive_avg_pool2d interpolate pad cat concat flatten reshape"
-_FUNCTIONS = set((_FUNCTIONS + " getitem getattr mean sum chunk split").split())
+HELD = 0.95  # the share of the gradient that Luo's effective field is asked to hold
 
 
 @dataclass(frozen=True)
-class MeasuredField:
-    """What the units of one map see by their gradients; each question costs a backward pass."""
+class Measured:
+    """The units of one node, in a network made linear; each is asked by one backward pass."""
 
-    values: Tensor
-    picture: Tensor
+    output: Tensor
+    picture: Tensor  # (1, 1, height, width)
+    places: tuple[int | None, int | None]  # the dimensions of ``output`` that count rows and columns of units
 
-    @property
-    def units(self) -> tuple[int, int]:
-        """The height and width of the map; 1 x 1 after a fully connected layer."""
-        return tuple(self.values.shape[2:]) if self.values.dim() == 4 else (1, 1)
+    def gradient(self, index: int | Pair) -> np.ndarray:
+        """Return the gradient (height, width) of unit ``index``, all channels together, with respect to the pixels.
 
-    def window(self, index: Both) -> tuple:
-        """Return the first and the last pixel, inclusive, that unit ``index`` depends on.
-
-        index: a number, or (row, column), which gives the pair of windows (rows, columns). Raises ValueError for a
-        unit that depends on no pixel.
+        index: a number, or (row, column). Raises ValueError for a unit beyond the map.
         """
-        row, column = both(index)
-        unit = self.values[0, :, row, column] if self.values.dim() == 4 else self.values[0]
-        (gradient,) = torch.autograd.grad(unit.sum(), self.picture, retain_graph=True)
-        seen = gradient[0].sum(dim=0) != 0
-        if not seen.any():
-            raise ValueError(f"unit {index} depends on no pixel")
-        pair = tuple(_ends(seen.any(dim=1 - side)) for side in (0, 1))
-        return pair if isinstance(index, tuple) else one(pair)
+        unit = _at(self.output, self.places, pair(index))
+        (gradient,) = torch.autograd.grad(unit.mean(), self.picture, retain_graph=True)
+        return gradient[0, 0].numpy()
+
+    def window(self, index: int | Pair) -> Pair | tuple[Pair, Pair]:
+        """Return the first and the last pixel that reach unit ``index``, within the picture, both inclusive.
+
+        index: a number where rows and columns agree, or (row, column); a pair is answered by a pair of windows, as by
+        ReceptiveField.window. Raises ValueError for a unit that no pixel reaches and for one beyond the map.
+        """
+        reached = self.gradient(index) != 0
+        if not reached.any():
+            raise ValueError(f"no pixel reaches unit {index}: it sees nothing but padding")
+        lines = [np.flatnonzero(reached.any(axis=axis)) for axis in (1, 0)]
+        rows, columns = ((int(line[0]), int(line[-1])) for line in lines)
+        if isinstance(index, tuple | list):
+            return rows, columns
+        if rows != columns:
+            raise ValueError(f"rows {rows} and columns {columns} differ: ask for the unit ({index}, {index})")
+        return rows
 
 
-def _ends(seen: Tensor) -> tuple[int, int]:
-    places = seen.nonzero().flatten()
-    return int(places[0]), int(places[-1])
+def measured(module: nn.Module, input_size: int | tuple[int, ...]) -> dict[str, Measured]:
+    """Return every node of ``module`` under the names of ``trace``, its units ready to be asked for their pixels.
 
-
-def measured(module: nn.Module, input_size: int | tuple[int, ...]) -> dict[str, MeasuredField]:
-    """Return what the units of every node depend on, by gradients, under the names that ``trace`` gives.
-
-    input_size: as for ``trace``. The network is made linear and positive in a copy: constant weights, no biases, sums
-    in place of products and differences, means in place of maxima, no activations and no normalisation; float64.
-    Costs a forward pass, and a backward pass for each window asked. Raises UnknownReceptiveFieldError for a module that
-    cannot be copied or followed, or for an operation without a linear stand-in.
+    input_size: as for ``trace``. The network is recomputed once in float64 from what it does, with averages in the
+    place of its weights, maxima and norms; the module itself is left as it is. It also answers for paths that are not
+    aligned. Raises UnknownReceptiveFieldError for operations that are not known.
     """
-    channels, *size = input_shape(module, input_size)
-    picture = torch.ones((1, channels, *size), dtype=torch.float64, requires_grad=True)
-    line = _Linear(symbolic(module))
-    line.run(picture)
-    names = names_of(line.module.graph)
-    return {
-        names[node]: MeasuredField(value, picture)
-        for node, value in line.found.items()
-        if isinstance(value, Tensor) and value.requires_grad and node.op not in ("placeholder", "output")
-    }
-
-
-class _Linear(fx.Interpreter):
-    """Runs the graph with every operation in its linear, positive stand-in."""
-
-    def __init__(self, graph: fx.GraphModule):
-        super().__init__(graph)
-        self.extra_traceback = False
-        self.found: dict[fx.Node, Any] = {}
-        for part in graph.modules():
-            for name, value in part.named_parameters(recurse=False):
-                setattr(part, name, nn.Parameter(_constant(value, part), requires_grad=False))
-            for name, value in part.named_buffers(recurse=False):
-                part._buffers[name] = torch.ones(value.shape, dtype=torch.float64)
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        self.found[n] = value
-        return value
-
-    def call_module(self, target: str, args: tuple, kwargs: dict) -> Any:
-        module = self.fetch_attr(target)
-        if isinstance(module, nn.MaxPool2d):
-            return _averaged(args[0], *(getattr(module, name) for name in _POOLING))
-        if isinstance(module, nn.AdaptiveMaxPool2d):
-            return F.adaptive_avg_pool2d(args[0], module.output_size)
-        if isinstance(module, _KEPT):
-            return module(*args, **kwargs)
-        before = args[0]
-        if isinstance(module, _PASSED) or type(module).__module__ == "torch.nn.modules.activation":
-            return before * 1.0
-        raise UnknownReceptiveFieldError(f"{target}: {type(module).__name__} has no linear stand-in")
-
-    def call_function(self, target: Any, args: tuple, kwargs: dict) -> Any:
-        name = getattr(target, "__name__", str(target))
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        if not any(value.requires_grad for value in tensors) and name not in ("cat", "concat", "getitem"):
-            return super().call_function(target, args, kwargs)
-        if target in _SUMMED:
-            return sum(value for value in tensors if value.requires_grad) * 1.0
-        if "max_pool2d" in name and "adaptive" not in name:
-            given = dict(zip(("input", *_POOLING), args, strict=False)) | kwargs
-            defaults = dict(stride=None, padding=0, dilation=1, ceil_mode=False)
-            return _averaged(given["input"], *({**defaults, **given}[name] for name in _POOLING))
-        if name == "adaptive_max_pool2d":
-            return F.adaptive_avg_pool2d(*args[:2])
-        if name in ("amax", "max"):
-            return torch.mean(*args, **kwargs)
-        kept = (
-            "conv2d conv_transpose2d linear avg_pool2d adaptive_avg_pool2d cat concat flatten reshape getitem getattr"
-        )
-        if name in (kept + " mean sum chunk split interpolate pad").split():
-            return super().call_function(target, args, kwargs)
-        return args[0] * 1.0  # element by element: trace has let nothing else through
-
-    def call_method(self, target: str, args: tuple, kwargs: dict) -> Any:
-        if target in _SUMMED:
-            return sum(value for value in args if isinstance(value, Tensor) and value.requires_grad) * 1.0
-        if target in ["view", "reshape", "flatten", "mean", "sum", "size", "dim", "chunk", "split", "contiguous"]:
-            return super().call_method(target, args, kwargs)
-        return args[0] * 1.0
-
-
-def _constant(value: Tensor, part: nn.Module) -> Tensor:
-    """Weights whose sum over a kernel is 1, so that nothing grows or vanishes; biases of 0."""
-    if value.dim() < 2:
-        return torch.zeros(value.shape, dtype=torch.float64)
-    return torch.full(value.shape, 1 / math.prod(value.shape[1:]), dtype=torch.float64)
-
-
-def _averaged(X: Tensor, kernel: Both, stride: Both | None, padding: Both, dilation: Both, ceil: bool) -> Tensor:
-    """Return the mean over each window of a max-pooling: a convolution of each channel by itself, dilation and all."""
-    kernel, padding, dilation = both(kernel), both(padding), both(dilation)
-    stride = both(stride or kernel)
-    shape = F.max_pool2d(X[:, :1].detach(), kernel, stride, padding, dilation, ceil).shape[2:]
-    missing = [
-        max(0, (shape[n] - 1) * stride[n] + dilation[n] * (kernel[n] - 1) + 1 - X.shape[2 + n] - 2 * padding[n])
-        for n in (0, 1)
-    ]
-    X = F.pad(X, (padding[1], padding[1] + missing[1], padding[0], padding[0] + missing[0]))
-    weights = X.new_full((X.shape[1], 1, *kernel), 1 / math.prod(kernel))
-    return F.conv2d(X, weights, None, stride, 0, dilation, X.shape[1])[:, :, : shape[0], : shape[1]]
+    recording = record(module, input_size)
+    places = {node.name: laid_out(view)[1] for node, view in views(recording, strict=False)}
+    picture = torch.zeros(1, 1, *recording.picture.shape[2:], dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        start = picture.expand(recording.picture.shape)
+        events = [(event, found) for event, found in follow(recording, start, ON_NUMBERS) if isinstance(event, Node)]
+    return {node.name: Measured(output, picture, places[node.name]) for node, (output,) in events}
 
 
 @dataclass(frozen=True)
 class EffectiveField:
-    """How much each pixel moves one unit (Luo et al. 2016).
+    """How much the pixels count for the centre unit of a node (Luo et al. 2016).
 
-    weights: the mean magnitude of the gradient at each pixel, (H, W), sum 1; sigma: standard deviation of the map's
-    profile, pixels, (height, width); window: the theoretical window (rows, columns), both ends inclusive; side_95:
-    side, in pixels, of the smallest square around the unit's centre that holds 95 % of the weight; share_95: side_95
-    over the side of the theoretical field as it lies in the picture, at most 1.
+    share is the smallest share of the pixels in ``window`` that holds 95 % of the gradient, counted largest first: an
+    area, of the theoretical field as far as it lies inside the picture. sigma and centre are those of the Gaussian
+    with the map's mean and standard deviation, in pixels along (height, width).
     """
 
-    weights: Tensor
+    node: str
+    unit: Pair  # (row, column)
+    map: np.ndarray  # (height, width): mean absolute gradient, summed over input channels, scaled to a sum of 1
+    window: tuple[Pair, Pair]  # of the theoretical field: rows and columns, both ends inclusive
+    centre: tuple[float, float]
     sigma: tuple[float, float]
-    window: tuple[tuple[int, int], tuple[int, int]]
-    side_95: int
-    share_95: float
+    share: float
 
-    def gaussian(self) -> Tensor:
-        """Return the Gaussian with the map's own mean and spread, (H, W), sum 1."""
-        profiles = []
-        for side in (0, 1):
-            mean, spread = _moments(self.weights.sum(dim=1 - side))
-            places = torch.arange(self.weights.shape[side], dtype=torch.float64)
-            profile = torch.exp(-0.5 * ((places - mean) / max(spread, 1e-9)) ** 2)
-            profiles.append(profile / profile.sum())
-        return torch.outer(*profiles)
+    def gaussian(self) -> np.ndarray:
+        """Return the fitted Gaussian (height, width) at the pixels' middles, as a density per pixel."""
+        sides = []
+        for length, centre, sigma in zip(self.map.shape, self.centre, self.sigma, strict=True):
+            away = (np.arange(length) - centre) / sigma
+            sides.append(np.exp(-(away**2) / 2) / (sigma * math.sqrt(2 * math.pi)))
+        return np.outer(*sides)
 
 
 def effective(
@@ -206,82 +107,121 @@ def effective(
     input_size: int | tuple[int, ...],
     node: str | None = None,
     pictures: Tensor | None = None,
-    samples: int = 16,
+    samples: int = 20,
     seed: int = 0,
 ) -> EffectiveField:
-    """Return how much each pixel moves the middle unit of a node, through the network as it is.
+    """Return how much each pixel counts for the centre unit of ``node``, in the network as it is.
 
-    input_size: as for ``trace``. node: a name that ``trace`` gives, by default the last map. pictures: (N, C, H, W)
-    to average over; without them ``samples`` pictures of Gaussian noise from ``seed``. The unit is the sum over the
-    channels at the middle of the map, each channel with a random sign for each picture, so that channels do not cancel
-    always in the same way. The network is copied, in evaluation mode and float64. Raises ValueError for a node that is
-    no map, and where no gradient comes through (a dead network).
+    node: a name of ``trace``; by default the last with more than one unit. pictures: (N, channels, height, width),
+    prepared as the network expects; by default ``samples`` pictures of standard normal noise, drawn with ``seed``.
+    The gradient is that of the unit's channels together. Raises ValueError for an unknown node, for
+    pictures of another size, and where no gradient arrives or it is not finite.
     """
-    channels, *size = input_shape(module, input_size)
-    fields = trace(module, input_size)
-    generator = torch.Generator().manual_seed(seed)
+    recording = record(module, input_size)
+    maps = {
+        found.name: (found.place, view, field_of(view, recording)) for found, view in views(recording, strict=False)
+    }
+    if node is None:
+        node = next((name for name in reversed(maps) if maps[name][2].units.size != (1, 1)), None)
+    if node not in maps:
+        raise ValueError(f"{type(module).__name__} has no node {node!r} with more than one unit: choose from {[*maps]}")
+    place, view, field = maps[node]
+    unit = tuple(length // 2 for length in field.units.size)
+    rows, columns = field.units.window(unit)
+    weight = next(module.parameters(), torch.empty(0))
     if pictures is None:
-        pictures = torch.randn((samples, channels, *size), generator=generator, dtype=torch.float64)
-    pictures = pictures.detach().cpu().double().requires_grad_()
-    net = copy.deepcopy(module).cpu().double().eval()
-    runner = _Recorder(graph_of(net))
-    with torch.enable_grad():
-        runner.run(pictures)
-        maps = {name: value for name, value in runner.values().items() if name in fields and value.dim() == 4}
-        if node is None:
-            node = list(maps)[-1]
-        if node not in maps:
-            raise ValueError(f"{node!r} is no map of this network: choose from {', '.join(maps)}")
-        values = maps[node]
-        row, column = values.shape[2] // 2, values.shape[3] // 2
-        signs = torch.randint(0, 2, values.shape[:2], generator=generator).double() * 2 - 1
-        (gradient,) = torch.autograd.grad((values[:, :, row, column] * signs).sum(), pictures)
-    weights = gradient.abs().sum(dim=1).mean(dim=0)
-    if not weights.sum() > 0 or not weights.isfinite().all():
-        raise ValueError(f"no gradient comes from {node} to the picture: the network is dead there, or not finite")
-    weights = weights / weights.sum()
-    field = fields[node]
-    window = field.window((row, column), tuple(size))
-    centres = [sum(field.window((row, column))[side]) / 2 for side in (0, 1)]
-    theory = max(last - first + 1 for first, last in window)
-    side = _side_holding(weights, centres, 0.95)
-    sigma = tuple(_moments(weights.sum(dim=1 - side))[1] for side in (0, 1))
-    return EffectiveField(weights, sigma, window, side, min(1.0, side / theory))
+        dice = torch.Generator().manual_seed(seed)
+        pictures = torch.randn(samples, *recording.picture.shape[1:], generator=dice)
+    if pictures.shape[1:] != recording.picture.shape[1:] or len(pictures) == 0:
+        expected, got = tuple(recording.picture.shape[1:]), tuple(pictures.shape)
+        raise ValueError(f"expected pictures (N, {', '.join(map(str, expected))}), got {got}")
+    total = torch.zeros(pictures.shape[2:], dtype=torch.float64)
+    with evaluation(module), torch.enable_grad():
+        for picture in pictures.to(weight.device, weight.dtype).split(1):
+            X = picture.detach().clone().requires_grad_()
+            output = next(value for reached, value in run(recording, X.clone()) if reached is place)
+            (gradient,) = torch.autograd.grad(_at(output, laid_out(view)[1], unit).sum(), X)
+            total += gradient[0].abs().sum(dim=0).double().cpu()
+    if not (total.isfinite().all() and total.sum() > 0):
+        what = "is not finite" if not total.isfinite().all() else "is 0 everywhere: its ReLUs are dead"
+        raise ValueError(f"the gradient from unit {unit} of {node} to the pixels {what}, so there is no field to see")
+    weights = (total / total.sum()).numpy()
+    centre, sigma = zip(*(_moments(weights.sum(axis=axis)) for axis in (1, 0)), strict=True)
+    held = np.sort(weights, axis=None)[::-1].cumsum()
+    pixels = (rows[1] - rows[0] + 1) * (columns[1] - columns[0] + 1)
+    share = (int((held < HELD - 1e-9).sum()) + 1) / pixels
+    return EffectiveField(node, unit, weights, (rows, columns), centre, sigma, share)
 
 
-class _Recorder(fx.Interpreter):
-    """Runs the graph as it is and keeps what each node gave."""
-
-    def __init__(self, graph: fx.GraphModule):
-        super().__init__(graph)
-        self.found: dict[fx.Node, Any] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        self.found[n] = super().run_node(n)
-        return self.found[n]
-
-    def values(self) -> dict[str, Tensor]:
-        names = names_of(self.module.graph)
-        return {
-            names[node]: value
-            for node, value in self.found.items()
-            if isinstance(value, Tensor) and node.op != "placeholder"
-        }
+def _moments(weights: np.ndarray) -> tuple[float, float]:
+    """Return the mean and the standard deviation of a position with these weights."""
+    position = np.arange(len(weights))
+    mean = float(weights @ position)
+    return mean, math.sqrt(max(0.0, float(weights @ (position - mean) ** 2)))
 
 
-def _moments(profile: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation, in pixels, of weights along a line."""
-    places = torch.arange(len(profile), dtype=torch.float64)
-    share = profile / profile.sum()
-    mean = (share * places).sum()
-    return mean.item(), math.sqrt(max(0.0, (share * (places - mean) ** 2).sum().item()))
+def _at(output: Tensor, places: Sequence[int | None], unit: Pair) -> Tensor:
+    """Return all elements of one unit (row, column); ValueError for a unit beyond the map."""
+    where = [slice(None)] * output.dim()
+    for place, at in zip(places, unit, strict=True):
+        length = 1 if place is None else output.shape[place]
+        if not 0 <= at < length:
+            raise ValueError(f"there is no unit {unit} in this map: row or column {at} of {length}")
+        if place is not None:
+            where[place] = at
+    return output[tuple(where)]
 
 
-def _side_holding(weights: Tensor, centres: list[float], share: float) -> int:
-    """Return the side of the smallest square around a centre that holds a share of the weights."""
-    away = [np.abs(np.arange(count) - centre) for count, centre in zip(weights.shape, centres, strict=True)]
-    distance = torch.from_numpy(np.maximum(away[0][:, None], away[1][None, :]))
-    order = distance.flatten().argsort()
-    held = weights.flatten()[order].cumsum(0)
-    reached = int((held >= share * (1 - 1e-12)).nonzero()[0])
-    return int(2 * distance.flatten()[order][reached] + 1)
+# The ideas of vgglib.operations, carried out on numbers: means, which give every pixel its part
+
+
+def _joined(values: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    if len(values) == 1 and values[0].shape == shape:
+        return values[0]
+    return sum(value.expand(shape) for value in values) / len(values)
+
+
+def _united(value: Tensor, dimensions: Sequence[int]) -> Tensor:
+    return value.mean(list(dimensions), keepdim=True) if len(dimensions) else value
+
+
+def _convolution(operation: Operation, value: Tensor) -> Tensor:
+    a, channels = operation.arguments, operation.outputs[0].shape[1]
+    groups, kernel = a["groups"], a["weight"].shape[2:]
+    value = value.reshape(1, groups, -1, *value.shape[2:]).mean(2)  # all channels of a group have equal weights
+    weight = torch.full((groups, 1, *kernel), 1 / kernel.numel(), dtype=value.dtype)
+    value = operation.function(**{**a, "input": value, "weight": weight, "bias": None})
+    return value.unsqueeze(2).expand(-1, -1, channels // groups, *value.shape[2:]).flatten(1, 2)
+
+
+def _pool(operation: Operation, value: Tensor) -> Tensor:
+    a, shape = operation.arguments, operation.outputs[0].shape
+    kernel, stride, padding = a["kernel_size"], a["stride"] or a["kernel_size"], a["padding"]
+    dilation = a.get("dilation", [1] * len(kernel))
+    if max(dilation) == 1:
+        pool = F.avg_pool2d if len(kernel) == 2 else F.avg_pool3d
+        return pool(value, kernel, stride, padding, a["ceil_mode"])
+    # there is no average pooling with dilation: convolve each channel by itself, with a border as ceil_mode has it
+    size = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(shape[2:], stride, dilation, kernel, strict=True)]
+    beyond = [max(0, want - length - 2 * p) for want, length, p in zip(size, value.shape[2:], padding, strict=True)]
+    weight = torch.full((1, 1, *kernel), 1 / math.prod(kernel), dtype=value.dtype)
+    apart = F.pad(value.flatten(0, 1).unsqueeze(1), [0, beyond[1], 0, beyond[0]])
+    return F.conv2d(apart, weight, None, stride, padding, dilation).reshape(shape)
+
+
+def _same(operation: Operation, value: Tensor) -> Tensor:
+    return operation.function(**{**operation.arguments, "self": value})
+
+
+ON_NUMBERS = SimpleNamespace(
+    joined=_joined,
+    united=_united,
+    moved=lambda value, move: move(value),
+    chained=torch.cat,
+    nothing=lambda shape: torch.zeros(shape, dtype=torch.float64),
+    convolution=_convolution,
+    pool=_pool,
+    adaptive_pool=lambda operation, value: F.adaptive_avg_pool2d(value, operation.arguments["output_size"]),
+    upsample=_same,
+    pad=_same,
+)

@@ -1,111 +1,137 @@
-"""What one unit sees: receptive fields by plain integer arithmetic, and the same for any network.
+"""What one unit sees: receptive fields by plain integer arithmetic, and of any network by ``trace``.
 
 Formulas: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019.
-All sizes are input pixels along one side; pixel 0 is the first pixel of the picture. ``trace`` follows any module
-(vgglib/tracing.py), ``measured`` and ``effective`` ask its gradients (vgglib/gradients.py).
+All sizes are input pixels along one side; pixel 0 is the first pixel of the picture. Where height and width differ,
+a number becomes a pair (height, width). ``trace``, ``measured`` and ``effective`` come from vgglib.tracing and
+vgglib.gradients, which need torch; the arithmetic here does not.
 """
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from vgglib.configurations import Layer, names
 from vgglib.tables import as_html, as_text
 
-Both = int | tuple[int, int]  # one number for height and width, or (height, width) where they differ
-Window = tuple[int, int]  # first and last pixel
+Pair = tuple[int, int]
 
 
 class UnalignedError(ValueError):
-    """Paths that meet see windows with other strides or centres, so that no one size describes them."""
+    """Paths of a network that meet with different strides or centres: no single window describes their units."""
 
 
 class UnknownReceptiveFieldError(ValueError):
-    """What a module sees cannot be known from its structure; the message names the module."""
+    """A network, or a part of one, whose receptive field cannot be known."""
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What the units of one layer see of the input, along each side.
+    """What the units of one layer see of the input, along one side or, as pairs, along (height, width).
 
-    size: pixels that one unit depends on; stride: pixels between the windows of neighbouring units (0: all units see
-    the same window); padding: pixels by which the first unit's window sticks out of the picture. Each is a number, or
-    (height, width) where the sides differ; all three are None where windows differ from unit to unit. A field that
-    comes from ``trace`` also holds in ``seen``, for rows and for columns, what each unit really sees of the picture.
+    size: pixels that one unit depends on; stride: pixels between the windows of neighbouring units;
+    padding: pixels by which the first unit's window sticks out of the picture (negative where it starts inside).
+    All three are None along a side on which no single size fits all units, as after a transposed convolution with
+    a stride. ``units`` is there where ``trace`` found the field: what each unit of that map really sees.
     """
 
-    size: Both | None = 1
-    stride: Both | None = 1
-    padding: Both | None = 0
-    seen: Any = field(default=None, compare=False, repr=False)
+    size: int | tuple[int | None, int | None] | None = 1
+    stride: int | tuple[int | None, int | None] | None = 1
+    padding: int | tuple[int | None, int | None] | None = 0
+    units: "Units | None" = dataclasses.field(default=None, compare=False, repr=False)
 
-    def window(self, index: Both, input_size: Both | None = None) -> Window | tuple[Window, Window]:
+    def window(self, index: int | Pair, input_size: int | Pair | None = None) -> Pair | tuple[Pair, Pair]:
         """Return the first and the last input pixel that unit ``index`` sees, both inclusive.
 
-        index: a number, or (row, column), which gives the pair of windows (rows, columns); a number will do where both
-        sides give the same. Without ``input_size`` the window may start below 0 and end beyond the picture: that part
-        is padding. With it the window is what the unit sees of the picture. Raises ValueError for an index that is no
-        unit's, for a unit that sees nothing but padding, and where ``input_size`` is not the one that was traced.
+        index: a number where height and width agree, or (row, column); a pair is answered by a pair of windows.
+        Without ``input_size`` the window may start below 0 and end beyond the picture: that part is padding.
+        With it the window is clipped to the picture; of a traced field it then holds what that unit really sees,
+        pixels that a layer left over taken out. Raises ValueError for a negative index, for a unit that sees
+        nothing but padding, for a number where the sides differ, for a unit beyond a traced map and for pictures of
+        another size than were traced; UnknownReceptiveFieldError for an unclipped window where no single size fits.
         """
-        return self._of_sides(index, lambda side, n: self._window(side, n, input_size))
-
-    def centre(self, index: Both) -> float | tuple[float, float]:
-        """Return the middle of unit ``index``'s window in input pixels; it falls between two for an even size."""
-        return self._of_sides(index, lambda side, n: sum(self._window(side, n, None)) / 2)
-
-    @property
-    def units(self) -> tuple[int, int] | None:
-        """The height and width of the map whose field this is; None where it was not traced."""
-        return self.seen and tuple(side.count for side in self.seen)
-
-    def _of_sides(self, index: Both, found: Any) -> Any:
-        if isinstance(index, tuple):
-            return tuple(found(side, n) for side, n in enumerate(index))
-        rows, columns = found(0, index), found(1, index)
-        if rows != columns:
-            raise ValueError(f"height and width differ here: give (row, column) in place of {index}")
-        return rows
-
-    def _window(self, side: int, index: int, input_size: Both | None) -> Window:
-        if index < 0:
+        row, column = unit = pair(index)
+        if min(unit) < 0:
             raise ValueError(f"units are counted from 0, got index {index}")
-        if self.seen:
-            self.seen[side].check(index, input_size and both(input_size)[side])
-            if self.size is None or input_size is not None:
-                return self.seen[side].window(index)
-        size, stride, padding = (both(number)[side] for number in (self.size, self.stride, self.padding))
+        if self.units is not None:
+            self.units.check(unit, input_size)
+        if self.units is not None and input_size is not None:
+            windows = self.units.window(unit)
+        else:
+            windows = tuple(self._along(side, at, pair(input_size)[side]) for side, at in enumerate((row, column)))
+        if isinstance(index, tuple | list):
+            return windows
+        if windows[0] != windows[1]:
+            rows, columns = windows
+            raise ValueError(f"rows {rows} and columns {columns} differ: ask for the unit ({index}, {index})")
+        return windows[0]
+
+    def centre(self, index: int | Pair) -> float | tuple[float, float]:
+        """Return the middle of unit ``index``'s window in input pixels; it falls between two for an even size."""
+        window = self.window(index)
+        if isinstance(index, tuple | list):
+            return tuple((first + last) / 2 for first, last in window)
+        return sum(window) / 2
+
+    def _along(self, side: int, index: int, length: int | None) -> Pair:
+        """Return the window along one side, by the formula."""
+        size, stride, padding = (pair(value)[side] for value in (self.size, self.stride, self.padding))
+        if size is None:
+            raise UnknownReceptiveFieldError("no single size fits these units: give input_size to ask for one")
         first = index * stride - padding
         last = first + size - 1
-        if input_size is None:
+        if length is None:
             return first, last
-        end = both(input_size)[side]
-        if last < 0 or first >= end:
-            raise ValueError(f"unit {index} sees pixels {first} to {last}, none of them in a picture of {end}")
-        return max(first, 0), min(last, end - 1)
+        if last < 0 or first >= length:
+            raise ValueError(f"unit {index} sees pixels {first} to {last}, none of them in a picture of {length}")
+        return max(first, 0), min(last, length - 1)
 
 
-def both(number: Both) -> tuple[int, int]:
-    """Return (height, width) for a number that holds for both, or for the pair itself."""
-    return tuple(number) if isinstance(number, tuple | list) else (number, number)
+@dataclass(frozen=True)
+class Units:
+    """What each unit of a traced map sees of a picture of one size.
 
+    picture: its (height, width); rows and columns: arrays (2, map height, map width) of the first and the last pixel
+    that each unit sees along that side; where the last comes before the first, it sees none.
+    """
 
-def one(pair: tuple) -> Any:
-    """Return the number that holds for height and width, or the pair where they differ."""
-    return pair[0] if pair[0] == pair[1] else tuple(pair)
+    picture: Pair
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def size(self) -> Pair:
+        """The map's (height, width) in units."""
+        return self.rows.shape[1:]
+
+    def check(self, unit: Pair, input_size: int | Pair | None) -> None:
+        """Raise ValueError for a unit beyond the map and for a picture of another size than was traced."""
+        if any(at >= end for at, end in zip(unit, self.size, strict=True)):
+            raise ValueError(f"there is no unit {unit} in a map of {_times(self.size)}")
+        if input_size is not None and pair(input_size) != self.picture:
+            asked, traced = _times(pair(input_size)), _times(self.picture)
+            raise ValueError(f"traced with pictures of {traced}, asked about {asked}: trace it with that input_size")
+
+    def window(self, unit: Pair) -> tuple[Pair, Pair]:
+        """Return the rows and the columns that a unit (row, column) sees; ValueError where it sees none."""
+        rows, columns = (tuple(ends[:, *unit].tolist()) for ends in (self.rows, self.columns))
+        if rows[0] > rows[1] or columns[0] > columns[1]:
+            raise ValueError(f"unit {unit} sees nothing but padding of a picture of {_times(self.picture)}")
+        return rows, columns
 
 
 class FieldTable(dict[str, ReceptiveField]):
-    """Receptive fields by layer name, printed as a table."""
+    """Receptive fields by layer name, printed as a table; traced ones with first centre and size of the map."""
 
     def _rows(self) -> list[tuple[str, ...]]:
-        traced = any(found.seen for found in self.values())
-        rows = [("layer", "size", "stride", "padding", *(["first centre", "units"] if traced else []))]
-        for name, found in self.items():
-            numbers = [_shown(number) for number in (found.size, found.stride, found.padding)]
-            if traced:
-                numbers += [_shown(found.centre((0, 0))) if found.size is not None else "-", _shown(found.units)]
-            rows.append((name, *numbers))
-        return rows
+        rows = [(name, _cell(found.size), _cell(found.stride), _cell(found.padding)) for name, found in self.items()]
+        header = ("layer", "size", "stride", "padding")
+        if not any(found.units for found in self.values()):
+            return [header, *rows]
+        more = [(_first_centre(found), _times(found.units.size) if found.units else "") for found in self.values()]
+        return [(*header, "centre", "map"), *(row + cells for row, cells in zip(rows, more, strict=True))]
 
     def __str__(self) -> str:
         return as_text(self._rows())
@@ -143,14 +169,39 @@ def table(layers: Iterable[Layer]) -> FieldTable:
     return FieldTable((name, receptive_field(stack[: n + 1])) for n, name in enumerate(names(stack)))
 
 
-def __getattr__(name: str) -> Any:
-    """Find what follows modules in the files beside this one, which import this one."""
-    if name == "trace":
-        from vgglib.tracing import trace
+def pair(value: object) -> tuple:
+    """Return ``value`` as (height, width): itself if it is a pair, twice the same if it is one value."""
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)
 
-        return trace
-    if name in ("measured", "effective"):
+
+def single(values: tuple) -> object:
+    """Return a pair (height, width) as one value where both are the same."""
+    return values[0] if values[0] == values[1] else tuple(values)
+
+
+def __getattr__(name: str) -> object:
+    if name == "trace":
+        from vgglib.tracing import trace as found
+    elif name in ("measured", "effective"):
         from vgglib import gradients
 
-        return getattr(gradients, name)
-    raise AttributeError(f"module 'vgglib.receptive_field' has no attribute {name!r}")
+        found = getattr(gradients, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found
+
+
+def _times(values: Iterable) -> str:
+    return " x ".join(map(str, values))
+
+
+def _cell(value: object, form: str = "") -> str:
+    """Return a number, or a pair of them, as the text of a table's cell."""
+    if isinstance(value, tuple):
+        return " x ".join(_cell(one, form) for one in value)
+    return "varies" if value is None else format(value, form)
+
+
+def _first_centre(found: ReceptiveField) -> str:
+    ends = zip(*(pair(value) for value in (found.size, found.padding)), strict=True)
+    return _cell(single(tuple(None if size is None else (size - 1) / 2 - padding for size, padding in ends)), "g")
