@@ -248,12 +248,12 @@ def as_modules(stack):
 @pytest.mark.parametrize("stack", figures.STACKS)
 def test_cones_end_at_the_pixels_that_a_trace_finds(stack):
     field = list(trace(as_modules(figures.STACKS[stack]), 20).values())[-1]
-    for unit in range(field.units[0]):
+    for unit in range(field.units.size[0]):
         said = figures.cone(stack, unit, 20).text_alternative
         start, end = map(int, re.search(r"sees pixels (-?\d+) to (\d+)", said).groups())
         assert (max(0, start), min(19, end)) == field.window(unit, 20)
-    with pytest.raises(ValueError, match=f"no unit {field.units[0]}"):
-        figures.cone(stack, field.units[0], 20)
+    with pytest.raises(ValueError, match=f"no unit {field.units.size[0]}"):
+        figures.cone(stack, field.units.size[0], 20)
 
 
 def test_cones_by_hand():

@@ -12,7 +12,14 @@ from torch.nn import functional as F
 
 from vgglib.configurations import layers, names
 from vgglib.model import VGG
-from vgglib.receptive_field import ReceptiveField, UnalignedError, UnknownReceptiveFieldError, receptive_field, trace
+from vgglib.receptive_field import (
+    ReceptiveField,
+    UnalignedError,
+    UnknownReceptiveFieldError,
+    measured,
+    receptive_field,
+    trace,
+)
 
 CHANNELS = 4
 BOTH = (0, 1)  # height and width
@@ -719,7 +726,10 @@ REFUSED = {
         "operation convolution with weights made from the picture",
     ),
     "a border that goes round": (conv(padding=1, padding_mode="circular"), r"inner \(Conv2d\): .*circular padding"),
-    "a part that is overwritten": (doing(changed_in_part), r"inner \(Does\): torch\.fx cannot follow .* item assignment"),
+    "a part that is overwritten": (
+        doing(changed_in_part),
+        r"inner \(Does\): torch\.fx cannot follow .* item assignment",
+    ),
     "a view that changes its base": (doing(changed_through_a_view), r"add_ in inner .*memory that other tensors share"),
     "an empty tensor filled in part": (doing(filled), r"add_ in inner .*memory that other tensors share"),
     "a by-product": (doing(lambda X: by_statistics(X) + 1), "add in inner .*by-product"),
@@ -740,3 +750,12 @@ def test_what_cannot_be_known_is_refused_with_the_modules_path(about):
 def test_a_network_of_two_inputs_is_refused():
     with pytest.raises(UnknownReceptiveFieldError, match="TwoInputs needs 'Y' beside the picture"):
         trace(TwoInputs(), (CHANNELS, 6, 6))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding")
+def test_padding_in_words():
+    for kernel, padding in ((3, 1), (4, 1), (5, 2)):
+        assert list(trace(nn.Conv2d(3, 3, kernel, padding="same"), 24).values())[-1].padding == padding
+    valid = nn.Sequential(nn.Conv2d(3, 3, 3, padding="valid"), nn.Conv2d(3, 3, (3, 5), padding="valid"))
+    assert list(trace(valid, 24).values())[-1] == ReceptiveField((5, 7), 1, 0)
+    assert measured(valid, 24)["1"].window((1, 2)) == ((1, 5), (2, 8))

@@ -455,12 +455,11 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
     told = []
     for axes, (label, found) in zip(figure.subplots(1, len(fields), squeeze=False)[0], fields.items(), strict=True):
         (top, bottom), (left, right) = found.window
-        axes.imshow(np.asarray(found.weights), cmap="Greys", vmin=0)
+        axes.imshow(found.map, cmap="Greys", vmin=0)
         box = dict(fill=False, edgecolor=BLUE, linewidth=1.5)
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, **box))
-        middle = ((left + right) / 2, (top + bottom) / 2)
-        size = (4 * found.sigma[1], 4 * found.sigma[0])
-        axes.add_patch(Ellipse(middle, *size, fill=False, edgecolor=RED, linestyle="--", linewidth=1.5))
+        spread = dict(width=4 * found.sigma[1], height=4 * found.sigma[0])
+        axes.add_patch(Ellipse(found.centre[::-1], **spread, fill=False, edgecolor=RED, linestyle="--", linewidth=1.5))
         axes.set_title(label, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])

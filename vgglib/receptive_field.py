@@ -8,8 +8,7 @@ vgglib.gradients, which need torch; the arithmetic here does not.
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -140,15 +139,6 @@ class FieldTable(dict[str, ReceptiveField]):
 
     def _repr_html_(self) -> str:
         return as_html(self._rows())
-
-
-def _shown(number: Any) -> str:
-    """Return a number, or a pair as height x width where the two differ."""
-    if isinstance(number, tuple):
-        number = one(number)
-    if number is None:
-        return "varies"
-    return " x ".join(f"{part:g}" for part in number) if isinstance(number, tuple) else f"{number:g}"
 
 
 def receptive_field(layers: Iterable[Layer]) -> ReceptiveField:

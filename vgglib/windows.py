@@ -265,7 +265,8 @@ def _pool(operation: Operation, view: View) -> View:
 def _windows(view: View, operation: Operation, kernel: Sequence[int]) -> Iterator[tuple]:
     """Yield the steps of _slide for a convolution or a pooling over the last dimensions."""
     a, shape, n = operation.arguments, operation.outputs[0].shape, len(kernel)
-    sizes = zip(kernel, a["stride"] or kernel, a["padding"], a.get("dilation", [1] * n), strict=True)
+    given = (kernel, a["stride"] or kernel, a["padding"], a.get("dilation", [1]))
+    sizes = zip(*(values if len(values) == n else [*values] * n for values in given), strict=True)  # one number for all
     for dimension, (size, stride, padding, dilation) in enumerate(sizes, len(shape) - n):
         length, reach = view.shape[dimension], dilation * (size - 1) + 1
         unit, tap = np.arange(shape[dimension])[:, None], dilation * np.arange(size)
