@@ -7,7 +7,7 @@ from vgglib.exercises import chapter_02 as check
 from vgglib.receptive_field import receptive_field
 
 
-def field_of(stack, first=1, early=False, backwards=False, taps=1, strides=True):
+def field_size(stack, first=1, early=False, backwards=False, taps=1, strides=True):
     """The solution, from the bottom up; its options make it wrong."""
     size, step = first, 1
     for kernel, stride in reversed(stack) if backwards else stack:
@@ -38,16 +38,16 @@ WRONG_STACKED = {
     "fails on no layers": lambda count, kernel: (1 + count * (kernel - 1)) // min(count, 1),
 }
 WRONG_FIELDS = {
-    "the stride after the layer": lambda stack: field_of(stack, early=True),
-    "the wrong way round": lambda stack: field_of(stack, backwards=True),
+    "the stride after the layer": lambda stack: field_size(stack, early=True),
+    "the wrong way round": lambda stack: field_size(stack, backwards=True),
     "the formula from the top, from the input": upside_down,
-    "adds the kernel, not kernel - 1": lambda stack: field_of(stack, taps=0),
-    "no strides": lambda stack: field_of(stack, strides=False),
-    "starts at 0": lambda stack: field_of(stack, first=0),
-    "starts with the first kernel twice": lambda stack: field_of(stack, first=stack[0][0] if stack else 1),
+    "adds the kernel, not kernel - 1": lambda stack: field_size(stack, taps=0),
+    "no strides": lambda stack: field_size(stack, strides=False),
+    "starts at 0": lambda stack: field_size(stack, first=0),
+    "starts with the first kernel twice": lambda stack: field_size(stack, first=stack[0][0] if stack else 1),
     "the last kernel": lambda stack: stack[-1][0] if stack else 1,
-    "doubles at each pooling": lambda stack: 2 ** sum(s == 2 for _, s in stack) * field_of(stack, strides=False),
-    "fails without layers": lambda stack: stack[0] and field_of(stack),
+    "doubles at each pooling": lambda stack: 2 ** sum(s == 2 for _, s in stack) * field_size(stack, strides=False),
+    "fails without layers": lambda stack: stack[0] and field_size(stack),
 }
 
 
@@ -55,18 +55,18 @@ def test_stacked_field_passes():
     assert check.check_stacked_field(lambda count, kernel: 1 + count * (kernel - 1)).status == "passed"
 
 
-def test_field_of_passes_both_ways_to_walk():
-    assert check.check_field_of(field_of).status == "passed"
-    assert check.check_field_of(lambda stack: upside_down(stack[::-1])).status == "passed"
+def test_field_size_passes_both_ways_to_walk():
+    assert check.check_field_size(field_size).status == "passed"
+    assert check.check_field_size(lambda stack: upside_down(stack[::-1])).status == "passed"
 
 
-def test_field_of_agrees_with_vgglib():
+def test_field_size_agrees_with_vgglib():
     for name in "ABCDE":
         stack = layers(name)
-        assert field_of([(layer.kernel, layer.stride) for layer in stack]) == receptive_field(stack).size
+        assert field_size([(layer.kernel, layer.stride) for layer in stack]) == receptive_field(stack).size
 
 
-@pytest.mark.parametrize("checked", [check.check_stacked_field, check.check_field_of])
+@pytest.mark.parametrize("checked", [check.check_stacked_field, check.check_field_size])
 @pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
 def test_functions_wait(checked, stub):
     assert checked(stub).status == "todo"
@@ -80,8 +80,8 @@ def test_stacked_field_rejects(mistake):
 
 
 @pytest.mark.parametrize("mistake", WRONG_FIELDS)
-def test_field_of_rejects(mistake):
-    verdict = check.check_field_of(WRONG_FIELDS[mistake])
+def test_field_size_rejects(mistake):
+    verdict = check.check_field_size(WRONG_FIELDS[mistake])
     assert verdict.status == "failed"
     assert "should be" in verdict.text
 

@@ -13,7 +13,7 @@ def check_stacked_field(attempt: Callable) -> Verdict:
     return check_function(attempt, cases)
 
 
-def check_field_of(attempt: Callable) -> Verdict:
+def check_field_size(attempt: Callable) -> Verdict:
     """Return the verdict on the field of layers given as (kernel, stride), input side first."""
     cases = {
         (((2, 1), (3, 1)),): 4,
@@ -25,7 +25,7 @@ def check_field_of(attempt: Callable) -> Verdict:
         (_pairs(layers("D")),): receptive_field(layers("D")).size,
         ((),): 1,
     }
-    return check_function(lambda stack: attempt(list(stack)), cases, getattr(attempt, "__name__", "field_of"))
+    return check_function(lambda stack: attempt(list(stack)), cases, getattr(attempt, "__name__", "field_size"))
 
 
 def _pairs(stack: list[Layer]) -> tuple[tuple[int, int], ...]:
