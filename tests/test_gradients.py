@@ -44,10 +44,8 @@ def test_names_and_order_are_those_of_trace():
 
 
 def test_dilated_maxima_and_borders_that_are_rounded_up():
-    net, size = (
-        nn.Sequential(nn.MaxPool2d((3, 2), (2, 3), (1, 0), (2, 1), ceil_mode=True), nn.Conv2d(2, 2, 2)),
-        (2, 10, 13),
-    )
+    pool, size = nn.MaxPool2d((3, 2), (2, 3), (1, 0), (2, 1), ceil_mode=True), (2, 10, 14)
+    net = nn.Sequential(pool, nn.Conv2d(2, 2, 2))
     field, found = trace(net, size)["1"], measured(net, size)["1"]
     height, width = field.units.size
     for row in range(height):
@@ -56,9 +54,7 @@ def test_dilated_maxima_and_borders_that_are_rounded_up():
 
 
 def test_the_gradient_of_a_unit_counts_the_ways_to_it():
-    net = nn.Sequential(
-        *(nn.Conv2d(3, 5 if n == 0 else 3, 3, bias=False) for n in range(1)), nn.ReLU(), nn.Conv2d(5, 2, 3)
-    )
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 3))
     gradient = measured(net, 7)["2"].gradient((1, 2))
     ways = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]) / 81
     assert gradient.shape == (7, 7)
@@ -186,6 +182,12 @@ def test_a_functional_node_and_layers_that_write_over_their_input():
     field = effective(Net(), 7, node="add", samples=2)
     assert field.window == ((2, 4), (2, 4))
     assert np.count_nonzero(field.map) == 9
+
+
+def test_a_first_layer_that_writes_over_the_picture():
+    net, pictures = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(1, 1, 3)), torch.full((1, 1, 7, 7), 0.5)
+    assert np.count_nonzero(effective(net, 7, pictures=pictures).map) == 9
+    assert torch.equal(pictures, torch.full((1, 1, 7, 7), 0.5))
 
 
 def test_dead_gradients_are_refused():

@@ -301,7 +301,7 @@ def test_residual_networks(name):
 )
 def test_torchvisions_networks_see_what_gradients_say(name):
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    net, size = getattr(torchvision.models, name)(**options).eval(), (75, 161)
+    net, size = getattr(torchvision.models, name)(**options).eval(), (75, 107) if name == "inception_v3" else (43, 107)
     found = trace(net, size)
     modules = dict(net.named_modules())
     known = [label for label in found if label in modules and f"{label} (2)" not in found]
@@ -403,12 +403,20 @@ EXACT = {
     "cropped": nn.Sequential(conv(), nn.ZeroPad2d((-2, 1, 3, -1)), conv(padding=1)),
     "every second row": Does(lambda self, X: self.conv(X)[:, :, 1::2, 2:-1], conv=conv()),
     "one row of two channels": Does(lambda self, X: self.conv(X)[:, 1:3, 4].unsqueeze(2), conv=conv()),
+    "upside down": Does(lambda self, X: X.flip(2)),
     "turned over": Does(lambda self, X: self.conv(self.conv(X).flip(2)), conv=conv()),
     "rolled": Does(lambda self, X: self.conv(X.roll((2, 3), (2, 3))), conv=conv()),
     "maps one above the other": Does(lambda self, X: torch.cat([self.conv(X), X], 2), conv=conv((3, 1))),
+    "rows one below the other, channels last": Does(
+        lambda self, X: torch.cat([self.conv(X).permute(0, 2, 3, 1), X.permute(0, 2, 3, 1)], 1).permute(0, 3, 1, 2),
+        conv=conv((3, 1)),
+    ),
     "instance normalisation": nn.Sequential(conv(), nn.InstanceNorm2d(CHANNELS)),
     "no running statistics": nn.BatchNorm2d(CHANNELS, track_running_stats=False),
     "group normalisation": nn.Sequential(conv(), nn.GroupNorm(2, CHANNELS)),
+    "groups that see different rows": Does(
+        lambda self, X: F.group_norm(torch.cat([X, F.pad(X[:, :, 3:-4], (0, 0, 3, 4))], 1), 2)[:, 4:]
+    ),
     "channels last": Does(
         lambda self, X: self.line(self.norm(self.conv(X).permute(0, 2, 3, 1))).permute(0, 3, 1, 2) + X,
         **dict(conv=conv(padding=1), norm=nn.LayerNorm(CHANNELS), line=nn.Linear(CHANNELS, CHANNELS)),
@@ -418,6 +426,14 @@ EXACT = {
     "soft-max over channels": Does(lambda self, X: self.conv(X).log_softmax(1), conv=conv()),
     "local response": nn.Sequential(conv(), nn.LocalResponseNorm(3)),
     "gate": Does(lambda self, X: F.glu(self.conv(X), dim=1), conv=conv()),
+    "rows as one line": Does(
+        lambda self, X: F.conv1d(X.flatten(2), self.conv.weight[:, :, 1], padding=1).view(X.shape), conv=conv()
+    ),
+    "a line cut shorter": Does(
+        lambda self, X: F.conv1d(X.flatten(2), self.conv.weight[:, :, 1]).view(1, CHANNELS, 2, 179), conv=conv()
+    ),
+    "gate by a layer as large as the picture": Does(lambda self, X: self.conv(X) * X, conv=conv(SIZE)),
+    "a map from one unit": Does(lambda self, X: self.conv(X).view(1, 1, 2, 2), conv=conv(SIZE)),
     "squeeze and excite": Does(excited, conv=conv(3, 2), gate=conv(1)),
     "squeeze and excite by vectors": Does(excited_by_vectors, conv=conv(), line=nn.Linear(CHANNELS, CHANNELS)),
     "statistics": Does(lambda self, X: self.conv(X) / X.std((2, 3), keepdim=True) + X.sum(), conv=conv(1)),
@@ -429,6 +445,16 @@ EXACT = {
     "torch's shuffle": Does(lambda self, X: F.channel_shuffle(chained(self, X), 2)[:, 1::2], **paths()),
     "groups of a chain": Does(
         lambda self, X: self.mix(chained(self, X))[:, 4:], **paths(mix=nn.Conv2d(8, 8, 3, groups=4))
+    ),
+    "local response across a chain": Does(
+        lambda self, X: self.response(chained(self, X))[:, 6:], **paths(response=nn.LocalResponseNorm(3))
+    ),
+    "local response of a small channel beside a wide one": Does(
+        lambda self, X: self.response(chained(self, X))[:, 4:5], **paths(response=nn.LocalResponseNorm(3))
+    ),
+    "ones between channels": Does(
+        lambda self, X: torch.cat([torch.cat([self.conv(X), torch.ones_like(X)[:, :, 1:, 1:]], 1), self.conv(X)], 1),
+        conv=conv(2),
     ),
     "ones as channels": Does(
         lambda self, X: self.mix(torch.cat([X, torch.ones_like(X)], 1)), mix=nn.Conv2d(8, 4, 3, 2, 1)
@@ -479,6 +505,16 @@ def test_operations_see_what_gradients_say(about):
         "global pooling behind leftover columns": (18, 0, 0),
         "cropped": (5, 1, (4, -1)),
         "every second row": (3, (2, 1), (-1, -2)),
+        "upside down": ((None, 1), (None, 1), (None, 0)),
+        "rows as one line": (None, None, None),
+        "gate by a layer as large as the picture": (SIZE, 0, 0),
+        "a map from one unit": (SIZE, 0, 0),
+        "local response across a chain": (1, 1, 0),
+        "local response of a small channel beside a wide one": (5, 1, 2),
+        "ones between channels": (2, 1, 0),
+        "turned over": ((None, 5), (None, 1), (None, 0)),
+        "rolled": (None, None, None),
+        "groups that see different rows": ((11, 20), 0, ((-3, 0))),
         "columns together": ((3, 20), (1, 0), 0),
         "squeeze and excite": ((17, 19), 0, 0),
         "ones as channels": (3, 2, 1),
@@ -492,6 +528,44 @@ def test_operations_see_what_gradients_say(about):
 )
 def test_sizes_worked_out_by_hand(about, expected):
     assert parts(list(trace(EXACT[about], (CHANNELS, *SIZE)).values())[-1]) == expected
+
+
+def test_rows_are_counted_where_channels_come_last():
+    found = trace(EXACT["rows one below the other, channels last"], (CHANNELS, *SIZE))
+    assert found["cat"].units.size == (34, 20)
+    assert found["cat"].window((17, 3), SIZE) == ((1, 1), (3, 3))
+
+
+def test_weights_that_are_only_rounding_are_no_sight():
+    field = trace(nn.Upsample(scale_factor=3, mode="bilinear"), (1, 13, 13))["0"]  # in single precision
+    assert [field.window(unit, 13) for unit in range(1, 39, 3)] == [(pixel, pixel) for pixel in range(13)]
+    assert field.window(2, 13) == (0, 1)
+
+
+def test_a_map_that_sees_nothing_but_padding():
+    field = trace(nn.Sequential(conv(1, 7, 3), nn.LocalResponseNorm(3)), 3)["1"]
+    assert parts(field) == (None, None, None)
+    with pytest.raises(ValueError, match=r"unit \(1, 1\) sees nothing but padding"):
+        field.window(1, 3)
+
+
+def test_the_largest_value_of_all_is_of_the_whole_picture():
+    net = nn.Sequential(conv(3, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
+    found = trace(net, SIZE)
+    assert found["1"] == found["2"] == ReceptiveField(18, 0, 0)  # two columns are left over
+
+
+def test_a_vector_of_one_unit_is_the_whole_picture_too():
+    with torch.device("meta"):
+        found = trace(VGG("A", image_size=32), 32)
+    assert parts(found["features.20"]) == reference.receptive_fields("A")["pool5"]
+    assert found["flatten"] == found["classifier.6"] == ReceptiveField(32, 0, 0)
+
+
+def test_a_diagonal_has_neither_rows_nor_columns():
+    found = trace(nn.Sequential(conv(1), nn.Flatten(2), Does(lambda self, X: X[:, :, ::7])), 6)
+    assert found["getitem"] == ReceptiveField(6, 0, 0)
+    assert found["getitem"].units.size == (1, 1)
 
 
 @pytest.mark.parametrize("dilation", [1, 2, (1, 3)])
@@ -732,6 +806,10 @@ REFUSED = {
     ),
     "a view that changes its base": (doing(changed_through_a_view), r"add_ in inner .*memory that other tensors share"),
     "an empty tensor filled in part": (doing(filled), r"add_ in inner .*memory that other tensors share"),
+    "elements told by their place in memory": (
+        doing(lambda X: (X * 2).as_strided_((1, 4, 6, 6), (144, 36, 1, 6))),
+        "as_strided_ in inner .*: as_strided_ moves elements in memory",
+    ),
     "a by-product": (doing(lambda X: by_statistics(X) + 1), "add in inner .*by-product"),
     "results written elsewhere": (doing(lambda X: torch.mul(X, 2, out=torch.empty_like(X))), "out="),
     "a picture that is too small": (conv(7), r"inner \(Conv2d\), given a picture \(4, 6, 6\): .*Kernel size"),

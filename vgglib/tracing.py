@@ -42,7 +42,7 @@ def field_of(view: View, recording: Recording) -> ReceptiveField:
     """Return a view as a receptive field: what all channels at one place see together."""
     view, places = laid_out(view)
     size = tuple(1 if place is None else view.shape[place] for place in places)
-    windows = [_hull(side.seen, places) for side in view.masked().sides]
+    windows = [_hull(side.seen, places) for side in view.sides]
     formulas = [_formula(axis, view.sides[axis], windows[axis], size[axis]) for axis in (0, 1)]
     rows, columns = (np.broadcast_to(np.stack([ends[0], -ends[1]]), (2, *size)) for ends in windows)
     units = Units(tuple(recording.picture.shape[2:]), rows, columns)

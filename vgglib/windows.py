@@ -56,7 +56,7 @@ class Side:
             return self
         seen = _compressed(self.seen)
         same = all(1 in lengths for lengths in zip(seen.shape[1:], self.units.shape, strict=True))
-        return replace(self, seen=seen, origin=seen if same and seen.max() < NONE else None, stride=0)
+        return replace(self, seen=seen, origin=seen if same else None, stride=0)
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,6 @@ class View:
     def each(self, change: Callable[[Side], Side], shape: Sequence[int] | None = None) -> "View":
         """The same with every side changed, and another shape where one is given."""
         return View(tuple(shape or self.shape), tuple(change(side) for side in self.sides))
-
-    def masked(self) -> "View":
-        """The same, where an element that sees no rows sees no columns either, and the other way round."""
-        if max(side.seen.max() for side in self.sides) < NONE:
-            return self
-        blind = np.logical_or(*(side.seen >= NONE for side in self.sides))
-        return self.each(lambda side: replace(side, seen=np.where(blind, NONE, side.seen)))
 
 
 def picture(shape: Sequence[int]) -> View:
@@ -151,7 +144,7 @@ def _united(view: View, dimensions: Iterable[int]) -> View:
         origin = None if side.origin is None else side.origin.min(axis=axes, keepdims=True)
         return Side(side.units, seen, origin, side.stride).settled()
 
-    return view.masked().each(change, [1 if d in dimensions else length for d, length in enumerate(view.shape)])
+    return view.each(change, [1 if d in dimensions else length for d, length in enumerate(view.shape)])
 
 
 def _moved(view: View, move: Callable[[Tensor], Sequence[Tensor]]) -> list[View]:
@@ -183,7 +176,7 @@ def _joined(views: Sequence[View], shape: Sequence[int]) -> View:
     """Return what elements see that are computed from those of several tensors, which broadcast to ``shape``."""
     if len(views) == 1 and views[0].shape == tuple(shape):
         return views[0]
-    several = [_widened(view.masked(), len(shape)).sides for view in views]
+    several = [_widened(view, len(shape)).sides for view in views]
     return View(tuple(shape), tuple(_meet(sides, _minimum) for sides in zip(*several, strict=True)))
 
 
@@ -217,29 +210,19 @@ def _meet(sides: Sequence[Side], unite: Callable[[list[np.ndarray]], np.ndarray]
     sides = [side.recounted() for side in sides]
     units = max((side.units for side in sides), key=lambda units: units.size)
     together = Side(units, unite([side.seen for side in sides]))
-    formulas = {n: _by_formula(side, units) for n, side in enumerate(sides) if side.seen.min() < NONE}
-    if None in formulas.values() or not formulas:
+    seeing = [side for side in sides if side.seen.min() < NONE]
+    if not all(side.origin is not None and np.array_equal(side.units, units) for side in seeing):
         return together.settled()
-    strides = {stride for stride, _ in formulas.values()}
-    paths = sorted({(stride, centre) for stride, origin in formulas.values() if stride for centre in _centres(origin)})
-    if len(paths) > 1 or len(strides) > 1:  # unaligned, or some see the same everywhere and others do not
-        together = together.settled()
-        if len(paths) > 1 and (0 not in strides or together.origin is None):
-            texts = (f"stride {stride} and first centre {centre:g}" for stride, centre in paths)
-            together = replace(together, conflict=" meets ".join(texts))
-        return together
+    strides = {side.stride for side in seeing}
+    paths = {(side.stride, centre) for side in seeing if side.stride for centre in _centres(side.origin)}
+    if len(paths) > 1:
+        texts = (f"stride {stride} and first centre {centre:g}" for stride, centre in sorted(paths))
+        return replace(together, conflict=" meets ".join(texts)).settled()
+    if len(strides) != 1:  # some see the same everywhere, some do not; or nobody sees anything
+        return together.settled()
     nothing = np.full([2] + [1] * units.ndim, NONE)
-    origin = unite([formulas[n][1] if n in formulas else nothing for n in range(len(sides))])
+    origin = unite([nothing if side.origin is None else side.origin for side in sides])
     return replace(together, origin=origin, stride=strides.pop())
-
-
-def _by_formula(side: Side, units: np.ndarray) -> tuple[int, np.ndarray] | None:
-    """Return the stride and unit 0's window of a path that meets others on a map of ``units``, None if none fits."""
-    if np.array_equal(side.units, units):
-        return None if side.origin is None else (side.stride, side.origin)
-    seen = _compressed(side.seen)  # one unit, for all of the map
-    same = side.units.size == 1 and all(1 in lengths for lengths in zip(seen.shape[1:], units.shape, strict=True))
-    return (0, seen) if same and seen.max() < NONE else None
 
 
 # Operations that look at neighbours
@@ -340,7 +323,7 @@ def _regular(elements: np.ndarray, length: int) -> tuple[int, int, int] | None:
     """Return (reach, stride, padding) if every unit looks at equally many elements in equal steps."""
     first, reach = elements[:, 0], elements.shape[1]
     if len(elements) == 1:
-        return (1, 1, 0) if length == 1 else None  # one unit for all has no stride
+        return None  # one unit has no stride
     step = int(first[1] - first[0])
     regular = (elements == first[0] + step * np.arange(len(first))[:, None] + np.arange(reach)).all()
     return (reach, step, int(-first[0])) if regular and step > 0 and elements.max() < length else None
