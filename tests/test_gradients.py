@@ -129,6 +129,11 @@ def test_the_fitted_gaussian_is_a_density_around_the_centre():
     assert np.abs(fitted - field.map).max() < 0.05 * field.map.max()  # the limit theorem, eight layers on
 
 
+def test_no_gaussian_fits_a_single_pixel():
+    with pytest.raises(ValueError, match=r"unit \(2, 2\) of 0 sees one row or one column only"):
+        effective(uniform(1, 1), 5, samples=1).gaussian()
+
+
 def test_the_share_falls_with_depth_as_luo_says():
     share = {depth: effective(uniform(depth, 3), 2 * depth + 5, samples=1).share for depth in (4, 16)}
     assert share[16] / share[4] == pytest.approx(1 / 4, rel=0.25)  # each side as one over the root of the depth

@@ -1,12 +1,17 @@
 """Receptive fields: published tables, the formulas' own example, and where the gradient really is."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import reference
 import torch
 from torch import nn
 
+from vgglib import gradients, tracing
+from vgglib import receptive_field as module
 from vgglib.configurations import Layer, layers
 from vgglib.receptive_field import ReceptiveField, receptive_field, table
 
@@ -165,3 +170,35 @@ def test_the_table_prints_and_escapes():
     assert repr(found) == str(found)
     assert found._repr_html_().startswith("<table>")
     assert found["conv5_3"] == ReceptiveField(196, 16, 90)
+
+
+def test_height_and_width_may_differ():
+    field = ReceptiveField(size=(3, 5), stride=2, padding=(1, 0))
+    assert field.window((1, 2)) == ((1, 3), (4, 8))
+    assert field.window((0, 2), (9, 7)) == ((0, 1), (4, 6))
+    assert field.window((0, 2), 7) == ((0, 1), (4, 6))
+    assert field.centre((1, 2)) == (2, 6)
+    with pytest.raises(ValueError, match=r"rows \(1, 3\) and columns \(2, 6\) differ: ask for the unit \(1, 1\)"):
+        field.window(1)
+    with pytest.raises(ValueError, match="unit 4 sees pixels 8 to 12, none of them in a picture of 7"):
+        field.window((1, 4), (9, 7))
+    with pytest.raises(ValueError, match=r"index \(0, -1\)"):
+        field.window((0, -1))
+
+
+def test_where_both_sides_agree_a_pair_is_answered_by_a_pair():
+    field = receptive_field(layers("D"))
+    assert field.window((0, 6)) == (field.window(0), field.window(6))
+    assert field.window((0, 6), 224) == field.window((0, 6), (224, 224)) == (field.window(0, 224), field.window(6, 224))
+    assert field.centre((0, 6)) == (15.5, 207.5)
+
+
+def test_the_arithmetic_needs_no_torch():
+    code = "import sys, vgglib.receptive_field; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parent.parent).returncode == 0
+
+
+def test_what_needs_torch_is_found_by_name():
+    assert {module.trace, module.measured, module.effective} == {tracing.trace, gradients.measured, gradients.effective}
+    with pytest.raises(AttributeError, match="no attribute 'traced'"):
+        _ = module.traced

@@ -28,17 +28,22 @@ BOTH = (0, 1)  # height and width
 # The oracle: real numbers through torch's own layers, and autograd. It knows no formula.
 
 
-def reached(net, picture, unit):
+def reached(out, X, unit):
     """The rows and the columns of the pixels that have a gradient from a unit (row, column); None without one."""
-    X = picture.detach().requires_grad_()
-    out = net(X)
     weights = torch.linspace(0.7, 1.3, out.shape[1], dtype=out.dtype)
-    (gradient,) = torch.autograd.grad((out[0, :, *unit] * weights).sum(), X)
+    (gradient,) = torch.autograd.grad((out[0, :, *unit] * weights).sum(), X, retain_graph=True)
     touched = gradient[0].abs().sum(0) > 0
     if not touched.any():
         return None
     lines = [touched.any(axis).nonzero().flatten().tolist() for axis in (1, 0)]
     return tuple((line[0], line[-1]) for line in lines)
+
+
+def looking(net, picture):
+    """A function that tells what a unit of the network's output sees of the picture."""
+    X = picture.detach().requires_grad_()
+    out = net(X)
+    return lambda unit: reached(out, X, unit)
 
 
 def positive(net):
@@ -84,11 +89,10 @@ def parts(field):
     return field.size, field.stride, field.padding
 
 
-def compare(field, oracle, picture, units, about):
+def compare(field, see, size, units, about):
     """Hold a field against the gradient, window by window, and its formula against both; return how many agreed."""
-    size = tuple(picture.shape[2:])
     for unit in units:
-        seen = reached(oracle, picture, unit)
+        seen = see(unit)
         assert window(field, unit, size) == seen, (about, size, unit)
         formulas = [
             (at * stride - padding, at * stride - padding + reach - 1)
@@ -150,7 +154,7 @@ def test_random_chains_see_what_gradients_say():
         nets += 1
         field = list(trace(net, (CHANNELS, *size)).values())[-1]
         assert None not in sides(field)[0] + sides(field)[1]
-        compared += compare(field, positive(net), ones(size), some_units(field.units.size, dice), net)
+        compared += compare(field, looking(positive(net), ones(size)), size, some_units(field.units.size, dice), net)
     assert compared > 600
 
 
@@ -189,11 +193,11 @@ def random_path(dice, stride):
 
 def by_gradients(path, size=(72, 80)):
     """Stride and centre of a path along both sides, from the gradients of neighbouring units in the middle."""
-    oracle, picture = positive(path), ones(size)
-    row, column = (length // 2 for length in oracle(picture).shape[2:])
+    oracle = positive(path)
+    see, (row, column) = looking(oracle, ones(size)), (length // 2 for length in oracle(ones(size)).shape[2:])
     found = []
     for n, beside in ((0, (row + 1, column)), (1, (row, column + 1))):
-        here, there = reached(oracle, picture, (row, column))[n], reached(oracle, picture, beside)[n]
+        here, there = see((row, column))[n], see(beside)[n]
         assert 0 < here[0] <= there[1] < size[n] - 1, "give it a larger picture"
         stride, unit = there[0] - here[0], (row, column)[n]
         found.append((stride, sum(here) / 2 - stride * unit))
@@ -213,7 +217,7 @@ def test_random_branches_see_what_gradients_say_and_unaligned_ones_are_reported(
         if len({str(by_gradients(path)) for path in paths}) == 1:
             aligned += 1
             field = list(trace(net, (CHANNELS, *size)).values())[-1]
-            compare(field, positive(net), ones(size), some_units(field.units.size, dice), net)
+            compare(field, looking(positive(net), ones(size)), size, some_units(field.units.size, dice), net)
         else:
             unaligned += 1
             with pytest.raises(UnalignedError, match=r"(cat|add\w*) in Branched: its paths .* are not aligned"):
@@ -273,8 +277,8 @@ def test_the_misaligned_example_of_the_distill_article():
     net = TwoPaths(left, nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)))
     with pytest.raises(UnalignedError, match=r"paths left\.1 and right\.1 .*stride 1 .* meets stride 2"):
         trace(net, 8)
-    oracle = positive(net)
-    assert [reached(oracle, ones((8, 8), 1), (unit, unit))[0] for unit in range(4)] == reference.MISALIGNED
+    see = looking(positive(net), ones((8, 8), 1))
+    assert [see((unit, unit))[0] for unit in range(4)] == reference.MISALIGNED
 
 
 def test_the_aligned_example_of_the_distill_article():
@@ -307,20 +311,15 @@ def test_torchvisions_networks_see_what_gradients_say(name):
     known = [label for label in found if label in modules and f"{label} (2)" not in found]
     known = [label for label in known if found[label].units.size != (1, 1)]
     chosen = random.Random(name).sample(known[:-1], 4) + known[-1:]
-    outputs, oracle = {}, positive(net)
-    hooked = dict(oracle.named_modules())
+    outputs, oracle, X = {}, positive(net), ones(size, 3).requires_grad_()
     for label in chosen:
-        hooked[label].register_forward_hook(lambda *got, label=label: outputs.update({label: got[-1]}))
-
-    def until(label):
-        def run(X):
-            oracle(X)
-            return outputs[label]
-
-        return run
-
+        dict(oracle.named_modules())[label].register_forward_hook(
+            lambda *got, label=label: outputs.update({label: got[-1].clone()})
+        )
+    oracle(X)
     for label in chosen:
-        compare(found[label], until(label), ones(size, 3), some_units(found[label].units.size)[1:], label)
+        units = some_units(found[label].units.size)[1:]
+        compare(found[label], lambda unit, label=label: reached(outputs[label], X, unit), size, units, label)
 
 
 # Single operations, with random weights and as they are: nothing in them can cut a gradient off
@@ -426,6 +425,7 @@ EXACT = {
     "soft-max over channels": Does(lambda self, X: self.conv(X).log_softmax(1), conv=conv()),
     "local response": nn.Sequential(conv(), nn.LocalResponseNorm(3)),
     "gate": Does(lambda self, X: F.glu(self.conv(X), dim=1), conv=conv()),
+    "columns mixed": nn.Sequential(conv(), nn.Linear(18, 7)),
     "rows as one line": Does(
         lambda self, X: F.conv1d(X.flatten(2), self.conv.weight[:, :, 1], padding=1).view(X.shape), conv=conv()
     ),
@@ -490,7 +490,7 @@ def test_operations_see_what_gradients_say(about):
     assert field.units.size == tuple(net(picture).shape[2:])
     height, width = field.units.size
     units = [(row, column) for row in range(height) for column in range(width)][:: max(1, height * width // 40)]
-    compare(field, net, picture, [*units, (height - 1, width - 1)], about)
+    compare(field, looking(net, picture), SIZE, [*units, (height - 1, width - 1)], about)
 
 
 @pytest.mark.parametrize(
@@ -507,6 +507,7 @@ def test_operations_see_what_gradients_say(about):
         "every second row": (3, (2, 1), (-1, -2)),
         "upside down": ((None, 1), (None, 1), (None, 0)),
         "rows as one line": (None, None, None),
+        "columns mixed": ((3, 20), (1, 0), 0),
         "gate by a layer as large as the picture": (SIZE, 0, 0),
         "a map from one unit": (SIZE, 0, 0),
         "local response across a chain": (1, 1, 0),
@@ -664,7 +665,8 @@ def test_the_network_is_left_as_it_was(training):
     net[1].eval()
     net(torch.rand(2, CHANNELS, 5, 5)).sum().backward()
     heard = []
-    net[0].register_forward_hook(lambda *_: heard.append("conv"))
+    for module in (net[0], net[3], net):
+        module.register_forward_hook(lambda *_: heard.append("a hook"))
     state = {name: value.clone() for name, value in net.state_dict().items()}
     gradients = {name: value.grad.clone() for name, value in net.named_parameters()}
     known = {name: set(vars(module)) for name, module in net.named_modules()}
@@ -698,6 +700,11 @@ def test_optional_arguments_take_their_defaults():
             return X if mask is None else X * mask
 
     assert trace(Optional(), 9)["conv"].size == 3
+
+
+def test_upsampling_in_half_precision():
+    net = nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), conv()).half()
+    assert [trace(net, 6)["0"].window(unit, 6) for unit in (0, 1, 2, 11)] == [(0, 0), (0, 1), (0, 1), (5, 5)]
 
 
 def test_networks_in_half_precision_and_channels_last():
@@ -826,7 +833,7 @@ def test_what_cannot_be_known_is_refused_with_the_modules_path(about):
 
 
 def test_a_network_of_two_inputs_is_refused():
-    with pytest.raises(UnknownReceptiveFieldError, match="TwoInputs needs 'Y' beside the picture"):
+    with pytest.raises(UnknownReceptiveFieldError, match=r"TwoInputs: .* it needs 'Y' beside the picture"):
         trace(TwoInputs(), (CHANNELS, 6, 6))
 
 

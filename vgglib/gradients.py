@@ -94,7 +94,12 @@ class EffectiveField:
     share: float
 
     def gaussian(self) -> np.ndarray:
-        """Return the fitted Gaussian (height, width) at the pixels' middles, as a density per pixel."""
+        """Return the fitted Gaussian (height, width) at the pixels' middles, as a density per pixel.
+
+        Raises ValueError for a field one pixel wide, which no Gaussian fits.
+        """
+        if 0 in self.sigma:
+            raise ValueError(f"unit {self.unit} of {self.node} sees one row or one column only: no Gaussian fits it")
         sides = []
         for length, centre, sigma in zip(self.map.shape, self.centre, self.sigma, strict=True):
             away = (np.arange(length) - centre) / sigma

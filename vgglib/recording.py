@@ -6,6 +6,7 @@ function or a method asked for it. vgglib.tracing and vgglib.gradients read the 
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Recording:
 
 
 def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
-    """Return what ``module`` does with one picture in evaluation mode; nothing in the module changes.
+    """Return what ``module`` does with one picture in evaluation mode. Nothing in it changes, no hook runs.
 
     input_size: a side in pixels, (height, width) or (channels, height, width); channels are read off the first
     convolution where they are not given. Raises UnknownReceptiveFieldError, with the path of the module, where
@@ -80,7 +81,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
         graph, constants = _graph(module)
         with _on_meta(module), torch.device("meta"), torch.no_grad(), _Scribe() as scribe:
             recording = Recording(module, torch.empty(1, *shape, dtype=dtype), scribe.events, graph, constants)
-            steps, taken = run(recording, recording.picture), set()
+            steps, uses = run(recording, recording.picture), Counter()
             for place in graph.nodes:
                 scribe.where = _where(place, module)
                 try:
@@ -89,7 +90,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
                     message = f"{scribe.where}, given a picture {shape}: {_first_line(error)}"
                     raise UnknownReceptiveFieldError(message) from error
                 if isinstance(output, Tensor) and place.op.startswith("call"):
-                    scribe.events.append(Node(_name(place, taken), output, place))
+                    scribe.events.append(Node(_name(place, uses), output, place))
     return recording
 
 
@@ -135,7 +136,7 @@ def _on_meta(module: nn.Module) -> Iterator[None]:
 
 
 class _Interpreter(fx.Interpreter):
-    """torch.fx's interpreter, but no hook runs: hooks belong to those who look at real activations."""
+    """torch.fx's interpreter, but no hook runs: hooks expect real activations."""
 
     def call_module(self, target: str, args: tuple, kwargs: dict) -> object:
         return self.fetch_attr(target).forward(*args, **kwargs)
@@ -168,7 +169,7 @@ class _Tracer(fx.Tracer):
 
     def call_module(self, module: nn.Module, forward: object, args: tuple, kwargs: dict) -> object:
         self.path.append(f"{self.path_of_module(module)} ({type(module).__name__})")
-        output = super().call_module(module, forward, args, kwargs)
+        output = super().call_module(module, module.forward, args, kwargs)  # not by way of hooks
         self.path.pop()
         return output
 
@@ -189,16 +190,12 @@ def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, .
 
 def _graph(module: nn.Module) -> tuple[fx.Graph, dict[str, Tensor]]:
     """Return the graph of the module's forward, optional arguments at their defaults, and its made-up tensors."""
-    _, *more = inspect.signature(module.forward).parameters.values()
-    more = [parameter for parameter in more if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)]
-    if missing := [parameter.name for parameter in more if parameter.default is parameter.empty]:
-        where = type(module).__name__
-        raise UnknownReceptiveFieldError(
-            f"{where} needs {missing[0]!r} beside the picture: wrap it so that it does not"
-        )
-    defaults = {parameter.name: parameter.default for parameter in more}
     tracer, before = _Tracer(module), set(vars(module))
     try:
+        _, *more = inspect.signature(module.forward).parameters.values()
+        defaults = {at.name: at.default for at in more if at.kind not in (at.VAR_POSITIONAL, at.VAR_KEYWORD)}
+        if missing := [name for name, default in defaults.items() if default is inspect.Parameter.empty]:
+            raise TypeError(f"it needs {missing[0]!r} beside the picture: wrap it in a module that gives it")
         graph = tracer.trace(module, concrete_args=defaults or None)
     except Exception as error:
         message = f"{tracer.path[-1]}: torch.fx cannot follow its code: {_first_line(error)}"
@@ -218,15 +215,11 @@ def _where(place: fx.Node, module: nn.Module) -> str:
     return f"{place.name} in {owner}"
 
 
-def _name(place: fx.Node, taken: set[str]) -> str:
+def _name(place: fx.Node, uses: Counter[str]) -> str:
     """Return the module's path, or torch.fx's name where there is none; a module's second use is "path (2)"."""
-    stem = str(place.target) if place.op == "call_module" else place.name
-    name, use = stem, 1
-    while name in taken:
-        use += 1
-        name = f"{stem} ({use})"
-    taken.add(name)
-    return name
+    name = str(place.target) if place.op == "call_module" else place.name
+    uses[name] += 1
+    return name if uses[name] == 1 else f"{name} ({uses[name]})"
 
 
 def _first_line(error: Exception) -> str:

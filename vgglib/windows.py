@@ -176,8 +176,13 @@ def _joined(views: Sequence[View], shape: Sequence[int]) -> View:
     """Return what elements see that are computed from those of several tensors, which broadcast to ``shape``."""
     if len(views) == 1 and views[0].shape == tuple(shape):
         return views[0]
-    several = [_widened(view, len(shape)).sides for view in views]
+    several = [(view if len(view.shape) == len(shape) else _widened(view, len(shape))).sides for view in views]
     return View(tuple(shape), tuple(_meet(sides, _minimum) for sides in zip(*several, strict=True)))
+
+
+def _widened(view: View, count: int) -> View:
+    """Return the view with leading dimensions of length 1, as broadcasting adds them, ``count`` in all."""
+    return _moved(view, lambda tensor: [tensor[(None,) * (count - tensor.dim())]])[0]
 
 
 def _chained(views: Sequence[View], dimension: int) -> View:
@@ -280,7 +285,8 @@ def _upsample(operation: Operation, view: View) -> View:
         length, units = view.shape[dimension], operation.outputs[0].shape[dimension]
         before, after = [1, length, 1, 1], [1, 1]
         before[dimension], after[dimension - 2] = length, units
-        pictures = torch.eye(length, dtype=a["self"].dtype).reshape(before)
+        double = a["self"].dtype == torch.float64  # torch computes positions in single precision for all else
+        pictures = torch.eye(length, dtype=torch.float64 if double else torch.float32).reshape(before)
         weights = operation.function(**{**a, "self": pictures, "output_size": after, other_scale: None})
         weighed = weights.reshape(length, units).T.abs().numpy() > 1e-6  # what is less comes from rounding
         elements = np.sort(np.where(weighed, np.arange(length), length))[:, : weighed.sum(axis=1).max()]
@@ -336,18 +342,6 @@ def _compressed(windows: np.ndarray) -> np.ndarray:
         if windows.shape[axis] > 1 and (windows == first).all():
             windows = first
     return windows
-
-
-def _widened(view: View, dimensions: int) -> View:
-    """Return the view with leading dimensions of length 1, as broadcasting adds them."""
-    more = [1] * (dimensions - len(view.shape))
-
-    def change(side: Side) -> Side:
-        seen = side.seen.reshape(2, *more, *side.seen.shape[1:])
-        origin = None if side.origin is None else side.origin.reshape(2, *more, *side.origin.shape[1:])
-        return replace(side, units=side.units.reshape(*more, *side.units.shape), seen=seen, origin=origin)
-
-    return view.each(change, [*more, *view.shape]) if more else view
 
 
 def _minimum(arrays: Sequence[np.ndarray]) -> np.ndarray:
