@@ -19,6 +19,7 @@ from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
+from vgglib.scaling import PATTERNS, speed_up
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#777777"
 
@@ -493,6 +494,60 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
         _plain(axes)
     share = f"{100 * weights[0] / weights[1]:.0f} % of the weights"
     return figure.saying(f"{names_of_both[0]} against {names_of_both[1]}, both with a field of {field}: {share}.")
+
+
+def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = "") -> Picture:
+    """Return up to three labelled curves over 1, 2, 4, ... devices, and the line of perfect scaling."""
+    if len(series) > 3:
+        raise ValueError(f"at most three curves beside the perfect one, got {len(series)}")
+    figure = Picture(6.0, 3.6)
+    axes = figure.subplots()
+    longest = max(map(len, series.values()))
+    devices = [2**n for n in range(longest)]
+    axes.plot(devices, devices, ":", color=GREY, linewidth=1)
+    axes.annotate(" perfect", (devices[-1], devices[-1]), color=GREY, fontsize=9, va="center")
+    height = 0.0
+    look = dict(zip(series, ((BLUE, "o-"), (RED, "s--"), (GREEN, "^-.")), strict=False))
+    for name, values in sorted(series.items(), key=lambda one: one[1][-1]):
+        colour, style = look[name]
+        axes.plot(devices[: len(values)], values, style, color=colour, markersize=4)
+        last = max(
+            n for n, value in enumerate(values) if value >= 0.6
+        )  # where the curve leaves the axes, its label stands
+        height = max(1.7 * height, values[last]) if last == len(values) - 1 else values[last]
+        axes.annotate(f"  {name}", (devices[last], height), color=colour, fontsize=9, va="center")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xticks(devices, [f"{n:,}" for n in devices])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.5, devices[-1] * 1.6))
+    _plain(axes)
+    ends = ", ".join(f"{name} {values[-1]:.1f} at {2 ** (len(values) - 1):,}" for name, values in series.items())
+    return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
+
+
+def speed_ups(
+    parameters: int = 138_357_544,
+    batch: int = 256,
+    per_device: bool = False,
+    images_per_second: float = 16.7,
+    gigabytes_per_second: float = 3.25,
+    hidden: float = 0.0,
+    most: int = 1024,
+) -> Picture:
+    """Return the speed-up that scaling.step_seconds predicts for 1, 2, 4, ... devices, joined as a ring or a star.
+
+    batch: pictures a step, or with ``per_device`` for each device. hidden: share of the computing time behind which
+    sending hides. gigabytes_per_second: of one connection, one way.
+    """
+    sizes = [2**n for n in range(most.bit_length())]
+    about = dict(parameters=parameters, images_per_second=images_per_second, hidden=hidden)
+    about["bytes_per_second"] = 1e9 * gigabytes_per_second
+    series = {
+        pattern: [speed_up(devices, batch, per_device, pattern=pattern, **about) for devices in sizes]
+        for pattern in PATTERNS
+    }
+    return doublings(series, "speed-up")
 
 
 def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:

@@ -24,6 +24,7 @@ class Study:
 
 
 _SMALL = dict(batch_norm=False, dropout=0.5, width=0.125, hidden=256, learning_rate=0.05, epochs=5)
+_BRIEF = dict(width=0.125, hidden=256, epochs=3)
 STUDIES: dict[str, Study] = {
     "three-by-three": Study(
         "section 4.1: is B better than the shallow network in which one 5x5 layer replaces each pair of 3x3 layers?",
@@ -32,6 +33,16 @@ STUDIES: dict[str, Study] = {
             "five 5x5": recipe("laptop", configuration="64/5 | 128/5 | 256/5 | 512/5 | 512/5 |", **_SMALL),
         },
         seeds=(0, 1, 2, 3, 4),
+    ),
+    "batch-size": Study(
+        "section 3.3: what happens when the batch grows with the number of devices, and the rate does or does not?",
+        {
+            f"{batch}, {rule}": recipe("laptop", **_BRIEF, batch_size=batch, learning_rate=rate)
+            for batch in (128, 512, 2048, 8192)
+            for rule, rate in (("rate kept", 0.05), ("rate scaled", 0.05 * batch / 128))
+            if batch > 128 or rule == "rate kept"
+        },
+        seeds=(0, 1, 2),
     ),
 }
 

@@ -1,0 +1,146 @@
+"""Scaling out as arithmetic: means of shards, the ring against plain sums, step times against the paper."""
+
+import itertools
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from vgglib import figures, scaling
+from vgglib.scaling import averaged, bandwidth, ring_all_reduce, speed_up, step_seconds, traffic
+
+D = 138_357_544
+ABOUT = dict(batch=256, parameters=D, images_per_second=16.7)
+
+
+@pytest.mark.parametrize("counts", [(7,), (3, 4), (1, 1, 5), (2, 0, 3)])
+def test_averaged_is_the_mean_over_all(counts):
+    rng = random.Random(sum(counts))
+    shards = [[rng.uniform(-9, 9) for _ in range(count)] for count in counts]
+    means = [sum(shard) / len(shard) if shard else 123.0 for shard in shards]
+    everything = [value for shard in shards for value in shard]
+    assert averaged(means, counts) == pytest.approx(sum(everything) / len(everything))
+
+
+def test_averaged_gives_the_gradient_of_the_batch():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    X, y = torch.randn(9, 5, dtype=torch.float64), torch.arange(9) % 3
+
+    def gradient(part):
+        net.zero_grad()
+        nn.functional.cross_entropy(net(X[part]), y[part]).backward()
+        return torch.cat([p.grad.flatten() for p in net.parameters()])
+
+    parts = [slice(0, 2), slice(2, 3), slice(3, 9)]
+    assert torch.allclose(averaged([gradient(p) for p in parts], (2, 1, 6)), gradient(slice(None)), atol=1e-15)
+
+
+def test_averaged_wants_a_count_for_each():
+    with pytest.raises(ValueError, match="zip"):
+        averaged([1.0, 2.0], [3])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("length", [1, 4, 7, 24])
+def test_the_ring_sums_and_counts(n, length):
+    rng = random.Random(100 * n + length)
+    vectors = [[rng.randrange(-99, 99) for _ in range(length)] for _ in range(n)]
+    before = [list(vector) for vector in vectors]
+    held, sent = ring_all_reduce(vectors)
+    assert held == [[sum(column) for column in zip(*vectors, strict=True)]] * n
+    assert vectors == before, "the reader's vectors are left alone"
+    assert sum(sent) == 2 * (n - 1) * length
+    if length % n == 0:
+        assert sent == [2 * (n - 1) * length // n] * n
+
+
+@pytest.mark.parametrize(
+    ("devices", "pattern", "times"), [(1, "ring", 0), (4, "ring", 1.5), (4, "star", 6), (1000, "ring", 1.998)]
+)
+def test_traffic(devices, pattern, times):
+    assert traffic(devices, D, pattern) == pytest.approx(times * 4 * D)
+
+
+def test_traffic_of_the_ring_is_what_the_ring_sends():
+    _, sent = ring_all_reduce([[0.0] * 60] * 5)
+    assert traffic(5, 60) == 4 * max(sent)
+
+
+def test_a_step_by_hand():
+    # 10 pictures on 4 devices: the largest shard has 3; 1,000 parameters in a star: 6 x 4,000 bytes
+    by_hand = 3 / 2 + 24_000 / 48_000
+    assert step_seconds(4, 10, 1000, 2, 48_000, pattern="star") == by_hand
+    assert step_seconds(4, 10, 1000, 2, 48_000, pattern="star", hidden=0.2) == pytest.approx(by_hand - 0.3)
+    assert step_seconds(4, 10, 1000, 2, 48_000, pattern="star", hidden=1) == 1.5
+    assert step_seconds(1, 10, 1000, 2, 1) == 5
+
+
+@pytest.mark.parametrize("pattern", scaling.PATTERNS)
+@pytest.mark.parametrize("weeks", [2, 2.5, 3])
+def test_the_papers_speed_up_on_four_gpus(pattern, weeks):
+    """3.75 on 4 (section 3.3), from 2 to 3 weeks for 370,000 steps."""
+    rate = 256 / (3.75 * weeks * 7 * 86_400 / 370_000)
+    speed = bandwidth(3.75, 4, 256, D, rate, pattern=pattern)
+    assert 2e9 < speed < 17e9
+    assert speed_up(4, 256, parameters=D, images_per_second=rate, bytes_per_second=speed, pattern=pattern) == (
+        pytest.approx(3.75)
+    )
+
+
+def test_the_ring_is_amdahls_law():
+    """Its talk grows as (n - 1) / n, so it limits like a serial share of the work."""
+    about = dict(ABOUT, bytes_per_second=3.25e9)
+    alone = step_seconds(1, **about)
+    share = 2 * 4 * D / 3.25e9 / alone
+    for devices in (2, 4, 8, 64):
+        assert speed_up(devices, **about) == pytest.approx(1 / (share + (1 - share) / devices), rel=0.02)
+
+
+def test_the_star_has_a_best_number_and_shards_of_one_size_scale():
+    star = [speed_up(2**n, **ABOUT, pattern="star", bytes_per_second=13e9) for n in range(11)]
+    best = star.index(max(star))
+    assert 0 < best < 10
+    assert star[-1] < 1
+    kept = [speed_up(2**n, 64, True, parameters=D, images_per_second=16.7, bytes_per_second=3.25e9) for n in range(11)]
+    assert all(later > 1.8 * earlier for earlier, later in itertools.pairwise(kept))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (dict(batch=0), "batch"),
+        (dict(images_per_second=-1), "images_per_second"),
+        (dict(bytes_per_second=0), "bytes_per_second"),
+        (dict(parameters=float("nan")), "parameters"),
+        (dict(hidden=1.5), "hidden"),
+        (dict(pattern="tree"), "ring, star"),
+        (dict(devices=0), "devices"),
+    ],
+)
+def test_nonsense_is_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        step_seconds(**{**ABOUT, "devices": 4, "bytes_per_second": 1e9, **wrong})
+
+
+@pytest.mark.parametrize("measured", [1.0, 4.0, 5.0, float("nan")])
+def test_no_connection_gives_such_a_speed_up(measured):
+    with pytest.raises(ValueError, match="4 devices"):
+        bandwidth(measured, 4, **ABOUT)
+
+
+def test_figures_say_what_they_show():
+    said = figures.speed_ups(gigabytes_per_second=3.25).text_alternative
+    ring = speed_up(1024, **ABOUT, bytes_per_second=3.25e9)
+    assert f"ring {ring:.1f} at 1,024" in said
+    with pytest.raises(ValueError, match="at most three"):
+        figures.doublings({name: [1, 2] for name in "abcd"}, "speed-up")
+
+
+@pytest.mark.parametrize("per_device", [False, True])
+@pytest.mark.parametrize("gigabytes", [1, 450])
+@pytest.mark.parametrize("hidden", [0.0, 0.6])
+def test_every_corner_draws(per_device, gigabytes, hidden):
+    figure = figures.speed_ups(6_624_904, 32, per_device, 4000, gigabytes, hidden)
+    assert figure._repr_mimebundle_()[0]["image/png"].startswith(b"\x89PNG")
