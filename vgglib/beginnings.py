@@ -1,0 +1,127 @@
+"""How deep networks begin (section 3.1): normal weights as in the paper, Glorot's, He's, each with and without A's layers.
+
+``python -m vgglib study warm-start`` trains what is not recorded yet. Taught in notebooks/06_training_scale.ipynb.
+"""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vgglib import results
+from vgglib.data import ImageSet
+from vgglib.devices import device_of
+from vgglib.model import VGG, initialise, warm_start
+from vgglib.training import NotLearningWarning, Recipe, build, conditions, fit, recipe
+
+DEEP = ("B", "D", "E")
+WAYS = ("paper", "glorot", "he")
+SEEDS = (0, 1, 2)
+PICTURES = 4_800  # of the training set, each seen twice: 300 steps
+FEW_STEPS: Recipe = recipe(
+    "laptop", width=0.125, hidden=128, batch_norm=False, dropout=0.0, flip=False, epochs=2, batch_size=32,
+    learning_rate=0.01, schedule="constant", validation=0,
+)  # fmt: skip
+
+
+def paper_gain(net: VGG, seed: int = 0) -> VGG:
+    """Return ``net`` with normal weights, as N(0, 0.01) is for the paper's channels: biases 0, the same gain per layer.
+
+    What a layer does to the size of a signal depends on standard deviation times the root of its inputs. A network
+    ``width`` times as wide has as many fewer inputs, so the standard deviation here is 0.01 / sqrt(width). The last
+    two fully connected layers are narrowed by ``hidden``, and follow it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            narrowed = 4096 / module.in_features if name in ("classifier.3", "classifier.6") else 1 / net.width
+            nn.init.normal_(module.weight, std=0.01 * narrowed**0.5, generator=generator)
+            nn.init.zeros_(module.bias)
+    return net
+
+
+def beginner(configuration: str, way: str, few: ImageSet, seed: int = 0, shallow: VGG | None = None) -> VGG:
+    """Return an untrained network of FEW_STEPS, begun in one of WAYS; with ``shallow``, its layers are copied in.
+
+    Raises ValueError for another way.
+    """
+    if way not in WAYS:
+        raise ValueError(f"unknown way {way!r}: choose from {', '.join(WAYS)}")
+    net = build(recipe_for(configuration), few, seed)
+    net = paper_gain(net, seed) if way == "paper" else initialise(net, way, seed)
+    if shallow is not None:
+        warm_start(net, shallow)
+    return net
+
+
+def recipe_for(configuration: str, **changes: object) -> Recipe:
+    """Return FEW_STEPS for another configuration."""
+    return Recipe(**{**vars(FEW_STEPS), "configuration": configuration, **changes})
+
+
+def shallow_network(few: ImageSet, seed: int = 0, device: str | None = None) -> VGG:
+    """Return configuration A, trained on the same pictures from He's weights: what the deep ones are warmed by."""
+    chosen = recipe_for("A")
+    net = build(chosen, few, seed)
+    fit(net, few, None, chosen, seed, device)
+    return net
+
+
+def run_warm_starts(
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None = None,
+    device: str | None = None,
+    tell: Callable[[str], object] = print,
+) -> dict:
+    """Train every deep network, begun in every way, cold and warm, that is not recorded yet; return the whole record.
+
+    data: training and test set; only the training set is used, and what counts is the loss of the second pass, while
+    training: whether a network has left ln(10). Written after every network to ``path``, by default
+    ``data/results/warm-start.json``.
+    """
+    path = path or results.FOLDER / "warm-start.json"
+    runs = results.read(path)["runs"] if path.is_file() else []
+    few = data[0][:PICTURES]
+    for seed in SEEDS:
+        shallow = None
+        for configuration in DEEP:
+            for way in WAYS:
+                for warm in (False, True):
+                    label = f"{configuration}, {way}" + (", warm" if warm else "")
+                    if any((run["label"], run["seed"]) == (label, seed) for run in runs):
+                        continue
+                    if warm and shallow is None:
+                        shallow = shallow_network(few, seed, device)
+                    net = beginner(configuration, way, few, seed, shallow if warm else None)
+                    runs.append(_run(net, few, label, seed, device))
+                    results.write(path, _record(runs))
+                    tell(f"{label}, seed {seed}: loss {runs[-1]['late_loss']:.3f}")
+    return _record(runs)
+
+
+def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> dict:
+    """Return what a few steps gave."""
+    chosen = recipe_for(net.configuration)
+    with warnings.catch_warnings():  # many of these do not learn, and that is the result
+        warnings.simplefilter("ignore", NotLearningWarning)
+        history = fit(net, few, None, chosen, seed, device)
+    return {
+        "label": label,
+        "seed": seed,
+        "late_loss": history.epochs[-1].train_loss,
+        "seconds": history.seconds,
+        "conditions": conditions(chosen, device_of(net)),
+    }
+
+
+def _record(runs: list[dict]) -> dict:
+    labels = dict.fromkeys(run["label"] for run in runs)
+    late = {label: results.summary([run["late_loss"] for run in runs if run["label"] == label]) for label in labels}
+    return {
+        "command": "python -m vgglib study warm-start",
+        "question": "section 3.1: what lets a deep network begin to learn: better random weights, or A's layers?",
+        "late_loss": late,
+        "runs": runs,
+    }
