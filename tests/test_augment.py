@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
-from vgglib.augment import Augment, view
+from vgglib.augment import Augment, colour_axes, crop_offsets, placed, view, whole
 
 
 def pictures(count, channels, height, width, seed=0):
@@ -45,6 +45,23 @@ def test_augment_is_torchvisions_resize_crop_and_flip():
             assert (result - expected).abs().max() < 1e-4
     assert shrunk > 30
     assert grown > 30
+
+
+def test_two_hundred_views_are_torchvisions_within_a_grey_level():
+    """Its bytes, rounded after the rows and after the columns, for a scale, an offset and a flip each."""
+    dice, shrunk = random.Random(5), 0
+    for n in range(200):
+        side, scale = dice.randint(20, 60), dice.randint(28, 64)
+        shrunk += scale < side
+        image = pictures(1, 1, side, side, seed=n)
+        augment = Augment(28, scale)
+        draws = augment.draws(1, seed=n, epoch=1)
+        _, row, column, flip = draws[0].tolist()
+        expected = V.resize(image, [scale], antialias=True)
+        expected = V.crop(expected, int(row * (scale - 27)), int(column * (scale - 27)), 28, 28).float() / 255
+        expected = V.horizontal_flip(expected) if flip < 0.5 else expected
+        assert (augment(image, draws) - expected).abs().max() <= 1.1 / 255
+    assert shrunk > 50
 
 
 def test_bytes_come_out_as_torchvision_rounds_them():
@@ -150,3 +167,70 @@ def test_crops_and_scales_that_do_not_go_together_are_refused(crop, scale):
 def test_a_centre_crop_that_does_not_fit_is_refused(crop, scale):
     with pytest.raises(ValueError, match=rf"does not fit into pictures rescaled to scale {scale}"):
         view(pictures(2, 1, 14, 14), crop, scale)
+
+
+def test_colour_axes_are_the_principal_axes():
+    images = pictures(1200, 3, 4, 5)
+    images[:, 1] = images[:, 0] // 2 + images[:, 1] // 4
+    axes = colour_axes(images)
+    pixels = images.transpose(0, 1).flatten(1).double() / 255
+    torch.testing.assert_close((axes @ axes.T).double(), torch.cov(pixels, correction=0), atol=1e-5, rtol=1e-4)
+    lengths = axes.T @ axes
+    assert (lengths - lengths.diag().diag()).abs().max() < 1e-5
+
+
+def test_a_colour_shift_is_one_for_a_whole_picture_and_as_large_as_asked():
+    images = pictures(20_000, 3, 2, 2)
+    axes = torch.tensor([[0.3, 0.0, 0.1], [0.0, 0.2, 0.0], [-0.1, 0.0, 0.05]])
+    plain, shifted = Augment(2, 2), Augment(2, 2, colour=0.1 * axes)
+    draws = shifted.draws(20_000, seed=4, epoch=2)
+    assert draws.shape == (20_000, 7)
+    assert torch.equal(draws[:, :4], plain.draws(20_000, seed=4, epoch=2))
+    shift = shifted(images, draws) - plain(images, draws)
+    assert (shift.amax(dim=(2, 3)) - shift.amin(dim=(2, 3))).max() < 1e-6
+    torch.testing.assert_close(torch.cov(shift[:, :, 0, 0].T), 0.01 * axes @ axes.T, atol=3e-5, rtol=0.05)
+    assert shift.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+    torch.testing.assert_close(shifted(images[5:9], draws[5:9]), shifted(images, draws)[5:9])
+    assert torch.equal(shifted.draws(50, seed=4, epoch=2), draws[:50])
+
+
+def test_greyscale_has_no_colours():
+    with pytest.raises(ValueError, match="these pictures have 1"):
+        colour_axes(pictures(2, 1, 4, 4))
+    augment = Augment(4, 4, colour=torch.eye(3))
+    with pytest.raises(ValueError, match="three channels, these have 1"):
+        augment(pictures(2, 1, 4, 4), augment.draws(2, 0, 1))
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(14, 14, 20), (11, 19, 24), (20, 13, 9)])
+def test_whole_is_torchvisions_resize(height, width, scale):
+    images = pictures(3, 2, height, width)
+    expected = V.resize(images.double() / 255, [scale], antialias=True)
+    found = whole(images, scale)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("size", "step"), [(256, 8), (384, 40), (512, 72), (32, 1), (48, 5), (64, 9), (28, 0)])
+def test_five_crops_a_side_start_at_the_papers_steps(size, step):
+    crop = 224 if size > 64 else 28
+    assert crop_offsets(size, crop) == [n * step for n in range(5)]
+    assert crop_offsets(size, crop, 1) == [(size - crop) // 2]
+    assert crop_offsets(size, crop, 2) == [0, size - crop]
+
+
+@pytest.mark.parametrize("wrong", [(27, 28, 5), (28, 28, 0), (28, 0, 5)])
+def test_crops_that_cannot_be_laid_out_are_refused(wrong):
+    with pytest.raises(ValueError, match="crop <= size and a grid"):
+        crop_offsets(*wrong)
+
+
+def test_placed_is_torchvisions_resize_pasted():
+    images, sides = pictures(4, 1, 14, 14), torch.tensor([14, 9, 20, 24])
+    rows, columns = torch.tensor([3, 0, 4, 0]), torch.tensor([10, 15, 0, 0])
+    found = placed(images, 24, sides, (rows, columns))
+    assert found.dtype == torch.uint8
+    for image, canvas, side, row, column in zip(images, found, sides, rows, columns, strict=True):
+        expected = torch.zeros(1, 24, 24)
+        expected[:, row : row + side, column : column + side] = V.resize(image.float(), [int(side)], antialias=True)
+        assert (canvas - expected).abs().max() < 0.51

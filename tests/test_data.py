@@ -941,3 +941,62 @@ def test_imports_are_torch_numpy_vgglib_and_the_standard_library():
     assert not modules & {"pickle", "shelve", "marshal", "dill"}
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not calls & {"torch.load", "np.load", "eval", "exec"}
+
+
+# --- the derived set ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def garments():
+    """Bright squares with a dark spot each, so that a place can be found."""
+    images = torch.full((3000, 1, 28, 28), 200, dtype=torch.uint8)
+    images[:, 0, 10:14, 10:14] = 50
+    return ImageSet(images, torch.arange(3000) % 10)
+
+
+def boxes(canvases):
+    """The first and last row and column that is not empty, for each."""
+    lit = canvases.images[:, 0] > 100
+    found = []
+    for line in (lit.any(dim=2), lit.any(dim=1)):
+        first = line.int().argmax(dim=1)
+        found += [first, first + line.sum(dim=1) - 1]
+    return found
+
+
+def test_garments_have_every_size_and_place_on_the_canvas(garments):
+    canvases = data.on_canvas(garments, seed=3)
+    assert canvases.images.shape == (3000, 1, 64, 64)
+    assert torch.equal(canvases.labels, garments.labels)
+    top, bottom, left, right = boxes(canvases)
+    sides = bottom - top + 1
+    assert torch.equal(sides, right - left + 1)
+    assert sides.unique().tolist() == list(range(24, 65))
+    half = ((sides < 39.5).double().mean() - 0.5).abs()  # the middle of the logarithms: sqrt(24 * 65)
+    assert half < 0.05
+    for first, last in ((top, bottom), (left, right)):
+        small = sides < 30
+        assert first[small].min() == 0
+        assert last[small].max() == 63
+        assert (first[small].double().mean() - (64 - sides[small]).double().mean() / 2).abs() < 1.5
+
+
+def test_canvases_depend_on_the_seed_and_the_index_alone(garments):
+    dice = torch.get_rng_state()
+    one, again, other = (data.on_canvas(garments, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(one.images, again.images)
+    assert not torch.equal(one.images, other.images)
+    part = data.on_canvas(garments[:50], seed=3)
+    assert torch.equal(part.images, one.images[:50])
+    assert torch.equal(torch.get_rng_state(), dice)
+
+
+@pytest.mark.slow
+def test_fashion_mnist_on_canvas_is_drawn_apart_for_training_and_test():
+    train, test = data.fashion_mnist_on_canvas()
+    plain, plain_test = fashion_mnist()
+    assert (train.images.shape, test.images.shape) == ((60_000, 1, 64, 64), (10_000, 1, 64, 64))
+    assert torch.equal(train.labels, plain.labels)
+    assert torch.equal(test.labels, plain_test.labels)
+    same = data.on_canvas(plain[:10_000], seed=1)
+    assert not torch.equal(data.on_canvas(plain[:10_000], seed=0).images, same.images)

@@ -1,13 +1,34 @@
-"""Testing: posteriors by hand, a network left as it was, dead networks that score nothing, refusals."""
+"""Testing: posteriors by hand, the identities of dense evaluation and of many crops, a network left as it was, dead
+networks that score nothing, refusals."""
+
+import math
 
 import pytest
 import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as V
 
+from vgglib.augment import whole
+from vgglib.configurations import layers
 from vgglib.data import ImageSet
-from vgglib.evaluation import accuracy, accuracy_on, confusion, prepared, single_crop, top1_error
-from vgglib.model import VGG
+from vgglib.evaluation import (
+    accuracy,
+    accuracy_on,
+    confusion,
+    dense,
+    ensemble,
+    multi_crop,
+    of_pictures,
+    over_scales,
+    prepared,
+    score_map,
+    single_crop,
+    top1_error,
+)
+from vgglib.model import VGG, fully_convolutional
+from vgglib.receptive_field import receptive_field
+
+EVERY = [single_crop, dense, multi_crop]
 
 
 @pytest.fixture
@@ -151,3 +172,261 @@ def test_labels_without_a_posterior_are_refused(measure, wrong):
     labels[2] = wrong
     with pytest.raises(ValueError, match="posteriors are for 0 to 2"):
         measure(POSTERIORS, labels)
+
+
+# --- dense evaluation, many crops, scales, ensembles -------------------------------------------------------------
+
+
+@pytest.fixture
+def exact(net):
+    """The network of ``net`` in double precision, with statistics that are not those of a new one."""
+    dice = torch.Generator().manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.rand(module.num_features, generator=dice) - 0.5)
+            module.running_var.copy_(torch.rand(module.num_features, generator=dice) + 0.5)
+    for module in net.classifier:
+        if isinstance(module, nn.Linear):
+            module.weight.data *= 6  # a network with opinions, as trained ones have
+    return net.double().eval()
+
+
+def close(one, two):
+    assert one.dtype == two.dtype == torch.float64
+    torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-12)
+
+
+def differ(one, two):
+    return (one - two).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_dense_at_the_crop_is_the_plain_forward_pass(exact, images):
+    images = images[:, :, :12, :16]
+    X = prepared(exact, whole(images, 12))
+    close(fully_convolutional(exact)(X)[:, :, 0, 0], exact(X))
+    close(dense(exact, images, 12, flip=False, bf16=False), exact(X).softmax(dim=1))
+    close(dense(exact, images, 12, flip=False, bf16=False), single_crop(exact, images, bf16=False))
+    assert score_map(exact, images, bf16=False).shape == (11, 4, 1, 1)
+
+
+@torch.no_grad()
+def test_dense_by_hand(exact, images):
+    full, X = fully_convolutional(exact), prepared(exact, whole(images, 20))
+    assert full(X).shape == (11, 4, 3, 4)  # 20 x 29 pixels
+    by_hand = [full(side).flatten(2).mean(dim=2).softmax(dim=1) for side in (X, X.flip(3))]
+    close(dense(exact, images, 20, batch_size=4, bf16=False), sum(by_hand) / 2)
+    close(dense(full, images, 20, bf16=False), sum(by_hand) / 2)
+    close(score_map(exact, images, 20, bf16=False, batch_size=3), full(X))
+    assert differ(by_hand[0], full(X).softmax(dim=1).mean(dim=(2, 3)))  # averaging posteriors is something else
+
+
+@torch.no_grad()
+def test_without_padding_every_position_is_the_crop_there():
+    """Unpadded, the network that was built for 16 pixels wants 24: its fully connected layer sees a 4x4 map."""
+    torch.manual_seed(3)
+    net = VGG("4 6 | 8 |", in_channels=2, num_classes=3, image_size=16, hidden=7).double().eval()
+    for module in net.features:
+        if isinstance(module, nn.Conv2d):
+            module.padding = (0, 0)
+    X = torch.rand(2, 2, 32, 36, dtype=torch.float64)
+    found = fully_convolutional(net)(X)
+    assert found.shape == (2, 3, 3, 4)
+    for row in range(3):
+        for column in range(4):
+            crop = X[:, :, 4 * row : 4 * row + 24, 4 * column : 4 * column + 24]
+            close(found[:, :, row, column], net.classifier(net.features(crop).flatten(1)))
+
+
+@torch.no_grad()
+def test_with_padding_the_units_that_see_it_differ_and_no_others():
+    torch.manual_seed(4)
+    net = VGG("4 | 6 |", in_channels=1, num_classes=3, image_size=24, hidden=5).double().eval()
+    X, field = torch.rand(1, 1, 40, 40, dtype=torch.float64), receptive_field(layers("4 | 6 |"))
+    inside = [field.window(n)[0] >= 0 and field.window(n)[1] < 24 for n in range(6)]
+    assert inside == [False, *[True] * 4, False]
+    over_all = net.features(X)
+    for top, left in ((0, 8), (8, 4), (16, 16)):
+        crop = net.features(X[:, :, top : top + 24, left : left + 24])[0]
+        part = over_all[0, :, top // 4 : top // 4 + 6, left // 4 : left // 4 + 6]
+        same = ((crop - part).abs() < 1e-12).all(dim=0)
+        for i in range(6):
+            for j in range(6):
+                borders = [
+                    (i == 0 and top == 0),
+                    (i == 5 and top == 16),
+                    (j == 0 and left == 0),
+                    (j == 5 and left == 16),
+                ]
+                at_edge = sum(borders)  # there the whole picture is padded, too
+                if inside[i] and inside[j]:
+                    assert same[i, j]
+                elif not at_edge:
+                    assert not same[i, j]
+    scores = fully_convolutional(net)(X)
+    assert differ(scores[:, :, 2, 2], net(X[:, :, 8:32, 8:32]))  # so dense evaluation is not crops at the stride
+
+
+@pytest.mark.parametrize(("scale", "side"), [(224, 1), (256, 2), (288, 3), (352, 5), (384, 6), (416, 7), (512, 10)])
+def test_score_maps_of_the_full_network_d(scale, side):
+    with torch.device("meta"):
+        net = fully_convolutional(VGG("D"))
+        assert net(torch.empty(1, 3, scale, scale)).shape == (1, 1000, side, side)
+
+
+@pytest.mark.parametrize(("scale", "side"), [(28, 1), (32, 2), (48, 6), (64, 10)])
+def test_score_maps_of_d_at_28_pixels(scale, side):
+    with torch.device("meta"):
+        net = VGG("64 64 | 128 128 | 256 256 256 512 512 512 512 512 512", 1, 10, image_size=28, hidden=64)
+        assert fully_convolutional(net)(torch.empty(2, 1, scale, scale)).shape == (2, 10, side, side)
+
+
+@torch.no_grad()
+def test_one_crop_is_the_centre_crop(exact, images):
+    for scale in (12, 13, 20):
+        centre = single_crop(exact, images, scale, bf16=False)
+        close(multi_crop(exact, images, scale, grid=1, flip=False, bf16=False), centre)
+
+
+@torch.no_grad()
+def test_many_crops_by_hand(exact, images):
+    X, total = prepared(exact, whole(images, 21)), 0
+    assert X.shape[2:] == (21, 30)
+    for top in (0, 4, 9):  # 9 free rows, halves to even
+        for left in (0, 7, 14):
+            crop = X[:, :, top : top + 12, left : left + 16]
+            total = total + exact(crop).softmax(dim=1) + exact(crop.flip(3)).softmax(dim=1)
+    close(multi_crop(exact, images, 21, grid=3, batch_size=5, bf16=False), total / 18)
+
+
+@torch.no_grad()
+def test_crops_that_coincide_are_computed_once(exact, images):
+    images, seen = images[:, :, :12, :16], []
+    exact.features.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    found = multi_crop(exact, images, 12, bf16=False)
+    assert sum(seen) == 2 * len(images)
+    close(found, dense(exact, images, 12, bf16=False))
+
+
+@pytest.mark.parametrize(
+    ("method", "scale"), [(dense, 12), (dense, 14), (dense, 23), (multi_crop, 14), (multi_crop, 25)]
+)
+def test_a_picture_and_its_mirror_image_get_the_same(exact, images, method, scale):
+    mirrored = images.flip(3)
+    one, other = (method(exact, side, scale, bf16=False) for side in (images, mirrored))
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)  # the resampling is in single precision
+    assert differ(*(method(exact, side, scale, flip=False, bf16=False) for side in (images, mirrored)))
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_posteriors_sum_to_one_at_any_scale_in_any_batching(exact, images, method):
+    found = over_scales(method, exact, images, [12, 15, 20], bf16=False)
+    assert found.shape == (11, 4)
+    close(found.sum(dim=1), torch.ones(11, dtype=torch.float64))
+    close(over_scales(method, exact, images, [12, 15, 20], batch_size=2, bf16=False), found)
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_scales_have_no_order_and_come_from_the_original(exact, images, method):
+    forth, back = (over_scales(method, exact, images, scales, bf16=False) for scales in ([12, 17, 25], [25, 12, 17]))
+    close(forth, back)
+    close(forth, sum(method(exact, images, scale, bf16=False) for scale in (12, 17, 25)) / 3)
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_memory_is_bounded(net, images, method):
+    sizes = []
+    net.features.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape))
+    method(net, images, 30, batch_size=20)
+    assert max(shape.numel() for shape in sizes) <= 2 * 20 * 12 * 16
+    method(net, images, 30, batch_size=1)  # one picture is the least, however large
+
+
+@pytest.mark.parametrize("method", [dense, multi_crop, score_map])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_keeps_its_modes_and_weights(net, images, method, training):
+    net.train(training)
+    net.features[1].train(not training)
+    modes = [module.training for module in net.modules()]
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    method(net, images, 20)
+    with pytest.raises(ValueError):
+        method(net, images[:, :1], 20)
+    assert [module.training for module in net.modules()] == modes
+    assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("method", [dense, multi_crop])
+def test_a_long_test_says_how_far_it_is(net, images, method, monkeypatch):
+    said = []
+
+    class Line:
+        def show(self, text, final=False):
+            said.append((text, final))
+
+    clock = iter(range(0, 10_000, 3))
+    monkeypatch.setattr("vgglib.evaluation.Progress", Line)
+    monkeypatch.setattr("vgglib.evaluation.time.monotonic", lambda: next(clock))
+    method(net, images, 12, batch_size=4)
+    assert [final for _, final in said][-1]
+    assert "of 11 pictures" in said[0][0]
+    assert "left" in said[0][0]
+
+
+def test_an_ensemble_is_the_mean():
+    one, two = torch.tensor([[0.2, 0.8], [0.5, 0.5]]), torch.tensor([[0.6, 0.4], [0.1, 0.9]])
+    torch.testing.assert_close(ensemble([one, two]), torch.tensor([[0.4, 0.6], [0.3, 0.7]]))
+    torch.testing.assert_close(ensemble(iter([one])), one)
+
+
+def test_ensembles_of_unlike_things_are_refused():
+    with pytest.raises(ValueError, match="no posteriors"):
+        ensemble([])
+    with pytest.raises(ValueError, match=r"different pictures or classes have no average: \(5, 3\) and \(5, 4\)"):
+        ensemble([torch.rand(5, 3), torch.rand(5, 4)])
+    with pytest.raises(ValueError, match="different pictures"):
+        ensemble([torch.rand(5, 3), torch.rand(4, 3)])
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_scales_that_make_no_test_are_refused(net, images, method):
+    with pytest.raises(ValueError, match="no scales"):
+        over_scales(method, net, images, [])
+    with pytest.raises(ValueError, match="scale"):
+        over_scales(method, net, images, [12, 11])
+    with pytest.raises(ValueError, match="no pictures"):
+        method(net, images[:0], 12)
+    with pytest.raises(ValueError, match="batch_size"):
+        method(net, images, 12, batch_size=0)
+
+
+def test_a_grid_of_none_is_refused(net, images):
+    with pytest.raises(ValueError, match="grid of 1 or more"):
+        multi_crop(net, images, 20, grid=0)
+
+
+def test_networks_without_a_map_are_refused(images):
+    with pytest.raises(ValueError, match="got a Sequential"):
+        dense(nn.Sequential(nn.Flatten(), nn.Linear(660, 3)), images)
+
+
+def test_pictures_of_any_size_are_tested_as_they_come(net, images):
+    dice = torch.Generator().manual_seed(2)
+    sizes = [(20, 30), (20, 30), (20, 30), (16, 16), (31, 17), (20, 30)]
+    folder = [torch.randint(0, 256, (2, *size), dtype=torch.uint8, generator=dice) for size in sizes]
+    pairs = [(picture, n % 4) for n, picture in enumerate(folder)]
+    for method in (dense, multi_crop):
+        found, labels = of_pictures(method, net, iter(pairs), [17, 20], batch_size=2, bf16=False)
+        assert labels.tolist() == [0, 1, 2, 3, 0, 1]
+        for row, picture in zip(found, folder, strict=True):
+            torch.testing.assert_close(row, over_scales(method, net, picture[None], [17, 20], bf16=False)[0])
+    with pytest.raises(ValueError, match="no pictures"):
+        of_pictures(dense, net, [], [20])
+
+
+def test_a_mean_of_scores_is_a_geometric_mean_of_posteriors():
+    scores = torch.randn(5, 7, dtype=torch.float64)
+    posteriors = scores.softmax(dim=1)
+    geometric = posteriors.log().mean(dim=0).exp()
+    torch.testing.assert_close(scores.mean(dim=0).softmax(dim=0), geometric / geometric.sum())
+    assert math.isclose(posteriors.mean(dim=0).sum().item(), 1)

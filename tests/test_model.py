@@ -10,7 +10,17 @@ from torch import nn
 
 from vgglib import peers
 from vgglib.configurations import TABLE_1, layers
-from vgglib.model import INITIALISATIONS, VGG, initialise, local_response_norm, map_size, vgg, vgg_block
+from vgglib.model import (
+    INITIALISATIONS,
+    VGG,
+    fully_convolutional,
+    initialise,
+    local_response_norm,
+    map_size,
+    vgg,
+    vgg_block,
+    warm_start,
+)
 
 D_AT_28 = "64 64 | 128 128 | 256 256 256 512 512 512 512 512 512"
 
@@ -313,3 +323,90 @@ def test_mean_and_std_are_no_weights():
     assert net.mean.shape == net.std.shape == (1, 3, 1, 1)
     assert not {"mean", "std"} & net.state_dict().keys()
     assert "configuration='5 |', image_size=(8, 8)" in repr(net)
+
+
+# --- fully convolutional, warm start -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_the_fully_connected_layers_become_convolutions_of_the_same_weights():
+    net = VGG("4 | 6 |", in_channels=2, num_classes=3, image_size=(20, 28), hidden=5)
+    full = fully_convolutional(net)
+    kernels = [module.kernel_size for module in full.classifier if isinstance(module, nn.Conv2d)]
+    assert kernels == [(5, 7), (1, 1), (1, 1)]
+    assert full.classifier[0].weight.data_ptr() == net.classifier[0].weight.data_ptr()
+    assert full.features is net.features
+    assert sum(parameter.numel() for parameter in full.parameters()) == sum(p.numel() for p in net.parameters())
+    X = torch.rand(3, 2, 20, 28)
+    torch.testing.assert_close(full.eval()(X)[:, :, 0, 0], net.eval()(X))
+    assert full(torch.rand(1, 2, 33, 28)).shape == (1, 3, 4, 1)
+
+
+def test_what_cannot_be_converted_is_refused():
+    net = VGG("4 |", num_classes=3, image_size=8, hidden=5)
+    with pytest.raises(ValueError, match="fully convolutional already"):
+        fully_convolutional(fully_convolutional(net))
+    with pytest.raises(ValueError, match="got a Linear"):
+        fully_convolutional(nn.Linear(3, 4))
+    for size in ((7, 12), (12, 7)):
+        with pytest.raises(ValueError, match=f"{size[0]} x {size[1]}, smaller than the crop 8 x 8"):
+            fully_convolutional(net)(torch.rand(1, 3, *size))
+
+
+def test_a_conversion_keeps_the_mode():
+    net = VGG("4 |", num_classes=3, image_size=8, hidden=5).train()
+    net.features[1].eval()
+    full = fully_convolutional(net)
+    assert full.training
+    assert [module.training for module in net.features] == [True, False, True]
+    assert not fully_convolutional(net.eval()).training
+
+
+@pytest.mark.parametrize("deep", ["B", "C", "D", "E"])
+def test_warm_start_copies_by_the_papers_names(deep):
+    small = dict(in_channels=1, num_classes=4, image_size=32, width=1 / 32, hidden=5)
+    a, net = VGG("A", **small), VGG(deep, **small)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert warm_start(net, a) == ["conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"]
+    convs = [module for module in net.features if isinstance(module, nn.Conv2d)]
+    theirs = [module for module in a.features if isinstance(module, nn.Conv2d)]
+    for ours, other in ((0, 0), (2, 1), (4, 2), (5, 3)):  # conv1_1, conv2_1, conv3_1, conv3_2
+        assert torch.equal(convs[ours].weight, theirs[other].weight)
+        assert torch.equal(convs[ours].bias, theirs[other].bias)
+        assert convs[ours].weight.data_ptr() != theirs[other].weight.data_ptr()
+    for one, other in zip(net.classifier, a.classifier, strict=True):
+        if isinstance(one, nn.Linear):
+            assert torch.equal(one.weight, other.weight)
+    changed = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+    assert len(changed) == 2 * 7
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_warm_start_at_28_pixels_and_with_batch_normalisation():
+    small = dict(in_channels=1, num_classes=4, image_size=28, width=1 / 32, hidden=5, batch_norm=True)
+    a = VGG("64 | 128 | 256 256 512 512 512 512", **small)
+    d = VGG("64 64 | 128 128 | 256 256 256 512 512 512 512 512 512", **small)
+    a.features[1].running_mean.fill_(0.3)
+    a.features[1].weight.data.fill_(1.7)
+    assert warm_start(d, a)[:4] == ["conv1_1", "conv2_1", "conv3_1", "conv3_2"]
+    assert torch.equal(d.features[1].running_mean, a.features[1].running_mean)
+    assert torch.equal(d.features[1].weight, a.features[1].weight)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (dict(width=1 / 16), "conv1_1 has shapes"),
+        (dict(hidden=6), "fc6 has shapes"),
+        (dict(num_classes=5), "fc8 has shapes"),
+        (dict(batch_norm=True), "conv1_1 has shapes"),
+        (dict(configuration="64 64 | 128 128 |"), "no conv3_1"),
+    ],
+)
+def test_a_warm_start_that_does_not_fit_copies_nothing(changed, said):
+    small = dict(in_channels=1, num_classes=4, image_size=32, width=1 / 32, hidden=5)
+    net = VGG(**{"configuration": "D", **small, **changed})
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match=said):
+        warm_start(net, VGG("A", **small))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import reference
 import torch
+from torchvision.transforms.v2 import Compose, Normalize
 
 from vgglib import peers
 from vgglib.data import DataError
-from vgglib.model import vgg
+from vgglib.evaluation import dense, prepared
+from vgglib.model import VGG, fully_convolutional, vgg
 
 
 @pytest.mark.parametrize(
@@ -140,3 +142,61 @@ def test_d2l_trains_by_its_own_loop(book, monkeypatch):
 def test_peers_are_imported_when_called_not_before():
     program = "import sys, vgglib.peers; assert not {'torchvision', 'd2l'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# --- weights from outside -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_vgg(monkeypatch):
+    """Networks of torchvision's layout, small enough to write to disk."""
+
+    def small(configuration, **options):
+        return VGG(configuration, image_size=32, width=1 / 32, hidden=6, num_classes=5, **options)
+
+    monkeypatch.setattr(peers, "VGG", small)
+    torch.manual_seed(5)
+    return small("D").eval()
+
+
+@torch.no_grad()
+def test_imagenet_weights_are_found_where_torchvision_keeps_them(small_vgg, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(peers.PeerMissing, match=r"no weights of vgg16 in .*checkpoints; to download.*IMAGENET1K_V1"):
+        peers.imagenet_network("D")
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(small_vgg.state_dict(), tmp_path / "checkpoints" / "vgg16-397923af.pth")
+    net = peers.imagenet_network("D")
+    assert not net.training
+    images = torch.randint(0, 256, (2, 3, 40, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    theirs = Compose([Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])(images / 255)
+    whole = fully_convolutional(small_vgg)
+    expected = [whole(side).mean(dim=(2, 3)).softmax(dim=1) for side in (theirs, theirs.flip(3))]
+    torch.testing.assert_close(dense(net, images, 40, bf16=False), sum(expected) / 2, atol=1e-5, rtol=1e-4)
+    other = tmp_path / "other.pth"
+    torch.save({**small_vgg.state_dict(), "features.99.weight": torch.zeros(1)}, other)
+    with pytest.raises(RuntimeError, match=r"features\.99\.weight"):
+        peers.imagenet_network("D", other)
+    with pytest.raises(peers.PeerMissing, match="no weights of vgg19"):
+        peers.imagenet_network("E")
+    with pytest.raises(ValueError, match="no configuration 'C'"):
+        peers.imagenet_network("C")
+
+
+def test_a_file_of_weights_cannot_run_code(small_vgg, tmp_path):
+    path = tmp_path / "evil.pth"
+    torch.save({"features.0.weight": subprocess.Popen}, path)
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+        peers.imagenet_network("D", path)
+
+
+@torch.no_grad()
+def test_oxfords_weights_get_oxfords_pictures(small_vgg):
+    small_vgg.double()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    by_hand = images.flip(1).double() - torch.tensor([103.939, 116.779, 123.68]).double().view(1, 3, 1, 1)
+    expected = small_vgg(by_hand)
+    net = peers.with_oxford_preprocessing(small_vgg)
+    torch.testing.assert_close(net(prepared(net, images.double() / 255)), expected, atol=1e-4, rtol=1e-5)
+    with pytest.raises(ValueError, match="three channels, this one 1"):
+        peers.with_oxford_preprocessing(VGG("4 |", in_channels=1, image_size=8, hidden=3))

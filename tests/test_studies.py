@@ -69,6 +69,17 @@ def test_a_changed_recipe_is_run_again(tiny, tmp_path, monkeypatch):
     assert len(record["runs"]) == 4
 
 
+def test_a_record_older_than_a_field_of_the_recipe_is_kept(tiny, tmp_path):
+    path = tmp_path / "tiny.json"
+    record = studies.run_study("tiny", tiny, path, "cpu", str)
+    for run in record["runs"]:
+        del run["recipe"]["colour_shift"]
+    results.write(path, record)
+    said = []
+    studies.run_study("tiny", tiny, path, "cpu", said.append)
+    assert not said
+
+
 def test_an_unknown_study_is_refused(capsys):
     assert main(["study", "nonsense"]) == 1
     assert "choose from three-by-three" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from vgglib import training
+from vgglib.augment import colour_axes
 from vgglib.configurations import TABLE_1, layers
 from vgglib.data import ImageSet
 from vgglib.model import VGG, vgg
@@ -482,3 +483,22 @@ def test_every_recipe_builds_a_network(name):
         net = VGG(chosen.configuration, 1, 10, chosen.image_size, chosen.width, chosen.hidden, chosen.batch_norm)
         side = chosen.image_size
         assert net.eval()(torch.empty(2, 1, side, side)).shape == (2, 10)
+
+
+def test_colours_shift_where_the_recipe_says_so():
+    dice = torch.Generator().manual_seed(2)
+    images = torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8, generator=dice)
+    part = ImageSet(images, torch.arange(40) % 4, tuple("abcd"))
+    plain = recipe("laptop", configuration="4 |", width=1.0, hidden=5, image_size=12, scale=12, batch_size=40)
+    net = build(plain, part)
+    (X, y), (shifted, _) = (
+        next(batches(net, part, replace(plain, colour_shift=shift), seed=1, epoch=1)) for shift in (0.0, 0.1)
+    )
+    moved = (shifted - X).mean(dim=(2, 3)) * net.std.flatten()
+    assert (shifted - X).std(dim=(2, 3)).max() < 1e-5
+    spread = 0.1 * colour_axes(images).square().sum(dim=1).sqrt()
+    assert (moved.std(dim=0) / spread - 1).abs().max() < 0.5
+    grey = ImageSet(images[:, :1], y, part.classes)
+    drawn = batches(build(plain, grey), grey, replace(plain, colour_shift=0.1), seed=1, epoch=1)
+    with pytest.raises(ValueError, match="these pictures have 1"):
+        next(drawn)

@@ -1,9 +1,9 @@
 """What a network sees of a picture: rescaled, cropped, perhaps mirrored; whole batches at once, on the device.
 
-Section 3.1 for training (Augment), section 3.2 for testing (view). Sizes are in pixels.
+Section 3.1 for training (Augment), section 3.2 for testing (view, crop_offsets). Sizes are in pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,12 +14,15 @@ class Augment:
     """Section 3.1's training view: rescale to S, one random crop, a random horizontal flip; in batches, on the device.
 
     crop: side of the crop in pixels. scale: the smallest side S of the rescaled picture in pixels, or (S_min, S_max)
-    to draw S anew for every picture. What happens to a picture depends on (seed, epoch, its index) alone.
+    to draw S anew for every picture. colour: how far to shift the colours of a whole picture, as a multiple of
+    ``colour_axes(images)`` (Krizhevsky 2012 takes 0.1); None for none, and for greyscale. What happens to a picture
+    depends on (seed, epoch, its index) alone. Raises ValueError unless crop <= S_min <= S_max.
     """
 
     crop: int
     scale: int | tuple[int, int]
     flip: bool = True
+    colour: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         low, high = self._range()
@@ -30,12 +33,20 @@ class Augment:
         return (self.scale, self.scale) if isinstance(self.scale, int) else tuple(self.scale)
 
     def draws(self, count: int, seed: int, epoch: int) -> Tensor:
-        """Return (count, 4) uniform random numbers, one row a picture: for its scale, row, column and flip."""
-        generator = torch.Generator().manual_seed(stream(seed, epoch, "pictures"))
-        return torch.rand(count, 4, generator=generator)
+        """Return (count, 4) uniform random numbers, one row a picture: for its scale, row, column and flip.
+
+        With ``colour`` there are three more columns, for the shift along each of the three axes.
+        """
+        wanted = [("pictures", 4)] if self.colour is None else [("pictures", 4), ("colours", 3)]
+        dice = [(torch.Generator().manual_seed(stream(seed, epoch, purpose)), more) for purpose, more in wanted]
+        return torch.cat([torch.rand(count, more, generator=generator) for generator, more in dice], dim=1)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return float32 (N, C, crop, crop) in 0..1 from uint8 images (N, C, H, W) and their rows of ``draws``."""
+        """Return float32 (N, C, crop, crop) from uint8 images (N, C, H, W) and their rows of ``draws``.
+
+        Values are in 0..1; shifted colours may leave that range, as in Krizhevsky's own code. Raises ValueError for a
+        colour shift of pictures that have not three channels.
+        """
         low, high = self._range()
         draws = draws.to(images.device)
         scale = low + (draws[:, 0] * (high - low + 1)).long().clamp(max=high - low)
@@ -43,12 +54,37 @@ class Augment:
         top = (draws[:, 1] * (height - self.crop + 1)).long()
         left = (draws[:, 2] * (width - self.crop + 1)).long()
         mirrored = draws[:, 3] < 0.5 if self.flip else torch.zeros_like(top, dtype=torch.bool)
-        return _resample(images, (height, width), (top, left), (self.crop, self.crop), mirrored)
+        found = _resample(images, (height, width), (top, left), (self.crop, self.crop), mirrored)
+        return found if self.colour is None else found + self._shift(images, draws)[:, :, None, None]
+
+    def _shift(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return what is added to the three channels of each picture, (N, 3)."""
+        if images.shape[1] != 3:
+            raise ValueError(f"a colour shift needs pictures with three channels, these have {images.shape[1]}")
+        alpha = torch.special.ndtri(draws[:, 4:].clamp(1e-6, 1 - 1e-6))  # uniform to normal
+        return alpha @ self.colour.to(images.device, torch.float32).T
+
+
+def colour_axes(images: Tensor) -> Tensor:
+    """Return the principal axes of the colours of uint8 images (N, 3, H, W): a column each, (3, 3), pixels in 0..1.
+
+    A column is as long as the standard deviation of the pixels along it. Krizhevsky 2012, whom section 3.1 follows,
+    writes the eigenvalue there, which is a variance; his published code takes the standard deviation, and so do we.
+    Raises ValueError for pictures that have not three channels.
+    """
+    if images.shape[1] != 3:
+        raise ValueError(f"colours have three channels, these pictures have {images.shape[1]}")
+    total, products, count = torch.zeros(3).double(), torch.zeros(3, 3).double(), 0
+    for batch in images.split(1000):  # the whole training set as doubles would not fit into memory
+        pixels = batch.transpose(0, 1).flatten(1).cpu().double() / 255
+        total, products, count = total + pixels.sum(1), products + pixels @ pixels.T, count + pixels.shape[1]
+    variances, axes = torch.linalg.eigh(products / count - torch.outer(total, total) / count**2)
+    return (axes * variances.clamp(min=0).sqrt()).float()
 
 
 def stream(seed: int, epoch: int, purpose: str) -> int:
-    """Return the seed of one of an epoch's streams of random numbers: "order", "pictures" or "dropout"."""
-    return (seed * 1_000_003 + epoch) * 3 + ("order", "pictures", "dropout").index(purpose)
+    """Return the seed of one of an epoch's streams of random numbers: "order", "pictures", "dropout" or "colours"."""
+    return (seed * 1_000_003 + epoch) * 3 + {"order": 0, "pictures": 1, "dropout": 2, "colours": 2**48}[purpose]
 
 
 def view(images: Tensor, crop: int | tuple[int, int], scale: int | None = None) -> Tensor:
@@ -64,6 +100,43 @@ def view(images: Tensor, crop: int | tuple[int, int], scale: int | None = None) 
         raise ValueError(f"a crop of {crop[0]} x {crop[1]} does not fit into pictures rescaled to scale {scale}")
     offsets = ((height - crop[0]).div(2).round().long(), (width - crop[1]).div(2).round().long())
     return _resample(images, (height, width), offsets, crop, torch.zeros(1, dtype=torch.bool, device=images.device))
+
+
+def whole(images: Tensor, scale: int) -> Tensor:
+    """Return whole pictures, rescaled so that their smallest side is ``scale``: float32 (N, C, H', W') in 0..1.
+
+    images: uint8 (N, C, H, W), always the originals: pictures that were rescaled once have lost detail for good.
+    """
+    height, width = (int(side) for side in _rescaled(images, torch.tensor([scale])))
+    return view(images, (height, width), scale)
+
+
+def crop_offsets(size: int, crop: int, grid: int = 5) -> list[int]:
+    """Return where ``grid`` crops of ``crop`` pixels start on a side of ``size`` pixels: evenly, end to end.
+
+    A grid of one is the centre crop. Section 3.2 takes 5 x 5. Raises ValueError for a crop that does not fit and for
+    a grid of none.
+    """
+    if not 1 <= crop <= size or grid < 1:
+        raise ValueError(f"expected 1 <= crop <= size and a grid of 1 or more, got crop {crop}, {size} and {grid}")
+    if grid == 1:
+        return [round((size - crop) / 2)]
+    return [round(step * (size - crop) / (grid - 1)) for step in range(grid)]
+
+
+def placed(images: Tensor, canvas: int, sides: Tensor, offsets: tuple[Tensor, Tensor]) -> Tensor:
+    """Return each square picture at a side of its own, on an empty canvas: uint8 (N, C, canvas, canvas).
+
+    sides: (N,) pixels that a picture is wide on the canvas. offsets: rows and columns of its upper left corner.
+    """
+    here, steps = torch.zeros_like(sides, dtype=torch.bool), torch.arange(canvas, device=images.device)
+    weights = []
+    for source, first in zip(images.shape[2:], offsets, strict=True):
+        inside = (steps >= first[:, None]) & (steps < (first + sides)[:, None])
+        found = _weights(source, sides, -first, canvas, here)
+        weights.append(torch.where(inside[..., None], found, 0))
+    found = weights[0][:, None] @ images.float() @ weights[1][:, None].transpose(2, 3)
+    return found.round().clamp(0, 255).to(torch.uint8)
 
 
 def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

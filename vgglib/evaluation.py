@@ -1,11 +1,22 @@
-"""Testing a network (sections 3.2 and 4): every method returns class posteriors (N, classes)."""
+"""Testing a network (sections 3.2 and 4): every method returns class posteriors (N, classes).
+
+Posteriors, not scores, are what flips, crops, scales and networks average; dense evaluation alone averages scores
+first, over the positions of one map. Taught in notebooks/07_testing.ipynb.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from vgglib.augment import view
+from vgglib.augment import crop_offsets, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
+from vgglib.model import FullyConvolutional, fully_convolutional
+from vgglib.progress import Progress, duration
 
 
 def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
@@ -30,23 +41,212 @@ def single_crop(
     bf16: compute in bfloat16; by default where the device is fast in it. The network is left in the mode it was in.
     Raises ValueError for an empty batch and for a scale below the crop.
     """
+    crop = _crop(net, images)
+    with _testing(net, images, batch_size, bf16, tell="") as batches:
+        return torch.cat([_posteriors(net(prepared(net, view(batch, crop, scale)))) for batch in batches])
+
+
+@torch.no_grad()
+def score_map(
+    net: nn.Module, images: Tensor, scale: int | None = None, batch_size: int = 500, bf16: bool | None = None
+) -> Tensor:
+    """Return the scores (N, classes, h, w) that the fully convolutional network gives over the whole pictures.
+
+    images: uint8 (N, C, H, W), rescaled so that their smallest side is ``scale`` pixels (the test scale Q; by default
+    the smaller side of the crop that the network was trained on). batch_size: as for dense. Section 3.2.
+    Raises ValueError for an empty batch and for a scale below the crop.
+    """
+    with _maps(net, images, scale, batch_size, bf16, tell="") as maps:
+        return torch.cat([scores for scores, _ in maps(flip=False)])
+
+
+@torch.no_grad()
+def dense(
+    net: nn.Module,
+    images: Tensor,
+    scale: int | None = None,
+    flip: bool = True,
+    batch_size: int = 500,
+    bf16: bool | None = None,
+) -> Tensor:
+    """Return the class posteriors (N, classes) of dense evaluation: the soft-max of the mean score over the map.
+
+    The whole picture is seen, without cropping; with ``flip``, posteriors are averaged with the mirrored picture's.
+    images: uint8 (N, C, H, W), rescaled so that their smallest side is ``scale`` pixels (the test scale Q; by default
+    the smaller side of the network's crop). net: a VGG, or one that fully_convolutional gave. batch_size: how many
+    pictures of the crop's size are in memory at once; of larger ones as many fewer. Section 3.2.
+    Raises ValueError for an empty batch and for a scale below the crop.
+    """
+    with _maps(net, images, scale, batch_size, bf16, tell="dense") as maps:
+        found = []
+        for scores, mirrored in maps(flip):
+            posteriors = _posteriors(scores.mean(dim=(2, 3)))
+            found.append((posteriors + _posteriors(mirrored.mean(dim=(2, 3)))) / 2 if flip else posteriors)
+        return torch.cat(found)
+
+
+@torch.no_grad()
+def multi_crop(
+    net: nn.Module,
+    images: Tensor,
+    scale: int | None = None,
+    grid: int = 5,
+    flip: bool = True,
+    batch_size: int = 500,
+    bf16: bool | None = None,
+) -> Tensor:
+    """Return the mean class posteriors (N, classes) of ``grid`` x ``grid`` crops and their mirror images.
+
+    The crops lie on a regular grid, from corner to corner, and overlap: 50 a scale for the paper's grid of 5 (section
+    3.2). Those that coincide, as all do where the picture is no larger than the crop, are computed once.
+    images, scale, batch_size: as for dense. Raises ValueError for an empty batch, a scale below the crop, a grid of 0.
+    """
+    crop = _crop(net, images)
+    scale = min(crop) if scale is None else scale
+    per_batch = _affordable(images, crop, scale, batch_size)
+    with _testing(net, images, per_batch, bf16, tell=f"multi-crop at {scale}") as batches:
+        found = []
+        for batch in batches:
+            pictures = prepared(net, whole(batch, scale))
+            sides = zip(pictures.shape[2:], crop, strict=True)
+            rows, columns = (Counter(crop_offsets(size, side, grid)) for size, side in sides)
+            total = 0
+            for top, often in rows.items():
+                for left, again in columns.items():
+                    X = pictures[:, :, top : top + crop[0], left : left + crop[1]]
+                    for side in (X, X.flip(3)) if flip else (X,):
+                        total = total + often * again * _posteriors(net(side))
+            found.append(total / (grid**2 * (2 if flip else 1)))
+        return torch.cat(found)
+
+
+def over_scales(
+    method: Callable[..., Tensor], net: nn.Module, images: Tensor, scales: Sequence[int], **options: object
+) -> Tensor:
+    """Return the mean of the posteriors that ``method`` (dense, multi_crop, single_crop) gives at each test scale.
+
+    images: uint8 (N, C, H, W), the originals: each scale is made from them, not from another scale. options: passed
+    on. Section 4.2. Raises ValueError for an empty list of scales, and for a scale below the crop.
+    """
+    scales = list(scales)
+    if not scales:
+        raise ValueError("there are no scales to test at: give at least one, such as scales=[28, 32, 48]")
+    return ensemble([method(net, images, scale, **options) for scale in scales])
+
+
+def ensemble(posteriors: Iterable[Tensor]) -> Tensor:
+    """Return the mean of several posteriors (N, classes): of scales, methods or networks (sections 4.2 to 4.4).
+
+    Raises ValueError if there are none, or if they are not of the same pictures and the same number of classes.
+    """
+    posteriors = list(posteriors)
+    if not posteriors:
+        raise ValueError("there are no posteriors to average")
+    for one in posteriors:
+        if one.dim() != 2 or one.shape != posteriors[0].shape:
+            shapes = " and ".join(str(tuple(each.shape)) for each in (posteriors[0], one))
+            raise ValueError(f"posteriors of different pictures or classes have no average: {shapes}")
+    return torch.stack([one.to(posteriors[0].device) for one in posteriors]).mean(dim=0)
+
+
+def of_pictures(
+    method: Callable[..., Tensor],
+    net: nn.Module,
+    pictures: Iterable[tuple[Tensor, int]],
+    scales: Sequence[int],
+    batch_size: int = 500,
+    **options: object,
+) -> tuple[Tensor, Tensor]:
+    """Return the posteriors (N, classes) and labels (N,) of pictures of any sizes, read one after the other.
+
+    pictures: yields uint8 (C, H, W) and a label. Neighbours of one size are tested together, at most ``batch_size``
+    of them, and no more are ever in memory. Raises ValueError if there are no pictures, and as over_scales does.
+    """
+    found, labels, waiting = [], [], []
+
+    def test() -> None:
+        if waiting:
+            found.append(over_scales(method, net, torch.stack(waiting), scales, batch_size=batch_size, **options))
+            waiting.clear()
+
+    for picture, label in pictures:
+        if waiting and (picture.shape != waiting[0].shape or len(waiting) == batch_size):
+            test()
+        waiting.append(picture)
+        labels.append(label)
+    test()
+    if not found:
+        raise ValueError("there are no pictures to classify")
+    return torch.cat(found), torch.tensor(labels)
+
+
+@contextmanager
+def _testing(
+    net: nn.Module, images: Tensor, batch_size: int, bf16: bool | None, tell: str
+) -> Iterator[Iterator[Tensor]]:
+    """Give the pictures in batches on the network's device, the network in evaluation mode; put its modes back."""
     if len(images) == 0:
         raise ValueError("there are no pictures to classify")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     device, modes = device_of(net), {module: module.training for module in net.modules()}
-    crop = getattr(net, "image_size", tuple(images.shape[2:]))
-    bf16 = fast_in_bf16(device) if bf16 is None else bf16
+
+    def batches() -> Iterator[Tensor]:
+        progress, started, done = Progress(), time.monotonic(), 0
+        for batch in images.split(batch_size):
+            yield batch.to(device)
+            done += len(batch)
+            passed = time.monotonic() - started
+            if tell and passed > 2:  # what is over in a moment needs no line
+                left = f"{duration(passed * (len(images) / done - 1))} left"
+                progress.show(f"{tell}: {done:,} of {len(images):,} pictures, {left}", final=done == len(images))
+
     net.eval()
     try:
-        posteriors = []
-        for batch in images.split(batch_size):
-            X = prepared(net, view(batch.to(device), crop, scale))
-            with autocast(device, bf16):
-                scores = net(X)
-            posteriors.append(scores.float().softmax(dim=1))
+        with autocast(device, fast_in_bf16(device) if bf16 is None else bf16):
+            yield batches()
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return torch.cat(posteriors)
+
+
+@contextmanager
+def _maps(
+    net: nn.Module, images: Tensor, scale: int | None, batch_size: int, bf16: bool | None, tell: str
+) -> Iterator[Callable[[bool], Iterator[tuple[Tensor, Tensor | None]]]]:
+    """Give a function to go through the score maps of whole pictures, and of their mirror images where wanted."""
+    full = net if isinstance(net, FullyConvolutional) else fully_convolutional(net)
+    scale = min(full.image_size) if scale is None else scale
+    per_batch = _affordable(images, full.image_size, scale, batch_size)
+    with _testing(full, images, per_batch, bf16, f"{tell} at {scale}" if tell else "") as batches:
+
+        def maps(flip: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
+            for batch in batches:
+                X = prepared(full, whole(batch, scale))
+                yield full(X), full(X.flip(3)) if flip else None
+
+        yield maps
+
+
+def _crop(net: nn.Module, images: Tensor) -> tuple[int, int]:
+    """Return the size of picture that a network wants: the one it was built for, else that of the pictures."""
+    return getattr(net, "image_size", tuple(images.shape[2:]))
+
+
+def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
+    """Return how many pictures at ``scale`` take the memory of a batch of crops. ValueError if one is too small."""
+    height, width = (scale * side // min(images.shape[2:]) for side in images.shape[2:])
+    if height < crop[0] or width < crop[1]:
+        raise ValueError(
+            f"at scale {scale} the pictures are {height} x {width}, smaller than the network's crop of {crop[0]} x "
+            f"{crop[1]}: take a scale of at least {min(crop)}"
+        )
+    return max(min(1, batch_size), batch_size * crop[0] * crop[1] // (height * width))
+
+
+def _posteriors(scores: Tensor) -> Tensor:
+    """Return the soft-max of scores (N, classes), in float32 at least."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(dim=1)
 
 
 def accuracy(posteriors: Tensor, labels: Tensor) -> float:

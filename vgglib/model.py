@@ -102,6 +102,95 @@ class VGG(nn.Module):
         return f"configuration={self.configuration!r}, image_size={self.image_size}"
 
 
+class FullyConvolutional(nn.Module):
+    """A VGG for pictures of any size from its crop on: (N, in_channels, H, W) to a map of scores (N, classes, h, w).
+
+    The first fully connected layer is a convolution with a kernel as large as the map that it was built for (7x7),
+    the others are 1x1 convolutions (section 3.2). The weights are the network's own, not copies of them.
+    """
+
+    def __init__(self, net: VGG):
+        super().__init__()
+        self.configuration, self.in_channels, self.image_size = net.configuration, net.in_channels, net.image_size
+        self.features = net.features
+        kernel = map_size(layers(net.configuration), net.image_size)
+        self.classifier = nn.Sequential()
+        for module in net.classifier:
+            if isinstance(module, nn.Linear):
+                module = _as_convolution(module, kernel)
+                kernel = (1, 1)
+            self.classifier.append(module)
+        self.register_buffer("mean", net.mean, persistent=False)
+        self.register_buffer("std", net.std, persistent=False)
+        self.training = net.training
+
+    def forward(self, X: Tensor) -> Tensor:
+        if not isinstance(X, torch.fx.Proxy) and (X.shape[2] < self.image_size[0] or X.shape[3] < self.image_size[1]):
+            crop, got = (" x ".join(map(str, size)) for size in (self.image_size, X.shape[2:]))
+            raise ValueError(f"the pictures are {got}, smaller than the crop {crop} that this network was trained on")
+        return self.classifier(self.features(X))
+
+
+def _as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
+    """Return the convolution that computes ``linear`` at every place; it shares its weights."""
+    channels = linear.in_features // (kernel[0] * kernel[1])
+    conv = nn.Conv2d(channels, linear.out_features, kernel, device="meta")
+    conv.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, *kernel))
+    conv.bias = linear.bias
+    return conv
+
+
+def fully_convolutional(net: VGG) -> FullyConvolutional:
+    """Return the network for pictures of any size from its crop on, which gives a map of scores (section 3.2).
+
+    It shares its weights with ``net`` and is in the same mode. Raises ValueError for a network that is converted
+    already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give.
+    """
+    if isinstance(net, FullyConvolutional):
+        raise ValueError("this network is fully convolutional already")
+    if not isinstance(net, VGG):
+        raise ValueError(f"expected a vgglib.model.VGG, got a {type(net).__name__} (see peers.from_torchvision)")
+    return FullyConvolutional(net)
+
+
+def warm_start(deep: VGG, shallow: VGG) -> list[str]:
+    """Return the names of the layers that were copied from a shallow, trained network into ``deep``, which it changes.
+
+    Section 3.1: configuration A is trained first; its first four convolutions and its fully connected layers go into
+    the deeper ones. Layers are matched by name (conv1_1, conv2_1, conv3_1, conv3_2): A's second layer is not D's.
+    Batch normalisation after a copied layer is copied with it. The rest of ``deep`` stays as it was, and every copied
+    layer goes on learning. Raises ValueError, before anything is copied, if a layer is missing or of another shape.
+    """
+    pairs = {}
+    theirs, ours = _weighted(shallow), _weighted(deep)
+    chosen = [*[name for name in theirs if name.startswith("conv")][:4], "fc6", "fc7", "fc8"]
+    for name in chosen:
+        if name not in ours:
+            raise ValueError(f"the deep network has no {name} to copy the shallow one's into")
+        states = [[module.state_dict() for module in side[name]] for side in (ours, theirs)]
+        shapes = [[tuple(value.shape) for state in side for value in state.values()] for side in states]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{name} has shapes {shapes[0]} in the deep network, {shapes[1]} in the shallow one")
+        pairs[name] = list(zip(ours[name], states[1], strict=True))
+    for copied in pairs.values():
+        for module, state in copied:
+            module.load_state_dict(state)
+    return list(pairs)
+
+
+def _weighted(net: VGG) -> dict[str, list[nn.Module]]:
+    """Return the modules with weights under the paper's names: a convolution with its normalisation, fc6 to fc8."""
+    found: list[list[nn.Module]] = []
+    for module in net.features:
+        if isinstance(module, nn.Conv2d):
+            found.append([module])
+        elif isinstance(module, nn.BatchNorm2d):
+            found[-1].append(module)
+    labels = [name for name in names(layers(net.configuration)) if name.startswith("conv")]
+    linear = [[module] for module in net.classifier if isinstance(module, nn.Linear)]
+    return dict(zip([*labels, "fc6", "fc7", "fc8"], [*found, *linear], strict=True))
+
+
 def vgg(
     conv_arch: Iterable[tuple[int, int]], in_channels: int = 1, num_classes: int = 10, image_size: int = 224
 ) -> VGG:

@@ -60,6 +60,48 @@ def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = F
     return ours
 
 
+def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = None) -> VGG:
+    """Return our network with the ImageNet weights that torchvision publishes, and with its mean and spread of pixels.
+
+    path: the file, by default where torchvision keeps what it has downloaded. Nothing is downloaded here: PeerMissing
+    says how to get the file if it is absent. Raises RuntimeError, naming the keys, if the weights do not fit, and
+    ValueError for C and A-LRN.
+    """
+    if configuration not in TORCHVISION_NAMES:
+        raise ValueError(f"torchvision has no configuration {configuration!r}, only {', '.join(TORCHVISION_NAMES)}")
+    name = TORCHVISION_NAMES[configuration]
+    found = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(f"{name}-*.pth")) if path is None else [Path(path)]
+    if not found or not found[0].is_file():
+        raise PeerMissing(
+            f"no weights of {name} in {found[0] if found else Path(torch.hub.get_dir()) / 'checkpoints'}; to download "
+            f'them (about 0.5 GB): torchvision.models.{name}(weights="IMAGENET1K_V1")'
+        )
+    net = VGG(configuration)
+    net.load_state_dict(torch.load(found[0], map_location="cpu", weights_only=True))
+    net.mean.copy_(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+    net.std.copy_(torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+    return net.eval()
+
+
+OXFORD_MEAN = (103.939, 116.779, 123.68)  # blue, green, red, of pixels in 0..255
+
+
+def with_oxford_preprocessing(net: VGG) -> VGG:
+    """Return ``net``, which holds the weights that the authors published, made to take RGB pictures as all others do.
+
+    Their networks expect blue, green, red, pixels in 0..255, less OXFORD_MEAN. The first layer's weights are put in
+    RGB order in place, and the mean goes where prepared() finds it. Do it once. Raises ValueError unless the network
+    has three input channels.
+    """
+    if net.in_channels != 3:
+        raise ValueError(f"Oxford's networks see three channels, this one {net.in_channels}")
+    with torch.no_grad():
+        net.features[0].weight.copy_(net.features[0].weight.flip(1).clone())
+    net.mean.copy_(torch.tensor(OXFORD_MEAN[::-1]).view(1, 3, 1, 1) / 255)
+    net.std.fill_(1 / 255)
+    return net
+
+
 def d2l() -> ModuleType:
     """Return d2l's PyTorch library; PeerMissing if it is absent or a release whose training loop is another one."""
     library = peer("d2l.torch")
