@@ -1,4 +1,4 @@
-"""How deep networks begin (section 3.1): normal weights as in the paper, Glorot's, He's, each with and without A's layers.
+"""How deep networks begin (section 3.1): the paper's normal weights, Glorot's, He's, each with and without A's layers.
 
 ``python -m vgglib study warm-start`` trains what is not recorded yet. Taught in notebooks/06_training_scale.ipynb.
 """

@@ -1,0 +1,161 @@
+"""Chapter 06's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
+
+import random
+
+import pytest
+
+from vgglib.exercises import chapter_06 as check
+
+
+def crops(height, width, S, crop, views=2, more=1):
+    """The solution; its options make it wrong."""
+    short = min(height, width)
+    rows, columns = height * S // short - crop + more, width * S // short - crop + more
+    return views * rows * columns if rows > 0 and columns > 0 else 0
+
+
+def places(notation):
+    return [(b, n) for b, block in enumerate(notation.split("|")) for n, _ in enumerate(block.split())]
+
+
+def matches(deep, shallow):
+    return [places(deep).index(place) for place in places(shallow)[:4]]
+
+
+class Good:
+    def __init__(self, low, high):
+        self.low, self.high = low, high
+
+    def scales(self, count):
+        return [random.randint(self.low, self.high) for _ in range(count)]
+
+
+class Stub:
+    def __init__(self, low, high):
+        self.scale = random.randrange(low, high + 1)
+
+    def scales(self, count):
+        return [self.scale] * count
+
+
+class OncePerBatch(Good):
+    def scales(self, count):
+        return [random.randint(self.low, self.high)] * count
+
+
+class WithoutUpperEnd(Good):
+    def scales(self, count):
+        return [random.randrange(self.low, max(self.high, self.low + 1)) for _ in range(count)]
+
+
+class Fractions(Good):
+    def scales(self, count):
+        return [random.uniform(self.low, self.high) for _ in range(count)]
+
+
+class OnlyTheEnds(Good):
+    def scales(self, count):
+        return [random.choice([self.low, self.high]) for _ in range(count)]
+
+
+class AlwaysTheSame(Good):
+    def scales(self, count):
+        dice = random.Random(0)
+        return [dice.randint(self.low, self.high) for _ in range(count)]
+
+
+class TooFew(Good):
+    def scales(self, count):
+        return super().scales(count - 1)
+
+
+class FromNothing(Good):
+    def scales(self, count):
+        return [random.randint(0, self.high) for _ in range(count)]
+
+
+WRONG_CROPS = {
+    "without mirror images": lambda *given: crops(*given, views=1),
+    "one place too few": lambda *given: crops(*given, more=0),
+    "not rescaled": lambda height, width, S, crop: 2 * (height - crop + 1) * (width - crop + 1),
+    "square": lambda height, width, S, crop: 2 * (S - crop + 1) ** 2,
+    "largest side": lambda height, width, S, crop: crops(
+        height, width, S * min(height, width) // max(height, width), crop
+    ),
+    "sum in place of product": lambda height, width, S, crop: (
+        2 * (height * S // min(height, width) + width * S // min(height, width) - 2 * crop + 2)
+    ),
+    "negative places": lambda height, width, S, crop: (
+        2 * (height * S // min(height, width) - crop + 1) * (width * S // min(height, width) - crop + 1)
+    ),
+    "the height is always the larger": lambda height, width, S, crop: (
+        2 * (height * S // width - crop + 1) * (S - crop + 1)
+    ),
+}
+WRONG_JITTERS = (OncePerBatch, WithoutUpperEnd, Fractions, OnlyTheEnds, AlwaysTheSame, TooFew, FromNothing)
+WRONG_MATCHES = {
+    "by number": lambda deep, shallow: [0, 1, 2, 3],
+    "first of each block": lambda deep, shallow: [places(deep).index((b, 0)) for b in range(4)],
+    "learned by heart": lambda deep, shallow: [0, 2, 4, 5],
+    "counted from one": lambda deep, shallow: [place + 1 for place in matches(deep, shallow)],
+    "all layers": lambda deep, shallow: [places(deep).index(p) for p in places(shallow) if p in places(deep)],
+    "names, not positions": lambda deep, shallow: ["conv1_1", "conv2_1", "conv3_1", "conv3_2"],
+    "poolings counted": lambda deep, shallow: [deep.split().index(c) for c in shallow.split() if c != "|"][:4],
+}
+WRONG_WORDS = {
+    "nothing of the signal": "Only four of the sixteen layers are copied, and the other twelve are far too small.",
+    "nothing of shrinking": "Only four of the sixteen layers are copied, the others change the signal of the network.",
+    "too short": "four layers, signal vanishes",
+}
+
+
+@pytest.fixture(autouse=True)
+def _dice():
+    random.seed(0)
+
+
+def test_solutions_pass():
+    assert check.check_crops(crops).status == "passed"
+    assert check.check_jitter(Good).status == "passed"
+    assert check.check_matches(matches).status == "passed"
+    text = "Only four layers are copied; in the other twelve the signal shrinks by half each time, so nothing arrives."
+    assert check.check_explanation(text).status == "passed"
+
+
+def test_stubs_wait():
+    for stub in (lambda *given: ..., lambda *given: None):
+        assert check.check_crops(stub).status == "todo"
+        assert check.check_matches(stub).status == "todo"
+    assert check.check_jitter(Stub).status == "todo"
+    assert check.check_explanation(...).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_CROPS)
+def test_crops_rejects(mistake):
+    verdict = check.check_crops(WRONG_CROPS[mistake])
+    assert verdict.status == "failed"
+    assert "crops(" in verdict.text
+
+
+@pytest.mark.parametrize("mistake", WRONG_JITTERS, ids=lambda kind: kind.__name__)
+def test_jitter_rejects(mistake):
+    assert check.check_jitter(mistake).status == "failed"
+
+
+def test_jitter_says_why():
+    assert "four hundred times" in check.check_jitter(OncePerBatch).text
+    assert "upper end" in check.check_jitter(WithoutUpperEnd).text
+    assert "whole number" in check.check_jitter(Fractions).text
+    assert "raised ValueError" in check.check_jitter(int).text
+
+
+@pytest.mark.parametrize("mistake", WRONG_MATCHES)
+def test_matches_rejects(mistake):
+    verdict = check.check_matches(WRONG_MATCHES[mistake])
+    assert verdict.status == "failed"
+    assert "matches(" in verdict.text
+
+
+@pytest.mark.parametrize("mistake", WRONG_WORDS)
+def test_explanation_rejects(mistake):
+    assert check.check_explanation(WRONG_WORDS[mistake]).status == "failed"

@@ -1,0 +1,89 @@
+"""Checks of the exercises in notebooks/06_training_scale.ipynb."""
+
+from collections.abc import Callable
+
+from vgglib.teaching import Verdict, check_function, check_words
+
+
+def check_crops(attempt: Callable) -> Verdict:
+    """Return the verdict on how many crops a picture rescaled to S has, mirror images included."""
+    cases = {
+        (600, 512, 256, 224): 5_082,
+        (600, 512, 512, 224): 217_906,
+        (500, 500, 224, 224): 2,
+        (300, 400, 256, 224): 7_788,
+        (400, 300, 256, 224): 7_788,
+        (28, 28, 32, 28): 50,
+        (30, 45, 20, 7): 672,
+        (100, 100, 200, 224): 0,
+    }
+    return check_function(attempt, cases, "crops")
+
+
+def check_jitter(attempt: type) -> Verdict:
+    """Return the verdict on a class that draws a training scale for each picture."""
+    try:
+        jitter = attempt(32, 48)
+        first, second = list(jitter.scales(400)), list(jitter.scales(400))
+        narrow = list(attempt(30, 30).scales(3))
+    except Exception as error:
+        return Verdict("failed", f"Jitter(32, 48).scales(400) raised {type(error).__name__}: {error}")
+    if first == [...] or ... in first:
+        return Verdict("todo", "Jitter: not attempted yet")
+    if len(first) != 400:
+        return Verdict("failed", f"Jitter(32, 48).scales(400) should give 400 scales, yours gave {len(first)}")
+    if len(set(first)) == 1:
+        if getattr(attempt, "__init__", None) and first == second and "scale" in vars(jitter):
+            return Verdict("todo", f"all 400 pictures have the scale {first[0]}: find out why, and mend it")
+        return Verdict(
+            "failed", f"Jitter(32, 48).scales(400) gave {first[0]} four hundred times: draw one for each picture"
+        )
+    drawn = set(first) | set(second)
+    if not all(isinstance(scale, int) for scale in drawn):
+        return Verdict("failed", f"a scale is a whole number of pixels, yours gave {next(iter(drawn))!r}")
+    if min(drawn) < 32 or max(drawn) > 48:
+        outside = min(drawn) if min(drawn) < 32 else max(drawn)
+        return Verdict("failed", f"Jitter(32, 48) should stay from 32 to 48, yours gave {outside}")
+    if missing := sorted(set(range(32, 49)) - drawn):
+        which = "its upper end, 48" if missing == [48] else ", ".join(map(str, missing))
+        return Verdict("failed", f"in 800 draws from 32 to 48 Jitter never draws {which}")
+    if first == second:
+        return Verdict("failed", "two batches in a row had the same scales: draw anew in each")
+    if narrow != [30] * 3:
+        return Verdict("failed", f"Jitter(30, 30).scales(3) should be [30, 30, 30], yours gave {narrow}")
+    return Verdict("passed", "Jitter: every picture has a scale of its own, both ends included")
+
+
+def check_matches(attempt: Callable) -> Verdict:
+    """Return the verdict on where the first four convolutions of a shallow network stand in a deep one."""
+    cases = {
+        ("64 64 | 128 128 | 256 256 256 | 512 |", "64 | 128 | 256 256 | 512 |"): [0, 2, 4, 5],
+        ("64 64 | 128 128 | 256 256 | 512 |", "64 | 128 | 256 256 | 512 |"): [0, 2, 4, 5],
+        ("8 8 8 | 16 16 | 32 |", "8 8 | 16 | 32 |"): [0, 1, 3, 5],
+        ("8 8 | 16 | 32 32 32 |", "8 | 16 | 32 32 |"): [0, 2, 3, 4],
+        ("64 | 128 | 256 256 |", "64 | 128 | 256 256 |"): [0, 1, 2, 3],
+        ("8 8 8 | 16 16 16 16 | 32 |", "8 | 16 16 16 |"): [0, 3, 4, 5],
+    }
+    return check_function(attempt, cases, "matches")
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on why copied layers did not help E from the paper's weights."""
+    ideas = {
+        "how few layers are copied": ("four", "4", "few", "twelve", "12", "rest", "other"),
+        "what happens to the signal": ("signal", "activation", "output"),
+        "how it shrinks": (
+            "vanish",
+            "shrink",
+            "small",
+            "half",
+            "halv",
+            "lost",
+            "lose",
+            "fade",
+            "nothing",
+            "dead",
+            "die",
+        ),
+    }
+    return check_words(answer, ideas)
