@@ -129,3 +129,44 @@ ALEXNET_V2 = (195, 32, 64)  # Distill, the table: alexnet_v2 of TF-Slim at pool5
 RESIDUAL = {"resnet18": (435, 32, 217), "resnet50": (427, 32, 213), "resnet152": (1451, 32, 725)}
 # Luo et al. 2016: three uniform layers 3 wide have the kernel (1 3 6 7 6 3 1) / 27, by convolution, and variance 2
 THREE_UNIFORM_LAYERS = (1, 3, 6, 7, 6, 3, 1)
+
+# paper, Tables 3, 4 and 5: network, training scale, test scales or method, top-1 and top-5 validation error in per cent
+ERRORS_AT_ONE_SCALE = """
+A 256 256 29.6 10.4
+A-LRN 256 256 29.7 10.5
+B 256 256 28.7 9.9
+C 256 256 28.1 9.4
+C 384 384 28.1 9.3
+C [256;512] 384 27.3 8.8
+D 256 256 27.0 8.8
+D 384 384 26.8 8.7
+D [256;512] 384 25.6 8.1
+E 256 256 27.3 9.0
+E 384 384 26.9 8.7
+E [256;512] 384 25.5 8.0
+"""
+ERRORS_AT_THREE_SCALES = """
+B 256 224,256,288 28.2 9.6
+C 256 224,256,288 27.7 9.2
+C 384 352,384,416 27.8 9.2
+C [256;512] 256,384,512 26.3 8.2
+D 256 224,256,288 26.6 8.6
+D 384 352,384,416 26.5 8.6
+D [256;512] 256,384,512 24.8 7.5
+E 256 224,256,288 26.9 8.7
+E 384 352,384,416 26.7 8.6
+E [256;512] 256,384,512 24.8 7.5
+"""
+ERRORS_BY_METHOD = """
+D dense 24.8 7.5
+D multi-crop 24.6 7.5
+D both 24.4 7.2
+E dense 24.8 7.5
+E multi-crop 24.6 7.4
+E both 24.4 7.1
+"""
+# paper, Table 6, the last three rows: D and E, both with jitter; top-1 validation error in per cent
+ERRORS_OF_TWO = {"dense": 24.0, "multi-crop": 23.9, "both": 23.7}
+LADDER_OF_D = (27.0, 25.6, 24.8, 24.6, 24.4, 23.7)  # paper, Tables 3 to 6
+# worked out: billions of MACs of D densely at 256, 384 and 512 pixels; 150 crops over three scales with both flips
+DENSE_GIGA_MACS, CROPS_OVER_DENSE = (20.5, 49.6, 92.5), 7.1

@@ -18,6 +18,7 @@ from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
 from vgglib.data import ImageSet
 from vgglib.model import VGG
+from vgglib.protocol import Rung
 from vgglib.receptive_field import effective, receptive_field, trace
 from vgglib.training import Epoch, History, Recipe
 
@@ -50,6 +51,17 @@ FIGURES = {
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
     "stack_against_one": figures.stack_against_one,
+    "ladder": lambda: figures.ladder(
+        [
+            Rung("one scale", {0: 9.0, 1: 9.4}, 27.0, None),
+            Rung("jitter", {0: 8.5, 1: 8.3}, 25.6, None),
+            Rung("with E", {}, 23.7, None),
+        ]
+    ),
+    "score_maps": lambda: figures.score_maps(images().images[0, 0], {"bag": torch.eye(3), "coat": torch.rand(3, 3)}),
+    "crop_and_posteriors": lambda: figures.crop_and_posteriors(
+        images().images[0, 0], (1, 2, 4, 5), torch.tensor([0.2, 0.7, 0.1]), ("coat", "bag", "shirt")
+    ),
     "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
     "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
@@ -301,3 +313,24 @@ def test_a_stack_against_one_layer():
 def test_dots_are_told():
     said = figures.dots({"B": [89.1, 89.5]}, "test accuracy (%)").text_alternative
     assert said == "test accuracy (%), one dot a run: B from 89.10 to 89.50."
+
+
+def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
+    figure = FIGURES["ladder"]()
+    assert {" 27.0", " 25.6", " 23.7", " 9.20", " 8.40"} == set(words(figure))
+    assert "The paper: 27.0, 25.6, 23.7. ours: 9.20, 8.40." in str(figure)
+
+
+def test_score_maps_mark_the_best_place():
+    values = torch.zeros(4, 5)
+    values[2, 3] = 0.9
+    figure = figures.score_maps(torch.zeros(20, 24), {"bag": values})
+    assert "bag at row 2, column 3" in str(figure)
+    assert [axes.get_title() for axes in figure.axes] == ["20 x 24 pixels", "bag\nat most 0.90"]
+
+
+def test_a_crop_is_told_with_its_answer():
+    figure = FIGURES["crop_and_posteriors"]()
+    assert "rows 1 to 4, columns 2 to 6 is taken for bag, posterior 0.70" in str(figure)
+    (box,) = figure.axes[0].patches
+    assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (1.5, 0.5, 5, 4)

@@ -11,7 +11,7 @@ from vgglib import __main__, data, doctor, training
 from vgglib.__main__ import main
 from vgglib.checkpoint import digest, load_network
 from vgglib.data import CLASSES, DataError, ImageSet
-from vgglib.evaluation import accuracy_on
+from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few steps teach nothing
 
@@ -35,7 +35,7 @@ def sets(monkeypatch):
 
     train, test = draw(100), draw(40)
     asked = []
-    monkeypatch.setattr(data, "fashion_mnist", lambda root=None: (asked.append(root), (train, test))[1])
+    monkeypatch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": (asked.append(root), (train, test))[1])
     return train, test, asked
 
 
@@ -192,6 +192,82 @@ def test_help_names_commands_recipes_and_fields(capsys, arguments, words):
     assert left.value.code == 0
     said = capsys.readouterr().out
     assert all(word in said for word in words.split())
+
+
+# --- evaluate -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(small, tmp_path, capsys):
+    """A trained network's file."""
+    main(small)
+    capsys.readouterr()
+    return str(tmp_path / "runs" / "laptop-seed0" / "network.safetensors")
+
+
+def test_evaluate_by_every_method(trained, sets, capsys):
+    images, labels = sets[1].images, sets[1].labels
+    net = load_network(trained)
+    by_hand = {
+        "single-crop": over_scales(single_crop, net, images, [12, 15]),
+        "dense": over_scales(dense, net, images, [12, 15]),
+        "multi-crop": over_scales(multi_crop, net, images, [12, 15], grid=3),
+    }
+    by_hand["both"] = ensemble([by_hand["dense"], by_hand["multi-crop"]])
+    for method, posteriors in by_hand.items():
+        asked = ["evaluate", trained, "--method", method, "--scales", "12", "15", "--grid", "3", "--device", "cpu"]
+        assert main([*asked, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["top1_error"] == pytest.approx(top1_error(posteriors, labels))
+        assert (found["method"], found["scales"], found["pictures"]) == (method, [12, 15], 40)
+    assert main(["evaluate", trained, "--device", "cpu"]) == 0
+    error = 100 * top1_error(dense(net, images, 12), labels)
+    assert capsys.readouterr().out == f"dense at 12: top-1 error {error:.2f} % of 40 pictures\n"
+
+
+def test_evaluate_on_canvases_and_folders(trained, sets, capsys, monkeypatch):
+    canvases = data.on_canvas(sets[1], 1)
+    net = load_network(trained)
+    assert main(["evaluate", trained, "--data", "canvas", "--scales", "13", "--device", "cpu", "--json"]) == 0
+    error = top1_error(dense(net, canvases.images, 13), canvases.labels)
+    assert json.loads(capsys.readouterr().out)["top1_error"] == pytest.approx(error)
+    asked = []
+
+    class Folder:
+        classes = CLASSES
+
+        def pictures(self):
+            for n, (picture, label) in enumerate(zip(sets[1].images, sets[1].labels, strict=True)):
+                yield picture[:, n % 2 :], int(label)
+
+    def image_folder(path, channels):
+        asked.append((path, channels))
+        return Folder()
+
+    monkeypatch.setattr(data, "image_folder", image_folder, raising=False)
+    assert main(["evaluate", trained, "--data", "photos", "--scales", "13", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    right = sum(int(dense(net, picture[None], 13).argmax()) == label for picture, label in Folder().pictures())
+    assert found["top1_error"] == pytest.approx(1 - right / 40)
+    assert asked == [("photos", 1)]
+    monkeypatch.setattr(Folder, "classes", ("a", "b"))
+    assert main(["evaluate", trained, "--data", "photos", "--device", "cpu"]) == 1
+    assert "knows 10 classes, the pictures have 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--scales", "11"], "at scale 11 the pictures are 11 x 11, smaller than the network's crop of 12 x 12"),
+        (["--method", "multi-crop", "--grid", "0"], "grid of 1 or more"),
+        (["--batch-size", "0"], "batch_size must be 1 or more"),
+    ],
+)
+def test_impossible_tests_are_one_line(trained, capsys, asked, said):
+    assert main(["evaluate", trained, "--device", "cpu", *asked]) == 1
+    assert said in capsys.readouterr().err
+    assert main(["evaluate", "nonsense"]) == 1
+    assert "no network called 'nonsense'" in capsys.readouterr().err
 
 
 def test_cost(capsys):

@@ -73,7 +73,7 @@ def test_a_record_older_than_a_field_of_the_recipe_is_kept(tiny, tmp_path):
     path = tmp_path / "tiny.json"
     record = studies.run_study("tiny", tiny, path, "cpu", str)
     for run in record["runs"]:
-        del run["recipe"]["colour_shift"]
+        del run["recipe"]["rgb_shift"]
     results.write(path, record)
     said = []
     studies.run_study("tiny", tiny, path, "cpu", said.append)

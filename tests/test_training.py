@@ -492,13 +492,13 @@ def test_colours_shift_where_the_recipe_says_so():
     plain = recipe("laptop", configuration="4 |", width=1.0, hidden=5, image_size=12, scale=12, batch_size=40)
     net = build(plain, part)
     (X, y), (shifted, _) = (
-        next(batches(net, part, replace(plain, colour_shift=shift), seed=1, epoch=1)) for shift in (0.0, 0.1)
+        next(batches(net, part, replace(plain, rgb_shift=shift), seed=1, epoch=1)) for shift in (0.0, 0.1)
     )
     moved = (shifted - X).mean(dim=(2, 3)) * net.std.flatten()
     assert (shifted - X).std(dim=(2, 3)).max() < 1e-5
     spread = 0.1 * colour_axes(images).square().sum(dim=1).sqrt()
     assert (moved.std(dim=0) / spread - 1).abs().max() < 0.5
     grey = ImageSet(images[:, :1], y, part.classes)
-    drawn = batches(build(plain, grey), grey, replace(plain, colour_shift=0.1), seed=1, epoch=1)
+    drawn = batches(build(plain, grey), grey, replace(plain, rgb_shift=0.1), seed=1, epoch=1)
     with pytest.raises(ValueError, match="these pictures have 1"):
         next(drawn)

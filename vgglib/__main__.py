@@ -1,4 +1,4 @@
-"""``python -m vgglib train | study | cost | receptive-field | doctor``."""
+"""``python -m vgglib train | evaluate | study | cost | receptive-field | doctor``."""
 
 import argparse
 import ast
@@ -60,6 +60,25 @@ def _parser() -> argparse.ArgumentParser:
     for field in fields(Recipe):
         group.add_argument(f"--{field.name.replace('_', '-')}", dest=f"field_{field.name}", metavar="VALUE")
 
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="test a saved network: one crop, densely, or many crops, at one scale or several",
+        description="Test a network that train saved, or one that comes with the book, as sections 3.2 and 4 do: "
+        "python -m vgglib evaluate runs/laptop-seed0/network.safetensors --method dense --scales 32 36 40",
+    )
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("network", help="a .safetensors file, or the name of a network in data/networks")
+    evaluate.add_argument("--method", choices=["single-crop", "dense", "multi-crop", "both"], default="dense")
+    evaluate.add_argument("--scales", type=int, nargs="+", help="test scales Q in pixels (default: the network's crop)")
+    evaluate.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
+    evaluate.add_argument(
+        "--data", default="fashion-mnist", help="fashion-mnist, canvas, or a folder with one folder for each class"
+    )
+    evaluate.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    evaluate.add_argument("--batch-size", type=int, default=500, help="crops in memory at once (default: 500)")
+    evaluate.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    evaluate.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+
     cost = commands.add_parser("cost", help="parameters, multiply-accumulates and memory of a configuration")
     cost.set_defaults(run=_cost)
     sees = commands.add_parser("receptive-field", help="what one unit sees of the picture, layer by layer")
@@ -72,10 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--width", type=float, default=1.0, help="factor on the channels (default: 1)")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    study.add_argument("name", help="three-by-three")
+    study.add_argument("name", help="three-by-three, protocol or protocol-canvas")
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
+    study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
+    study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -172,8 +193,68 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int) -> dict:
     return run
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    """Test one network on the test set, or on a folder, and print its top-1 error."""
+    from vgglib import data
+    from vgglib.checkpoint import load_network, shipped
+    from vgglib.devices import best_device
+    from vgglib.evaluation import dense, ensemble, multi_crop, of_pictures, over_scales, single_crop, top1_error
+
+    net = load_network(options.network) if Path(options.network).suffix == ".safetensors" else shipped(options.network)
+    net = net.to(options.device or best_device())
+    scales = options.scales or [min(net.image_size)]
+
+    def both(*arguments: object, **others: object) -> object:
+        return ensemble([dense(*arguments, **others), multi_crop(*arguments, grid=options.grid, **others)])
+
+    methods = {"single-crop": single_crop, "dense": dense, "multi-crop": multi_crop, "both": both}
+    how = {"batch_size": options.batch_size} | ({"grid": options.grid} if options.method == "multi-crop" else {})
+    sets = {"fashion-mnist": data.fashion_mnist, "canvas": data.fashion_mnist_on_canvas}
+    if options.data in sets:
+        test = sets[options.data](options.root)[1]
+        _same_classes(net, test.classes)
+        posteriors, labels = over_scales(methods[options.method], net, test.images, scales, **how), test.labels
+    else:
+        folder = data.image_folder(options.data, channels=net.in_channels)
+        _same_classes(net, folder.classes)
+        posteriors, labels = of_pictures(methods[options.method], net, folder.pictures(), scales, **how)
+    error = top1_error(posteriors, labels)
+    result = {
+        "command": options.command,
+        "data": options.data,
+        "method": options.method,
+        "scales": scales,
+        "pictures": len(labels),
+        "top1_error": error,
+    }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        at = ", ".join(map(str, scales))
+        print(f"{options.method} at {at}: top-1 error {100 * error:.2f} % of {len(labels):,} pictures")
+    return 0
+
+
+def _same_classes(net: object, classes: tuple) -> None:
+    """Raise ValueError if a network gives another number of scores than the pictures have classes."""
+    scores = net.classifier[-1].out_features
+    if scores != len(classes):
+        raise ValueError(f"the network knows {scores} classes, the pictures have {len(classes)}")
+
+
 def _study(options: argparse.Namespace) -> int:
     from vgglib.data import fashion_mnist
+    from vgglib.protocol import PROTOCOLS, run_protocol, tables
+
+    if options.name in PROTOCOLS:
+        data = PROTOCOLS[options.name](options.root)
+        record = run_protocol(
+            options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
+            options.width,
+        )  # fmt: skip
+        for title, table in tables(record).items():
+            print(f"\n{title} ({record['pictures']})\n{table}")
+        return 0
     from vgglib.studies import run_study
 
     record = run_study(options.name, fashion_mnist(options.root), options.result, options.device)

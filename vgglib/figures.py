@@ -468,6 +468,91 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
     return figure.saying(f"Effective receptive fields. {'; '.join(told)}.")
 
 
+# --- testing: the ladder, score maps, crops ------------------------------------------------------------------------
+
+
+def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
+    """Return the paper's top-1 errors and ours, rung by rung (protocol.ladder): a dot a seed, a line through the means.
+
+    Both in per cent, on scales of their own: ImageNet's thousand classes are harder than ten.
+    """
+    figure = Picture(7.0, 0.9 + 0.42 * len(rungs))
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = range(len(rungs))
+    left.plot([rung.paper for rung in rungs], places, "s--", color=RED, markersize=5)
+    for y, rung in enumerate(rungs):
+        left.text(rung.paper, y - 0.18, f" {rung.paper:.1f}", color=RED, fontsize=8, va="bottom")
+    ours = {y: list(rung.errors.values()) for y, rung in enumerate(rungs) if rung.errors}
+    for y, values in ours.items():
+        right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
+        right.text(
+            sum(values) / len(values),
+            y - 0.18,
+            f" {sum(values) / len(values):.2f}",
+            color=BLUE,
+            fontsize=8,
+            va="bottom",
+        )
+    right.plot([sum(values) / len(values) for values in ours.values()], list(ours), "-", color=BLUE)
+    left.set_yticks(places, [rung.label for rung in rungs], fontsize=8)
+    left.set_ylim(len(rungs) - 0.5, -0.7)
+    for axes, name in ((left, "the paper, ImageNet"), (right, title)):
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("top-1 error (%)", fontsize=8)
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high + 0.2 * (high - low))
+        _plain(axes)
+    means = ", ".join(f"{sum(values) / len(values):.2f}" for values in ours.values())
+    paper = ", ".join(f"{rung.paper:.1f}" for rung in rungs)
+    return figure.saying(f"Top-1 error in per cent, rung by rung. The paper: {paper}. {title}: {means}.")
+
+
+def score_maps(picture: Tensor, maps: Mapping[str, Tensor]) -> Picture:
+    """Return a picture (H, W) and, beside it, one map of posteriors (h, w), 0 to 1, for each label."""
+    figure = Picture(1.9 * (len(maps) + 1), 2.2)
+    first, *others = figure.subplots(1, len(maps) + 1)
+    first.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+    first.set_title(f"{picture.shape[0]} x {picture.shape[1]} pixels", fontsize=9)
+    told = []
+    for axes, (label, values) in zip(others, maps.items(), strict=True):
+        axes.imshow(np.asarray(values), cmap="Blues", vmin=0, vmax=1)
+        best = divmod(int(values.argmax()), values.shape[1])
+        axes.plot(best[1], best[0], "x", color=RED, markersize=8)
+        axes.set_title(f"{label}\nat most {float(values.max()):.2f}", fontsize=9)
+        told.append(f"{label} at row {best[0]}, column {best[1]}")
+    for axes in (first, *others):
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure.saying(f"Where a network sees what: the largest posterior of {'; of '.join(told)}.")
+
+
+def crop_and_posteriors(
+    picture: Tensor, window: tuple[int, int, int, int], posteriors: Tensor, classes: Sequence[str], told: str = ""
+) -> Picture:
+    """Return a picture (H, W) with a crop drawn on it, and the posteriors (classes,) that the crop was given.
+
+    window: top, left, height and width of the crop in pixels.
+    """
+    figure = Picture(6.0, 2.8)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    left.imshow(np.asarray(picture), cmap="gray_r")
+    top, first, height, width = window
+    left.add_patch(Rectangle((first - 0.5, top - 0.5), width, height, fill=False, edgecolor=RED, linewidth=2))
+    left.set_title(f"{picture.shape[0]} x {picture.shape[1]} pixels", fontsize=9)
+    left.set_xticks([])
+    left.set_yticks([])
+    values = [float(value) for value in posteriors]
+    best = max(range(len(values)), key=values.__getitem__)
+    right.barh(range(len(values)), values, color=[ORANGE if n == best else BLUE for n in range(len(values))])
+    right.set_yticks(range(len(values)), classes, fontsize=8)
+    right.set_xlim(0, 1)
+    right.set_ylim(len(values) - 0.4, -0.6)
+    right.set_xlabel("posterior", fontsize=8)
+    _plain(right)
+    seen = f"rows {top} to {top + height - 1}, columns {first} to {first + width - 1}"
+    return figure.saying(told or f"The crop of {seen} is taken for {classes[best]}, posterior {values[best]:.2f}.")
+
+
 def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side: int = 56) -> Picture:
     """Return weights, MACs and kept outputs of a stack of layers beside the one layer with the same receptive field.
 

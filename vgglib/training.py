@@ -41,7 +41,7 @@ class Recipe:
     image_size: int = 224  # side of the crop that the network sees, in pixels
     scale: int | tuple[int, int] = 224  # training scale S in pixels, or (S_min, S_max) for scale jitter
     flip: bool = False  # mirror half of the pictures
-    colour_shift: float = 0.0  # standard deviation, in those of the training set's colours; section 3.1 takes 0.1
+    rgb_shift: float = 0.0  # standard deviation, in those of the training set's colours; section 3.1 takes 0.1
     normalise: str = "nothing"  # to pixels in 0..1; "mean": less the training mean; "mean and std": over std too
     initialisation: str = "he"  # a key of vgglib.model.INITIALISATIONS
     zero_biases: bool = True  # False: the biases start as PyTorch draws them
@@ -289,7 +289,7 @@ def batches(net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: i
     Order and augmentation depend on (seed, epoch, index) alone. A last batch of one picture is left out under
     batch normalisation.
     """
-    colour = recipe.colour_shift * colour_axes(train.images) if recipe.colour_shift else None
+    colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
     draws = augment.draws(len(train), seed, epoch).to(train.images.device)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))

@@ -1,0 +1,109 @@
+"""Chapter 07's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
+
+import pytest
+import torch
+
+from vgglib.augment import crop_offsets
+from vgglib.exercises import chapter_07 as check
+
+
+def offsets(size, crop, grid):
+    """The solution."""
+    return [n * (size - crop) // (grid - 1) for n in range(grid)]
+
+
+WRONG_OFFSETS = {
+    "tiles side by side": lambda size, crop, grid: [n * crop for n in range(grid)],
+    "the picture cut into five": lambda size, crop, grid: [n * (size // grid) for n in range(grid)],
+    "never reaches the corner": lambda size, crop, grid: [n * (size - crop) // grid for n in range(grid)],
+    "steps of the stride": lambda size, crop, grid: list(range(0, size - crop + 1, 32)),
+    "one too many": lambda size, crop, grid: [n * (size - crop) // (grid - 1) for n in range(grid + 1)],
+    "only right for five": lambda size, crop, grid: [n * (size - crop) // 4 for n in range(grid)],
+    "centres, not corners": lambda size, crop, grid: [crop // 2 + o for o in offsets(size, crop, grid)],
+    "ends of the crops": lambda size, crop, grid: [crop + o for o in offsets(size, crop, grid)],
+    "the crop forgotten": lambda size, crop, grid: [n * size // (grid - 1) for n in range(grid)],
+    "backwards": lambda size, crop, grid: offsets(size, crop, grid)[::-1],
+    "only right for 224": lambda size, crop, grid: offsets(size, 224, grid),
+}
+WRONG_AVERAGES = {
+    "of the scores": lambda scores: scores.mean(dim=0).softmax(dim=0),
+    "a sum": lambda scores: scores.softmax(dim=1).sum(dim=0),
+    "over the crops": lambda scores: scores.softmax(dim=0).mean(dim=0),
+    "of the classes": lambda scores: scores.softmax(dim=1).mean(dim=1),
+    "without the soft-max": lambda scores: scores.mean(dim=0),
+    "the largest": lambda scores: scores.softmax(dim=1).max(dim=0).values,
+    "the first crop": lambda scores: scores[0].softmax(dim=0),
+    "the soft-max twice": lambda scores: scores.softmax(dim=1).mean(dim=0).softmax(dim=0),
+    "a vote": lambda scores: torch.nn.functional.one_hot(scores.argmax(dim=1), scores.shape[1]).double().mean(dim=0),
+    "of the logarithms": lambda scores: scores.log_softmax(dim=1).mean(dim=0).exp(),
+}
+
+
+def test_solutions_pass():
+    assert check.check_offsets(offsets).status == "passed"
+    assert check.check_offsets(crop_offsets).status == "passed"
+    assert check.check_offsets(lambda *sizes: tuple(offsets(*sizes))).status == "passed"
+    assert check.check_average(lambda scores: scores.softmax(dim=1).mean(dim=0)).status == "passed"
+    assert check.check_map_side(384 // 32 - 6).status == "passed"
+    assert check.check_crops(3 * 5 * 5 * 2).status == "passed"
+
+
+@pytest.mark.parametrize("checked", [check.check_offsets, check.check_average])
+@pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
+def test_functions_wait(checked, stub):
+    assert checked(stub).status == "todo"
+
+
+@pytest.mark.parametrize("checked", [check.check_map_side, check.check_crops, check.check_explanation])
+def test_answers_wait(checked):
+    assert checked(...).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_OFFSETS)
+def test_offsets_rejects(mistake):
+    verdict = check.check_offsets(WRONG_OFFSETS[mistake])
+    assert verdict.status == "failed"
+    assert "offsets(" in verdict.text
+
+
+@pytest.mark.parametrize("mistake", WRONG_AVERAGES)
+def test_average_rejects(mistake):
+    verdict = check.check_average(WRONG_AVERAGES[mistake])
+    assert verdict.status == "failed"
+    assert "average(" in verdict.text
+
+
+MISTAKES = [
+    (check.check_map_side, 384 // 32, "map of pool5"),
+    (check.check_map_side, (384 - 224) // 32, "one more place"),
+    (check.check_map_side, 36, "number of places"),
+    (check.check_map_side, 7, "fc6's kernel"),
+    (check.check_map_side, "6", "not it"),
+    (check.check_crops, 75, "mirrored"),
+    (check.check_crops, 50, "one scale"),
+    (check.check_crops, 144, "another paper"),
+    (check.check_crops, 149, "not it"),
+]
+
+
+@pytest.mark.parametrize(("checked", "wrong", "why"), MISTAKES)
+def test_numbers_reject_with_the_reason(checked, wrong, why):
+    verdict = checked(wrong)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+def test_explanation():
+    good = (
+        "A crop is padded with zeros at its border, while densely the neighbours of the crop stand there; without "
+        "padding both would be equal."
+    )
+    assert check.check_explanation(good).status == "passed"
+    for wrong in (
+        "They are the same because a convolution does the same thing at every place of the picture, always.",
+        "Padding with zeros makes them different at the border, but in the middle they are the same.",  # no condition
+        "The neighbours are seen by one and not by the other, so they give different answers at the border.",
+        "no",
+        6,
+    ):
+        assert check.check_explanation(wrong).status == "failed"

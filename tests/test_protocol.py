@@ -1,0 +1,232 @@
+"""The study of section 4: the paper's geometry and figures, chains that go on after a stop, tables, the ladder."""
+
+import dataclasses
+import json
+
+import pytest
+import reference
+import torch
+
+from vgglib import protocol
+from vgglib.checkpoint import load_network
+from vgglib.configurations import TABLE_1, layers
+from vgglib.data import ImageSet
+from vgglib.evaluation import dense, ensemble, multi_crop, over_scales, top1_error
+from vgglib.protocol import PLAN, STAGES, at_28, errors, gain, ladder, recipe_of, run_protocol, tables
+
+pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few pictures teach nothing
+JITTER = "[32, 64]"
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A plan of one chain each of D and E on 80 pictures, narrow and short."""
+    images = torch.randint(0, 256, (80, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    data = ImageSet(images, torch.arange(80) % 10)
+    whole = recipe_of
+
+    def short(configuration, stage, width=0.125):
+        chosen = whole(configuration, stage, 1 / 64)
+        return dataclasses.replace(chosen, epochs=1, validation=16, batch_size=32, hidden=4, bf16=False)
+
+    monkeypatch.setattr(protocol, "recipe_of", short)
+    monkeypatch.setattr(protocol, "CROPS_ON", 6)
+    monkeypatch.setattr(protocol, "PLAN", [(name, 0, stage) for name in "DE" for stage in ("32", "48", JITTER)])
+    return data, data[:20]
+
+
+def test_the_configurations_at_28_pixels():
+    assert at_28("D") == "64 64 | 128 128 | 256 256 256 512 512 512 512 512 512"
+    for name in TABLE_1:
+        kept = [layer for layer in layers(at_28(name)) if layer.kind != "pool"]
+        assert kept == [layer for layer in layers(name) if layer.kind != "pool"]
+        assert sum(layer.kind == "pool" for layer in layers(at_28(name))) == 2
+
+
+def test_scales_are_an_eighth_of_the_papers():
+    for table, paper, several in (
+        (reference.ERRORS_AT_ONE_SCALE, protocol.PAPER_3, False),
+        (reference.ERRORS_AT_THREE_SCALES, protocol.PAPER_4, True),
+    ):
+        rows = [line.split() for line in table.strip().splitlines()]
+        assert len(rows) == len(paper)
+        for name, training, tested, top1, _ in rows:
+            stage = "[32, 64]" if training == "[256;512]" else str(int(training) // 8)
+            assert paper[name, stage] == float(top1)
+            chosen = STAGES[stage]
+            assert list(chosen.several if several else (chosen.one,)) == [int(q) // 8 for q in tested.split(",")]
+
+
+def test_the_papers_other_figures():
+    rows = [line.split() for line in reference.ERRORS_BY_METHOD.strip().splitlines()]
+    assert {(name, method): float(top1) for name, method, top1, _ in rows} == protocol.PAPER_5
+    assert reference.ERRORS_OF_TWO == protocol.PAPER_6
+
+
+def test_chains_follow_section_3():
+    assert STAGES["48"].after == "32"
+    assert STAGES["48"].learning_rate == STAGES["32"].learning_rate / 10
+    assert STAGES[JITTER].after == "48"
+    chain = sum(STAGES[stage].epochs for stage in ("48", JITTER))
+    assert STAGES["32 longer"].epochs == chain  # as long as the network with jitter
+    recipe = recipe_of("D", JITTER)
+    assert (recipe.scale, recipe.image_size, recipe.batch_size, recipe.momentum) == ((32, 64), 28, 256, 0.9)
+    assert len(set(PLAN)) == len(PLAN)
+    for name, seed, stage in PLAN:
+        before = STAGES[stage].after
+        assert before is None or PLAN.index((name, seed, before)) < PLAN.index((name, seed, stage))
+
+
+def test_a_chain_is_trained_tested_and_recorded(tiny, tmp_path):
+    said, path = [], tmp_path / "r.json"
+    record = run_protocol("protocol", tiny, path, "cpu", said.append, folder=tmp_path)
+    assert len(said) == 6
+    assert json.loads(path.read_text()) == record
+    run = record["runs"][2]
+    assert (run["configuration"], run["stage"], run["seed"]) == ("D", JITTER, 0)
+    net = load_network(tmp_path / "protocol-0.125" / "D-32-64-seed0.network.safetensors")
+    images, labels = tiny[1].images, tiny[1].labels
+    scales, few = [32, 48, 64], slice(6)
+    over_all = over_scales(dense, net, images, scales)
+    crops = over_scales(multi_crop, net, images[few], scales)
+    expected = {
+        ("dense", 1, 20): dense(net, images, 48),
+        ("dense", 3, 20): over_all,
+        ("dense", 3, 6): over_all[few],
+        ("multi-crop", 3, 6): crops,
+        ("both", 3, 6): ensemble([over_all[few], crops]),
+    }
+    tests = {(one["method"], len(one["scales"]), one["pictures"]): one["top1_error"] for one in run["tests"]}
+    for key, posteriors in expected.items():
+        assert tests[key] == pytest.approx(top1_error(posteriors, labels[: len(posteriors)]))
+    assert ("single crop", 1, 20) in tests
+    two = [load_network(tmp_path / "protocol-0.125" / f"D-{stage}-seed0.network.safetensors") for stage in ("32", "48")]
+    together = ensemble(
+        over_scales(dense, net, images, STAGES[stage].several) for net, stage in zip(two, ("32", "48"), strict=True)
+    )
+    found = next(one for one in record["ensembles"] if one["networks"] == ["D 32", "D 48"])
+    assert found["top1_error"] == pytest.approx(top1_error(together, labels))
+    assert {one["method"] for one in record["ensembles"] if "E" in one["networks"][1]} == {
+        "dense",
+        "multi-crop",
+        "both",
+    }
+
+
+def test_a_stopped_study_goes_on_to_the_same_end(tiny, tmp_path):
+    whole = run_protocol("protocol", tiny, tmp_path / "whole.json", "cpu", str, folder=tmp_path / "a")
+    for _ in range(6):
+        part = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path / "b")
+    said = []
+    again = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", said.append, folder=tmp_path / "b")
+    assert not said
+    for record in (part, again):
+        assert [[test["top1_error"] for test in run["tests"]] for run in record["runs"]] == [
+            [test["top1_error"] for test in run["tests"]] for run in whole["runs"]
+        ]
+        assert record["ensembles"] == whole["ensembles"]
+
+
+def test_where_networks_are_gone_the_chain_is_trained_again(tiny, tmp_path):
+    run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path / "here")
+    said = []
+    record = run_protocol(
+        "protocol", tiny, tmp_path / "r.json", "cpu", said.append, networks=1, folder=tmp_path / "elsewhere"
+    )
+    assert [text.partition(", seed")[0] for text in said] == ["D, S = 32", "D, S = 48"]
+    assert [run["stage"] for run in record["runs"]] == ["32", "48"]
+
+
+def test_a_changed_recipe_is_run_again(tiny, tmp_path, monkeypatch):
+    run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
+    before = protocol.recipe_of
+    monkeypatch.setattr(
+        protocol, "recipe_of", lambda *arguments: dataclasses.replace(before(*arguments), weight_decay=0.1)
+    )
+    said = []
+    run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", said.append, networks=1, folder=tmp_path)
+    assert said[0].startswith("D, S = 32")
+
+
+def test_wrong_studies_are_refused(tiny, tmp_path):
+    with pytest.raises(ValueError, match="choose from protocol, protocol-canvas"):
+        run_protocol("nonsense")
+    run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"made with width 0\.125: give another --result for width 0\.25"):
+        run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, width=0.25)
+
+
+def made_up(errors):
+    """A record of D with one network a seed and stage: {(stage, method, number of scales, pictures): [errors]}."""
+    runs = []
+    for seed in (0, 1):
+        for stage in ("32", JITTER):
+            tests = [
+                {"method": method, "scales": [1] * count, "pictures": pictures, "top1_error": values[seed]}
+                for (where, method, count, pictures), values in errors.items()
+                if where == stage
+            ]
+            runs.append({"configuration": "D", "stage": stage, "seed": seed, "tests": tests})
+    pair = {"networks": ["D [32, 64]", "E [32, 64]"], "pictures": 20, "top1_error": 0.11, "method": "both", "seed": 0}
+    return {"runs": runs, "ensembles": [pair]}
+
+
+RECORD = made_up(
+    {
+        ("32", "single crop", 1, 100): [0.5, 0.5],
+        ("32", "dense", 1, 100): [0.20, 0.22],
+        ("32", "dense", 3, 100): [0.19, 0.2],
+        (JITTER, "dense", 1, 100): [0.18, 0.18],
+        (JITTER, "dense", 3, 100): [0.17, 0.175],
+        (JITTER, "multi-crop", 3, 20): [0.15, 0.17],
+        (JITTER, "dense", 3, 20): [0.16, 0.16],
+        (JITTER, "both", 3, 20): [0.14, 0.15],
+    }
+)
+
+
+def test_errors_by_seed():
+    assert errors(RECORD, "D", "32", "dense", False) == {0: 20.0, 1: 22.0}
+    assert errors(RECORD, "D", JITTER, "dense", True) == pytest.approx({0: 17.0, 1: 17.5})
+    assert errors(RECORD, "D", JITTER, "dense", True, few=True) == {0: 16.0, 1: 16.0}
+    assert errors(RECORD, "B", "32", "dense", True) == {}
+
+
+def test_tables_have_the_papers_shape():
+    made = tables(RECORD)
+    assert [title[:7] for title in made] == ["Table 3", "Table 4", "Table 5", "Table 6"]
+    three, four, five, six = made.values()
+    assert three[1] == ("D", "32", "32", "21.00 ± 1.41", "2", "27.0")
+    assert four[2] == ("D", JITTER, "32, 48, 64", "17.25 ± 0.35", "2", "24.8")
+    assert [row[:2] for row in five[1:]] == [("D", "dense"), ("D", "multi-crop"), ("D", "both")]
+    assert five[3][2:] == ("14.50 ± 0.71", "2", "24.4")
+    assert six[1] == ("D [32, 64] + E [32, 64]", "both", "20", "11.00", "1", "23.7")
+    assert "27.0" in str(three)
+    assert "<table>" in three._repr_html_()
+
+
+def test_the_ladder_compares_seeds_with_themselves():
+    rungs = ladder(RECORD)
+    assert tuple(rung.paper for rung in rungs) == reference.LADDER_OF_D
+    assert rungs[0].gain is None
+    assert rungs[1].gain == pytest.approx({"n": 2, "mean": 3.0, "standard_error": 1.0})
+    assert rungs[3].gain == pytest.approx({"n": 2, "mean": 0.0, "standard_error": 1.0})  # 16, 16 against 15, 17
+    assert rungs[4].errors == pytest.approx({0: 14.0, 1: 15.0})
+    assert rungs[5].errors == pytest.approx({0: 11.0})
+    assert gain({0: 5.0}, {1: 4.0}) is None
+
+
+def test_shipped_networks_are_small_and_described(tiny, tmp_path, monkeypatch):
+    record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=3, folder=tmp_path)
+    monkeypatch.setattr(protocol.results, "load", lambda name: record)
+    entries = protocol.ship("protocol", tmp_path / "out", folder=tmp_path)
+    assert list(entries) == ["protocol-D-32", "protocol-D-48", "protocol-D-32-64"]
+    for name, entry in entries.items():
+        net = load_network(tmp_path / "out" / f"{name}.safetensors", entry["sha256"])
+        assert net.about["stage"] == entry["stage"]
+        assert next(net.parameters()).dtype == torch.float32
+        whole = load_network(
+            tmp_path / "protocol-0.125" / f"{name.removeprefix('protocol-')}-seed0.network.safetensors"
+        )
+        assert torch.equal(net.mean, whole.mean)
+        torch.testing.assert_close(net.classifier[0].weight, whole.classifier[0].weight, atol=1e-3, rtol=1e-3)

@@ -1,0 +1,76 @@
+"""Checks of the exercises in notebooks/07_testing.ipynb."""
+
+from collections.abc import Callable
+
+import torch
+
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
+
+
+def check_map_side(answer: object) -> Verdict:
+    """Return the verdict on the side of the score map of network D for a picture of 384 pixels."""
+    mistakes = {
+        12: "that is the map of pool5; fc6 slides over it as a 7x7 convolution without padding",
+        5: "the window can move 5 steps of 32 pixels, so it has one more place to stand",
+        36: "that is the number of places on the whole map",
+        7: "that is the side of fc6's kernel",
+        18: "padding would be needed for that; fc6 has none",
+        1: "that is the map of a picture of 224 pixels",
+    }
+    return check_answer(answer, 6, mistakes)
+
+
+def check_crops(answer: object) -> Verdict:
+    """Return the verdict on how many crops of a picture are classified at three scales, with their mirror images."""
+    mistakes = {
+        75: "each crop is also mirrored",
+        50: "that is one scale, and there are three",
+        25: "that is one scale, without the mirror images",
+        10: "the grid has 5 rows of 5",
+        144: "that is another paper's number, over four scales",
+        30: "the grid has 5 rows of 5",
+    }
+    return check_answer(answer, 150, mistakes)
+
+
+def check_offsets(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that lays out ``grid`` crops of ``crop`` pixels on a side of ``size`` pixels."""
+    cases = {
+        (256, 224, 5): [0, 8, 16, 24, 32],
+        (384, 224, 5): [0, 40, 80, 120, 160],
+        (64, 28, 5): [0, 9, 18, 27, 36],
+        (64, 28, 3): [0, 18, 36],
+        (32, 28, 2): [0, 4],
+        (28, 28, 4): [0, 0, 0, 0],
+    }
+    return check_function(lambda *sizes: _as_list(attempt(*sizes)), cases, "offsets")
+
+
+def check_average(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that turns the scores of several crops, (crops, classes), into one posterior."""
+    cases = {}
+    for scores in (
+        ((2.0, 0.0), (-2.0, 0.0)),
+        ((8.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0)),
+        ((1.0, 2.0, 3.0),),
+        ((0.0, 5.0), (0.0, 5.0), (10.0, 0.0)),
+    ):
+        cases[(scores,)] = torch.tensor(scores, dtype=torch.float64).softmax(dim=1).mean(dim=0)
+    return check_function(lambda scores: attempt(torch.tensor(scores, dtype=torch.float64)), cases, "average")
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on why dense evaluation is not the same as crops taken at the stride, and when it would be."""
+    ideas = {
+        "padding": ("pad", "zeros", "zeroes"),
+        "what stands beside a crop in the picture": ("neighbour", "neighbor", "context", "around", "beside", "outside"),
+        "when the two are equal": ("without padding", "no padding", "unpadded", "not padded", "nothing is padded"),
+    }
+    return check_words(answer, ideas)
+
+
+def _as_list(found: object) -> object:
+    """Return a range, tuple or tensor as a list; anything else as it is."""
+    if hasattr(found, "tolist"):
+        return found.tolist()
+    return list(found) if isinstance(found, range | tuple) else found

@@ -1,0 +1,428 @@
+"""The experiments of section 4 at 28 pixels: training scales, test scales, dense, many crops, ensembles.
+
+``python -m vgglib study protocol`` trains and tests on Fashion-MNIST, ``study protocol-canvas`` on garments of many
+sizes on a larger canvas (data.on_canvas). Each writes its record after every network; stopped, it goes on where it was.
+The scales are the paper's divided by 8, so that score maps have the paper's sizes.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vgglib import results
+from vgglib.checkpoint import CheckpointError, load_network, save_network
+from vgglib.configurations import TABLE_1
+from vgglib.data import ImageSet, fashion_mnist, fashion_mnist_on_canvas
+from vgglib.devices import device_of
+from vgglib.evaluation import dense, ensemble, multi_crop, over_scales, single_crop, top1_error
+from vgglib.model import VGG
+from vgglib.tables import as_html, as_text
+from vgglib.training import Recipe, build, conditions, fit, split
+
+PROTOCOLS = {"protocol": fashion_mnist, "protocol-canvas": fashion_mnist_on_canvas}  # where each gets its pictures
+
+
+def at_28(name: str) -> str:
+    """Return a configuration of Table 1 without its last three poolings: 28 pixels then leave the paper's 7x7 map."""
+    first, second, *rest = TABLE_1[name].split("|")
+    return f"{first.strip()} | {second.strip()} | {' '.join(' '.join(rest).split())}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run in a chain: its training scale, the stage that it continues, and its test scales."""
+
+    scale: int | tuple[int, int]  # S in pixels, or (S_min, S_max)
+    after: str | None  # the stage whose network it continues; None: from random numbers
+    epochs: int
+    learning_rate: float
+    one: int  # the single test scale Q
+    several: tuple[int, ...]  # the test scales of Table 4
+
+
+# Section 3.1: S = 384 starts from the network of S = 256 at a tenth of the rate, jitter from that of S = 384. The last
+# is not in the paper: it trains as long as the network with jitter, so that scale is told apart from time.
+STAGES = {
+    "32": Stage(32, None, 2, 0.1, 32, (28, 32, 36)),
+    "48": Stage(48, "32", 1, 0.01, 48, (44, 48, 52)),
+    "[32, 64]": Stage((32, 64), "48", 1, 0.01, 48, (32, 48, 64)),
+    "32 longer": Stage(32, "32", 2, 0.01, 32, (28, 32, 36)),
+}
+CROPS_ON = 2000  # test pictures for the comparison with 150 crops, which takes long
+CHAIN = ("32", "48", "[32, 64]")
+# what is run, the most wanted first: (configuration, seed, stage)
+PLAN = (
+    *((name, seed, stage) for seed in (0, 1, 2) for name in ("D", "B") for stage in CHAIN),
+    *(("D", seed, "32 longer") for seed in (0, 1, 2)),
+    *(("D", seed, stage) for seed in (3, 4) for stage in (*CHAIN, "32 longer")),
+    *((name, seed, stage) for seed in (0, 1, 2) for name in ("E", "C") for stage in CHAIN),
+    *((name, seed, "32") for seed in (0, 1, 2) for name in ("A", "A-LRN")),
+)
+TOGETHER = (("D 32", "D 48"), ("D [32, 64]", "E [32, 64]"), ("D [32, 64]", "B [32, 64]"))
+
+
+def recipe_of(configuration: str, stage: str, width: float = 0.125) -> Recipe:
+    """Return how a network is trained: section 3.1's batch, momentum and weight decay, and what makes it fast here.
+
+    Batch normalisation, which the paper did not have, and a rate that falls in a straight line replace its 74 epochs.
+    """
+    chosen = STAGES[stage]
+    return Recipe(
+        at_28(configuration), width=width, hidden=round(512 * width), batch_norm=True, dropout=0.2, image_size=28,
+        scale=chosen.scale, flip=True, normalise="mean", initialisation="he", epochs=chosen.epochs, batch_size=256,
+        learning_rate=chosen.learning_rate, schedule="linear", momentum=0.9, weight_decay=5e-4, validation=5000,
+    )  # fmt: skip
+
+
+def run_protocol(
+    name: str,
+    data: tuple[ImageSet, ImageSet] | None = None,
+    path: Path | None = None,
+    device: str | None = None,
+    tell: Callable[[str], object] = print,
+    networks: int | None = None,
+    width: float = 0.125,
+    folder: Path = Path("runs"),
+) -> dict:
+    """Train and test what the plan holds and the record does not, and return the whole record.
+
+    data: training and test set, by default those of the study. path: of the record, by default
+    ``data/results/<name>.json``. networks: stop after so many, to go on later. width: factor on the channels; another
+    width needs another record. folder: where trained networks and their posteriors are kept, from which chains and
+    ensembles go on. The test set is used once for each network, after its training; nothing is chosen by it.
+    Raises ValueError for an unknown name, and for a record that was made with another width.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"unknown study {name!r}: choose from {', '.join(PROTOCOLS)}")
+    path = path or results.FOLDER / f"{name}.json"
+    record = results.read(path) if path.is_file() else {"width": width, "runs": [], "ensembles": []}
+    if record["width"] != width:
+        raise ValueError(f"{path} was made with width {record['width']}: give another --result for width {width}")
+    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width))]
+    todo = [item for item in PLAN if item not in {_key(run) for run in runs}][:networks]
+    data = PROTOCOLS[name]() if data is None and todo else data
+    place = _Place(Path(folder) / f"{name}-{width:g}")
+    for configuration, seed, stage in todo:
+        if (configuration, seed, stage) in {_key(run) for run in runs}:
+            continue  # it was trained on the way to another
+        for run in _chain(configuration, seed, stage, data, width, device, place):
+            runs = [other for other in runs if _key(other) != _key(run)] + [run]
+            results.write(path, _record(name, width, runs, _ensembles(runs, data[1].labels, place)))
+            tell(f"{configuration}, S = {run['stage']}, seed {seed}: {_told(run)}")
+    together = _ensembles(runs, data[1].labels, place) if data else record["ensembles"]
+    return _record(name, width, runs, together)
+
+
+class _Place:
+    """Where trained networks and posteriors wait for the stages and ensembles that need them."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def file(self, configuration: str, seed: int, stage: str, what: str) -> Path:
+        scale = stage.strip("[]").replace(", ", "-").replace(" ", "-")
+        return self._folder / f"{configuration}-{scale}-seed{seed}.{what}.safetensors"
+
+    def network(self, configuration: str, seed: int, stage: str) -> VGG | None:
+        try:
+            return load_network(self.file(configuration, seed, stage, "network"))
+        except CheckpointError:
+            return None
+
+    def posteriors(self, configuration: str, seed: int, stage: str) -> dict[str, Tensor]:
+        path = self.file(configuration, seed, stage, "posteriors")
+        return load_file(path) if path.is_file() else {}
+
+
+def _chain(
+    configuration: str, seed: int, stage: str, data: tuple[ImageSet, ImageSet], width: float, device: str | None,
+    place: _Place,
+) -> Iterable[dict]:  # fmt: skip
+    """Yield what the stage gave, after those stages before it whose network is not there."""
+    before = STAGES[stage].after
+    if before is not None and place.network(configuration, seed, before) is None:
+        yield from _chain(configuration, seed, before, data, width, device, place)
+    recipe = recipe_of(configuration, stage, width)
+    part, watched = split(recipe, *data)
+    net = build(recipe, part, seed) if before is None else place.network(configuration, seed, before)
+    # each stage sees its own order, crops and flips
+    history = fit(net, part, watched, recipe, seed + 1000 * list(STAGES).index(stage), device)
+    tested, posteriors = _tested(net, stage, data[1].to(device_of(net)), crops=configuration in ("D", "E"))
+    run = {
+        "configuration": configuration,
+        "stage": stage,
+        "seed": seed,
+        "validation_accuracy": history.epochs[-1].validation_accuracy,
+        "train_loss": history.epochs[-1].train_loss,
+        "seconds": history.seconds,
+        "tests": tested,
+        "conditions": conditions(recipe, device_of(net)),
+        "recipe": _plain(recipe),
+    }
+    save_network(net, place.file(configuration, seed, stage, "network"), {"stage": stage, "seed": seed})
+    save_file(posteriors, place.file(configuration, seed, stage, "posteriors"))
+    yield run
+
+
+def _tested(net: VGG, stage: str, test: ImageSet, crops: bool) -> tuple[list[dict], dict[str, Tensor]]:
+    """Return the top-1 errors of a network by every method, and the posteriors that ensembles need."""
+    chosen = STAGES[stage]
+    few = test[: min(CROPS_ON, len(test))]
+    wanted = [
+        ("single crop", single_crop, (chosen.one,), test),
+        ("dense", dense, (chosen.one,), test),
+        ("dense", dense, chosen.several, test),
+    ]
+    if crops and stage == "[32, 64]":  # Table 5
+        wanted.append(("multi-crop", multi_crop, chosen.several, few))
+    tested, kept = [], {}
+    for label, method, scales, part in wanted:
+        started = time.perf_counter()
+        found = over_scales(method, net, part.images, scales).cpu()
+        seconds = time.perf_counter() - started
+        tested.append(_test(label, scales, found, part.labels, seconds))
+        if scales == chosen.several:
+            kept[label] = found.contiguous()
+    if "multi-crop" in kept:
+        of_few = kept["dense"][: len(few)]
+        tested.append(_test("dense", chosen.several, of_few, few.labels))
+        tested.append(_test("both", chosen.several, ensemble([of_few, kept["multi-crop"]]), few.labels))
+    return tested, kept
+
+
+def _test(method: str, scales: Iterable[int], posteriors: Tensor, labels: Tensor, seconds: float | None = None) -> dict:
+    error = top1_error(posteriors, labels.cpu())
+    return {
+        "method": method, "scales": list(scales), "pictures": len(labels), "top1_error": error, "seconds": seconds
+    }  # fmt: skip
+
+
+def _ensembles(runs: list[dict], labels: Tensor, place: _Place) -> list[dict]:
+    """Return the top-1 errors of networks together, for all seeds whose posteriors are there (section 4.4)."""
+    labels, found, done = labels.cpu(), [], {_key(run) for run in runs}
+    for pair in TOGETHER:
+        for seed in sorted({run["seed"] for run in runs}):
+            members = [(*member.split(" ", 1),) for member in pair]
+            if any((configuration, seed, stage) not in done for configuration, stage in members):
+                continue
+            each = [place.posteriors(configuration, seed, stage) for configuration, stage in members]
+            for method in ("dense", "multi-crop"):
+                if all(method in one for one in each):
+                    together = ensemble([one[method] for one in each])
+                    test = _test(method, [], together, labels[: len(together)])
+                    found.append({"networks": list(pair), "seed": seed, **test})
+            if all("multi-crop" in one for one in each):
+                few = [ensemble([one["dense"][: len(one["multi-crop"])], one["multi-crop"]]) for one in each]
+                test = _test("both", [], ensemble(few), labels[: len(few[0])])
+                found.append({"networks": list(pair), "seed": seed, **test})
+    return found
+
+
+def _record(name: str, width: float, runs: list[dict], together: list[dict]) -> dict:
+    order = {item: n for n, item in enumerate(PLAN)}
+    return {
+        "command": f"python -m vgglib study {name}",
+        "question": "section 4: what do training scale, test scales, dense evaluation, many crops and ensembles give?",
+        "pictures": "Fashion-MNIST" if name == "protocol" else "Fashion-MNIST on canvases of 64 x 64 pixels",
+        "width": width,
+        "runs": sorted(runs, key=lambda run: order.get(_key(run), len(order))),
+        "ensembles": together,
+    }
+
+
+def _key(run: dict) -> tuple[str, int, str]:
+    return run["configuration"], run["seed"], run["stage"]
+
+
+def _same(run: dict, recipe: Recipe) -> bool:
+    return run["stage"] in STAGES and _plain(Recipe("A")) | run["recipe"] == _plain(recipe)
+
+
+def _plain(recipe: Recipe) -> dict:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+
+
+def _told(run: dict) -> str:
+    errors = [f"{test['method']} {_scales(test['scales'])} {100 * test['top1_error']:.2f} %" for test in run["tests"]]
+    tested = sum(test["seconds"] or 0 for test in run["tests"])
+    return f"top-1 error {', '.join(errors)}; trained {run['seconds']:.0f} s, tested {tested:.0f} s"
+
+
+def _scales(scales: Iterable[int]) -> str:
+    return ", ".join(map(str, scales))
+
+
+# --- the paper's tables beside ours --------------------------------------------------------------------------------
+
+# Top-1 validation errors on ImageNet in per cent, Tables 3 to 6; S and Q are written as here, an eighth of the paper's
+PAPER_3 = {
+    ("A", "32"): 29.6, ("A-LRN", "32"): 29.7, ("B", "32"): 28.7,
+    ("C", "32"): 28.1, ("C", "48"): 28.1, ("C", "[32, 64]"): 27.3,
+    ("D", "32"): 27.0, ("D", "48"): 26.8, ("D", "[32, 64]"): 25.6,
+    ("E", "32"): 27.3, ("E", "48"): 26.9, ("E", "[32, 64]"): 25.5,
+}  # fmt: skip
+PAPER_4 = {
+    ("B", "32"): 28.2, ("C", "32"): 27.7, ("C", "48"): 27.8, ("C", "[32, 64]"): 26.3,
+    ("D", "32"): 26.6, ("D", "48"): 26.5, ("D", "[32, 64]"): 24.8,
+    ("E", "32"): 26.9, ("E", "48"): 26.7, ("E", "[32, 64]"): 24.8,
+}  # fmt: skip
+PAPER_5 = {
+    ("D", "dense"): 24.8, ("D", "multi-crop"): 24.6, ("D", "both"): 24.4,
+    ("E", "dense"): 24.8, ("E", "multi-crop"): 24.6, ("E", "both"): 24.4,
+}  # fmt: skip
+PAPER_6 = {"dense": 24.0, "multi-crop": 23.9, "both": 23.7}  # of D and E together, both trained with jitter
+
+
+class PaperTable(list):
+    """Rows of text, the header first; prints as a table, and in a notebook as one."""
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def errors(record: dict, configuration: str, stage: str, method: str, several: bool, few: bool = False) -> dict:
+    """Return the top-1 errors in per cent by seed: {seed: error}; empty where nothing was run.
+
+    several: of the three test scales, else of the single one. few: on the CROPS_ON test pictures of Table 5.
+    """
+    found = {}
+    for run in record["runs"]:
+        if (run["configuration"], run["stage"]) != (configuration, stage):
+            continue
+        for test in run["tests"]:
+            pictures = max(other["pictures"] for other in run["tests"])
+            on_few = test["pictures"] < pictures or test["method"] in ("multi-crop", "both")
+            if (test["method"], len(test["scales"]) > 1, on_few) == (method, several, few):
+                found[run["seed"]] = 100 * test["top1_error"]
+    return found
+
+
+def tables(record: dict) -> dict[str, PaperTable]:
+    """Return our errors in the shape of the paper's Tables 3 to 6, beside the paper's: {title: table}.
+
+    Ours are mean ± standard deviation over n seeds. The paper's are one network each, on ImageNet, at scales 8 times
+    as large. Rows that were not run are left out.
+    """
+    head = ("network", "S", "Q", "top-1 error (%)", "n", "the paper's (%)")
+    made = {}
+    for title, several, paper in (("Table 3: one test scale", False, PAPER_3), ("Table 4: three", True, PAPER_4)):
+        rows = PaperTable([head])
+        for configuration in TABLE_1:
+            for stage, chosen in STAGES.items():
+                scales = chosen.several if several else (chosen.one,)
+                ours = errors(record, configuration, stage, "dense", several)
+                rows += _row((configuration, stage, _scales(scales)), ours, paper.get((configuration, stage)))
+        made[title] = rows
+    rows = PaperTable([("network", "method", "top-1 error (%)", "n", "the paper's (%)")])
+    for configuration in TABLE_1:
+        for method in ("dense", "multi-crop", "both"):
+            ours = errors(record, configuration, "[32, 64]", method, True, few=True)
+            rows += _row((configuration, method), ours, PAPER_5.get((configuration, method)))
+    made[f"Table 5: dense or {50 * 3} crops, first {_few(record):,} test pictures"] = rows
+    rows = PaperTable([("networks", "method", "pictures", "top-1 error (%)", "n", "the paper's (%)")])
+    for pair in TOGETHER:
+        for method in ("dense", "multi-crop", "both"):
+            found = [one for one in record["ensembles"] if (tuple(one["networks"]), one["method"]) == (pair, method)]
+            ours = {one["seed"]: 100 * one["top1_error"] for one in found}
+            paper = PAPER_6[method] if pair == ("D [32, 64]", "E [32, 64]") else None
+            pictures = f"{found[0]['pictures']:,}" if found else ""
+            rows += _row((" + ".join(pair), method, pictures), ours, paper)
+    made["Table 6: networks together"] = rows
+    return {title: rows for title, rows in made.items() if len(rows) > 1}
+
+
+def _few(record: dict) -> int:
+    counts = [test["pictures"] for run in record["runs"] for test in run["tests"] if test["method"] == "multi-crop"]
+    return min(counts, default=CROPS_ON)
+
+
+def _row(begin: tuple[str, ...], ours: dict[int, float], paper: float | None) -> list[tuple[str, ...]]:
+    if not ours:
+        return []
+    found = results.summary(list(ours.values()))
+    spread = f" ± {found['sd']:.2f}" if found["n"] > 1 else ""
+    return [(*begin, f"{found['mean']:.2f}{spread}", str(found["n"]), "" if paper is None else f"{paper:.1f}")]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder that section 4 climbs with configuration D."""
+
+    label: str
+    errors: dict[int, float]  # top-1 error in per cent by seed
+    paper: float  # the paper's, on ImageNet
+    gain: dict | None  # of the step from the rung below, by the seeds that have both: n, mean, standard error
+
+
+def ladder(record: dict) -> list[Rung]:
+    """Return the ladder of D: the paper's 27.0, 25.6, 24.8, 24.6, 24.4 % beside ours; 23.7 where E was trained, too.
+
+    A step is a difference of two errors of the same seed on the same pictures. The rungs from the crops on are on the
+    first CROPS_ON test pictures; the rung below them is measured again there.
+    """
+    jitter = "[32, 64]"
+    steps = [
+        ("S = 32, one test scale", errors(record, "D", "32", "dense", False), 27.0, None),
+        ("scale jitter, one test scale", errors(record, "D", jitter, "dense", False), 25.6, None),
+        ("three test scales", errors(record, "D", jitter, "dense", True), 24.8, None),
+        ("150 crops instead", errors(record, "D", jitter, "multi-crop", True, few=True), 24.6, "dense"),
+        ("dense and crops", errors(record, "D", jitter, "both", True, few=True), 24.4, None),
+    ]
+    both = {
+        one["seed"]: 100 * one["top1_error"]
+        for one in record["ensembles"]
+        if one["networks"] == ["D [32, 64]", "E [32, 64]"] and one["method"] == "both"
+    }
+    steps += [("with network E", both, 23.7, None)] if both else []
+    rungs, below = [], None
+    for label, ours, paper, again in steps:
+        if again:
+            below = errors(record, "D", jitter, again, True, few=True)
+        rungs.append(Rung(label, ours, paper, None if below is None else gain(below, ours)))
+        below = ours
+    return rungs
+
+
+def gain(before: dict[int, float], after: dict[int, float]) -> dict | None:
+    """Return by how many points the error falls, over the seeds that both have: n, mean and standard error."""
+    differences = [before[seed] - after[seed] for seed in sorted(before.keys() & after.keys())]
+    if not differences:
+        return None
+    found = results.summary(differences)
+    return {"n": found["n"], "mean": found["mean"], "standard_error": found["sd"] / found["n"] ** 0.5}
+
+
+def ship(name: str, path: Path, seed: int = 0, width: float = 0.125, folder: Path = Path("runs")) -> dict[str, dict]:
+    """Write the networks D of one seed to ``path``, in half precision, and return their entries for networks.json.
+
+    The accuracy in an entry is that of the record: the single centre crop at ``scale``, before the weights were
+    rounded. Raises CheckpointError if the study has not trained them on this machine.
+    """
+    record, entries = results.load(name), {}
+    for run in record["runs"]:
+        if (run["configuration"], run["seed"]) != ("D", seed) or run["stage"] not in CHAIN:
+            continue
+        source = _Place(Path(folder) / f"{name}-{width:g}").file("D", seed, run["stage"], "network")
+        net, test = load_network(source), run["tests"][0]
+        label = f"{name}-D-{run['stage'].strip('[]').replace(', ', '-')}"
+        about = {
+            "result": name, "configuration": "D", "stage": run["stage"], "seed": seed, "scale": test["scales"][0],
+            "test_accuracy": 1 - test["top1_error"],
+        }  # fmt: skip
+        mean, std = net.mean.clone(), net.std.clone()
+        net.half()
+        net.mean, net.std = mean, std
+        digest = save_network(net, path / f"{label}.safetensors", {**about, "stored": "half precision"})
+        size = (path / f"{label}.safetensors").stat().st_size
+        entries[label] = {"sha256": digest, "bytes": size, "command": record["command"], **about}
+        entries[label]["conditions"] = run["conditions"]
+    return entries
