@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgglib.configurations import layers
+from vgglib.configurations import Layer, layers
 from vgglib.exercises import chapter_02 as check
 from vgglib.receptive_field import receptive_field
 
@@ -128,3 +128,29 @@ def test_explanation():
         404,
     ):
         assert check.check_explanation(wrong).status == "failed"
+
+
+CONV, POOL = Layer("conv", kernel=3), Layer("pool", kernel=2, stride=2)
+
+
+def test_built_stack_passes_and_waits():
+    assert check.check_built([CONV, POOL, CONV, POOL]).status == "passed"
+    assert check.check_built([Layer("conv", 3, padding=1), POOL, Layer("conv", 3, padding=1), POOL]).status == "passed"
+    assert check.check_built([Layer("conv", 2), Layer("conv", 3)]).status == "todo"
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        ([Layer("conv", 10, stride=4)], "kernels of 2 and 3 only: conv 1 has another"),
+        ([CONV, POOL, CONV], "see 8 pixels and stand 2 apart, and should see 10 and stand 4 apart"),
+        ([POOL, POOL, CONV], "see 12 pixels and stand 4 apart"),
+        ([CONV, POOL, POOL], "the step is right"),
+        ([CONV] * 4, "two of 2 make 4"),
+        ([], "see 1 pixels and stand 1 apart"),
+    ],
+)
+def test_built_stack_rejects(built, said):
+    verdict = check.check_built(built)
+    assert verdict.status == "failed"
+    assert said in verdict.text

@@ -17,6 +17,7 @@ CORE = {"torch", "numpy", "safetensors", "vgglib"}
 MORE = {  # file: what it may import beyond the core
     "figures": {"matplotlib"},
     "explorers": {"ipywidgets", "IPython"},
+    "cone": {"anywidget", "traitlets"},
     "progress": {"IPython"},
     "peers": {"torchvision", "d2l"},
     "doctor": {"packaging"},

@@ -61,6 +61,21 @@ def check_centre(answer: object) -> Verdict:
     return check_answer(answer, 1.5, mistakes)
 
 
+def check_built(built: list[Layer]) -> Verdict:
+    """Return the verdict on a stack with kernels of 2 and 3 whose units see 10 pixels and stand 4 apart."""
+    if built == [Layer("conv", kernel=2), Layer("conv", kernel=3)]:
+        return Verdict("todo", "this is still the stack that the explorer started with")
+    large = [f"{layer.kind} {n}" for n, layer in enumerate(built, start=1) if layer.kernel not in (2, 3)]
+    field = receptive_field(built)
+    if large:
+        return Verdict("failed", f"kernels of 2 and 3 only: {', '.join(large)} has another")
+    if (field.size, field.stride) != (10, 4):
+        told = f"your last units see {field.size} pixels and stand {field.stride} apart"
+        hint = "strides multiply: two of 2 make 4" if field.stride != 4 else "the step is right; layers add to the size"
+        return Verdict("failed", f"{told}, and should see 10 and stand 4 apart ({hint})")
+    return Verdict("passed", f"{len(built)} layers see 10 pixels and stand 4 apart")
+
+
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on what a field of 404 pixels means for a picture of 224."""
     ideas = {

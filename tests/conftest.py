@@ -1,0 +1,20 @@
+"""What several files of tests use."""
+
+import os
+
+import pytest
+from browser import chromium, launch
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser; without one the tests are skipped, or fail where CI says that it has one."""
+    if chromium() is None:
+        missing = "no Chromium, Chrome or Edge is installed (Debian, Ubuntu: sudo apt install chromium)"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = launch(playwright)
+        yield running
+        running.close()
