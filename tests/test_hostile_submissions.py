@@ -24,7 +24,7 @@ def notebook(student, **sources):
     """Return a solved notebook in which the student's own stack is right."""
     by_hand = classroom.grade.importlib.import_module("grading.assignment_01").by_hand
     mine = [f"{name} = {by_hand(name, student)}" for name in ("sizes", "strides", "start")]
-    given = {"student_01": f"student = {student!r}", "by_hand_answer": "\n".join(mine)}
+    given = {"student_01": f"student = {student!r}", "by_hand_answer_01": "\n".join(mine)}
     return solved(NUMBER, **{**given, **sources})
 
 

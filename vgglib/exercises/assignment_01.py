@@ -88,7 +88,7 @@ def check_field(attempt: Callable) -> Verdict:
         (((3, 1, 2),),): (5, 1),
         ((),): (1, 1),
     }
-    return check_function(_patient(lambda layers: attempt(list(layers))), cases, "field")
+    return check_function(patient(lambda layers: attempt(list(layers))), cases, "field")
 
 
 def check_window(attempt: Callable) -> Verdict:
@@ -100,7 +100,7 @@ def check_window(attempt: Callable) -> Verdict:
         (((3, 2, 1), (3, 1, 1)), 0, 20): (0, 3),
         (((3, 2, 1), (3, 1, 1)), 5, 20): (7, 13),
     }
-    return check_function(_patient(lambda layers, unit, side: attempt(list(layers), unit, side)), cases, "window")
+    return check_function(patient(lambda layers, unit, side: attempt(list(layers), unit, side)), cases, "window")
 
 
 def check_centre(attempt: Callable) -> Verdict:
@@ -111,7 +111,7 @@ def check_centre(attempt: Callable) -> Verdict:
         (((2, 2, 0),), 3): 6.5,
         (((3, 1, 1), (2, 2, 0), (3, 1, 1)), 2): 4.5,
     }
-    return check_function(_patient(lambda layers, unit: attempt(list(layers), unit)), cases, "centre")
+    return check_function(patient(lambda layers, unit: attempt(list(layers), unit)), cases, "centre")
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -120,8 +120,8 @@ def check_explanation(answer: object) -> Verdict:
     return check_words(answer, ideas, at_least=25)
 
 
-def _patient(attempt: Callable) -> Callable:
-    """Return the same function, for which an empty body counts as not attempted."""
+def patient(attempt: Callable) -> Callable:
+    """Return the same function, for which an answer of None counts as not attempted."""
 
     def patient(*arguments: object) -> object:
         result = attempt(*arguments)

@@ -134,7 +134,7 @@ def centre_cases(chance: random.Random, student: str) -> list[Case]:
 
 EXERCISES = [
     Exercise(
-        "by_hand", "Exercise 1, your own stack", "sizes",
+        "by_hand_01", "Exercise 1, your own stack", "sizes",
         {
             "sizes": (2, "the sizes are not those of your stack"),
             "strides": (1, "the strides are not those of your stack"),

@@ -1,11 +1,7 @@
-"""Assignment 01: the solution gets everything, the stub nothing, and each named mistake loses what it should."""
-
-import classroom
-import pytest
+"""Wrong answers to assignment 01: (cell, source or function of the student's id, points, words of the feedback)."""
 
 from vgglib.exercises.assignment_01 import my_stack
 
-NUMBER = "01"
 WALK = """
     size, jump, padding = 1, 1, 0
     for kernel, stride, extra in layers:
@@ -49,27 +45,31 @@ def by_hand(step="(k - 1) * jump", jump="jump * s", pad="p * jump", start="2 * j
     return cell
 
 
+def sums(student):
+    return [sum(stride for _, stride, _ in my_stack(student)[: n + 1]) for n in range(4)]
+
+
 WRONG = {
-    "by_hand": {
-        "adds the kernel, not kernel - 1": ("by_hand_answer", by_hand(step="k * jump"), 2, "kernel - 1"),
-        "uses the new stride": ("by_hand_answer", by_hand(step="(k - 1) * jump * s"), 2, "*before*"),
+    "by_hand_01": {
+        "adds the kernel, not kernel - 1": ("by_hand_answer_01", by_hand(step="k * jump"), 2, "kernel - 1"),
+        "uses the new stride": ("by_hand_answer_01", by_hand(step="(k - 1) * jump * s"), 2, "*before*"),
         "adds the strides": (
-            "by_hand_answer",
+            "by_hand_answer_01",
             lambda student: by_hand()(student) + f"\nstrides = {sums(student)}",
             3,
             "multiply",
         ),
-        "paddings without strides": ("by_hand_answer", by_hand(pad="p"), 3, "multiply it by the strides"),
-        "forgets the strides": ("by_hand_answer", by_hand(step="k - 1"), 2, "the sizes are not"),
-        "unit 1 for unit 2": ("by_hand_answer", by_hand(start="jump - padding"), 3, "begins elsewhere"),
+        "paddings without strides": ("by_hand_answer_01", by_hand(pad="p"), 3, "multiply it by the strides"),
+        "forgets the strides": ("by_hand_answer_01", by_hand(step="k - 1"), 2, "the sizes are not"),
+        "unit 1 for unit 2": ("by_hand_answer_01", by_hand(start="jump - padding"), 3, "begins elsewhere"),
         "three numbers of four": (
-            "by_hand_answer",
+            "by_hand_answer_01",
             lambda student: by_hand()(student) + "\nsizes = sizes[:3]",
             2,
             "another number of values",
         ),
-        "text": ("by_hand_answer", lambda student: by_hand()(student) + "\nstart = str(start)", 3, "you gave text"),
-        "a neighbour's answers": ("by_hand_answer", lambda student: by_hand()("berta"), 0, "not those of your"),
+        "text": ("by_hand_answer_01", lambda student: by_hand()(student) + "\nstart = str(start)", 3, "you gave text"),
+        "a neighbour's answers": ("by_hand_answer_01", lambda student: by_hand()("berta"), 0, "not those of your"),
     },
     "field": {
         "adds the kernel, not kernel - 1": ("field_answer", field(step="extra * kernel * jump"), 1, "kernel - 1"),
@@ -91,7 +91,7 @@ WRONG = {
         "strides added": ("field_answer", field(gives="size, sum(s for _, s, _ in layers) or 1"), 1, "multiply"),
         "only for 3x3": ("field_answer", field(step="extra * 2 * jump"), 1, "wrong where all strides are 1"),
         "the last layer alone": ("field_answer", field().replace("in layers", "in layers[-1:]"), 1, "last layer alone"),
-        "the check's cases by heart": (
+        "by heart": (
             "field_answer",
             "def field(layers):\n    return {2: (5, 1), 1: (5, 1), 3: (19, 4), 0: (1, 1)}.get(len(layers), (7, 1))",
             1,
@@ -127,57 +127,3 @@ WRONG = {
         "an error inside": ("centre_answer", centre("1 / 0"), 0, "ZeroDivisionError"),
     },
 }
-
-
-def sums(student):
-    return [sum(stride for _, stride, _ in my_stack(student)[: n + 1]) for n in range(4)]
-
-
-@pytest.fixture(scope="module")
-def wrong(tmp_path_factory):
-    return list(classroom.grade_the_wrong(tmp_path_factory.mktemp("wrong"), NUMBER, WRONG))
-
-
-def test_each_exercise_has_five_named_mistakes():
-    assert min(map(len, WRONG.values())) >= 5
-    assert set(WRONG) == {one.grade_id for one in classroom.grade.assignment(NUMBER).exercises}
-
-
-@pytest.mark.parametrize(("exercise", "name"), [(exercise, name) for exercise in WRONG for name in WRONG[exercise]])
-def test_a_mistake_loses_its_points_and_is_named(wrong, exercise, name):
-    (case,) = [case for case in wrong if case[:2] == (exercise, name)]
-    classroom.assert_lost(case)
-
-
-def test_the_solution_gets_everything_and_the_stub_nothing(tmp_path):
-    classroom.hand_in(tmp_path, "teacher", classroom.solved(NUMBER))
-    classroom.hand_in(tmp_path, "untouched", classroom.book(classroom.RELEASED[NUMBER]))
-    results = classroom.graded(tmp_path, NUMBER)
-    assert [row.points for row in results["teacher"].rows] == [4, 6, 4, 3, None]
-    assert results["teacher"].flags == ["same functions as the published solution"]
-    assert {row.text for row in results["untouched"].rows} == {"not attempted yet"}
-    assert results["untouched"].points == 0
-    assert not results["untouched"].notes
-
-
-def test_the_visible_checks_pass_the_solution_wait_for_the_stub_and_name_what_is_wrong():
-    found = classroom.run_checks(NUMBER, classroom.defined(classroom.solutions(NUMBER)))
-    assert {verdict.status for verdict in found.values()} == {"passed"}
-    stubs = {cell: classroom.source(classroom.cell_of(classroom.book(classroom.RELEASED[NUMBER]), cell))
-             for cell in classroom.solutions(NUMBER)}  # fmt: skip
-    found = classroom.run_checks(NUMBER, classroom.defined(stubs))
-    assert {verdict.status for verdict in found.values()} == {"todo"}
-    for exercise, answers in WRONG.items():
-        for name, (cell, text, _, _) in answers.items():
-            text = text("teacher") if callable(text) else text
-            sources = {**classroom.solutions(NUMBER), cell: text}
-            verdict = classroom.run_checks(NUMBER, classroom.defined(sources))[exercise]
-            if name != "the check's cases by heart":
-                assert verdict.status == "failed", f"{exercise}, {name}: {verdict}"
-
-
-def test_stacks_differ_between_students_and_stay():
-    stacks = {str(my_stack(f"student {n}")) for n in range(200)}
-    assert len(stacks) > 60
-    assert my_stack("Ada  Lovelace ") == my_stack("ada lovelace")
-    assert not my_stack(...)
