@@ -1,0 +1,50 @@
+"""`python -m grading release` and `python -m grading grade SUBMISSIONS`, from the folder notebooks/assignments."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from grading import grade, release, report, sandbox
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def main(words: list[str]) -> int:
+    """Return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m grading")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("release", help="write the students' editions")
+    grading = verbs.add_parser("grade", help="grade a folder of submissions")
+    grading.add_argument("submissions", type=Path)
+    grading.add_argument("--assignment", choices=grade.NUMBERS)
+    grading.add_argument("--into", type=Path, default=HERE / "grades")
+    grading.add_argument("--secret", type=Path, default=HERE / "secret.txt")
+    grading.add_argument("--workers", type=int)
+    grading.add_argument("--without-sandbox", action="store_true", help="grade even where bubblewrap is missing")
+    chosen = parser.parse_args(words)
+    if chosen.verb == "release":
+        for path in release.make(HERE / "release"):
+            print(f"wrote {path.relative_to(HERE)}")
+        return 0
+    safe, why = sandbox.protection()
+    if not safe and not chosen.without_sandbox:
+        print(f"Not graded: {why}.\nThe guide (notebooks/assignments/README.md) says what that means.")
+        print('To grade all the same: make grade SUBMISSIONS=... ARGS="--without-sandbox"')
+        return 1
+    print(f"isolation: {why}" if safe else f"NOT ISOLATED: {why}")
+    try:
+        secret = grade.secret_of(chosen.secret)
+        results = grade.grade(
+            chosen.submissions, secret, chosen.assignment, sandboxed=safe, workers=chosen.workers, tell=print
+        )
+        report.write(results, chosen.into, secret)
+    except (OSError, ValueError) as error:
+        print(error)
+        return 1
+    flagged = sum(bool(result.flags) for result in results)
+    print(f"{len(results)} submissions graded, {flagged} flagged: {chosen.into / 'scores.csv'}")
+    return 0 if results else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,467 @@
+"""Grades a folder of submissions: one student's process after another, as many at a time as there are cores."""
+
+import ast
+import contextlib
+import importlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from grading import judge, sandbox
+from grading.submission import Cell, Submission, found, read, without_magics
+
+HERE = Path(__file__).resolve().parent.parent
+NUMBERS = sorted(path.stem[-2:] for path in Path(__file__).parent.glob("assignment_[0-9][0-9].py"))
+MOST_RESTARTS = 8
+MOST_MESSAGES = 5_000
+SUSPICIOUS = {  # in the student's code
+    r"\bshowtraceback\b|set_custom_exc": "silences error messages",
+    r"\bget_ipython\b": "uses the notebook's shell",
+    r"def __eq__\b|__eq__\s*=": "defines __eq__",
+    r"\b_getframe\b|\bf_back\b|\bf_locals\b|\bf_globals\b|currentframe": "looks at other frames",
+    r"\bgc\.get_|__subclasses__|__globals__|__closure__": "searches memory",
+    r"\bos\._exit\b|\bsys\.exit\b|\bexit\(\)|\bquit\(\)": "ends Python",
+    r"/proc/|/etc/|\.\./|\bgradebook\b|\bscores\.csv\b|(import|from) +grading\b": "names others' files",
+    r"BEGIN HIDDEN|HIDDEN TESTS": "names hidden tests",
+}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One assignment: its module of exercises, and the student's edition that was handed out."""
+
+    name: str
+    exercises: list[judge.Exercise]
+    by_hand: list[judge.ByHand]
+    modules: list[str]
+    preload: tuple[str, ...]
+    handed_out: list[tuple[Cell, dict]]  # each cell with nbgrader's marks
+
+    @property
+    def points(self) -> float:
+        """The most that can be earned."""
+        return sum(one.points for one in [*self.exercises, *self.by_hand])
+
+    def solution(self) -> list[Cell]:
+        """The cells of the teacher's edition."""
+        return read(HERE / self.name / f"{self.name}.ipynb", "teacher").cells
+
+    def ids(self) -> set[str]:
+        """The names of all cells that nbgrader knows."""
+        return {cell.grade_id for cell, _ in self.handed_out if cell.grade_id}
+
+
+@dataclass
+class Row:
+    """One line of the scores."""
+
+    exercise: str
+    title: str
+    points: float | None  # None: waits for a person
+    out_of: float
+    status: str
+    text: str
+    answer: str = ""  # of a question that a person grades
+
+
+@dataclass
+class Result:
+    """What became of one student's submission for one assignment."""
+
+    student: str
+    assignment: str
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    isolation: str = ""
+    sha256: str = ""
+    seconds: float = 0.0  # wall time of the student's process, its start included
+
+    @property
+    def points(self) -> float:
+        """Points so far, without what waits for a person."""
+        return sum(row.points or 0 for row in self.rows)
+
+
+def assignment(number: str) -> Assignment:
+    """Return an assignment by its number, "01" to "04"."""
+    module: ModuleType = importlib.import_module(f"grading.assignment_{number}")
+    path = HERE / "release" / module.NAME / f"{module.NAME}.ipynb"
+    book = json.loads(path.read_text(encoding="utf-8"))
+    cells = []
+    for cell in book["cells"]:
+        marks = cell["metadata"].get("nbgrader", {})
+        cells.append((Cell(cell["cell_type"], "".join(cell["source"]), marks.get("grade_id")), marks))
+    return Assignment(module.NAME, module.EXERCISES, module.BY_HAND, module.MODULES, module.PRELOAD, cells)
+
+
+def secret_of(path: Path) -> str:
+    """Return the teacher's secret, made up at the first use and kept in a file that only the teacher reads."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(16) + "\n")
+    secret = path.read_text(encoding="utf-8").strip()
+    if len(secret) < 8:
+        raise ValueError(f"{path} holds no secret: write at least 8 letters into it, or delete it to get a new one")
+    return secret
+
+
+class Session:
+    """Questions to one submission, with as many starts of its process as it takes."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        submission: Submission,
+        limits: sandbox.Limits,
+        sandboxed: bool,
+        slot: int,
+    ):
+        self.assignment, self.submission, self.limits = assignment, submission, limits
+        self.sandboxed, self.slot = sandboxed, slot
+        self.cells = plan(assignment, submission)
+        self.problems: dict[int, dict] = {}  # by cell
+        self.events: list[str] = []
+        self.stops: list[str] = []
+        self._student: sandbox.Student | None = None
+        self._restarts, self._used = 0, 0.0
+        self._dead = ""
+
+    def ask(self, adapter: str, name: str, args: tuple) -> dict:
+        """Return {"value": ...} or {"problem": ...}; never raises for what the student did."""
+        began = time.monotonic()
+        try:
+            if self._dead:
+                raise sandbox.GoneError(self._dead)
+            if self._student is None:
+                self._start()
+            began = time.monotonic()
+            reply = self._student.ask(adapter, name, list(args))
+        except sandbox.GoneError as gone:
+            self._stop()
+            if gone.why not in self.stops:
+                self.stops.append(gone.why)
+            return {"problem": {"kind": "Gone", "why": sandbox.WHY.get(gone.why, "it could not be run")}}
+        finally:
+            self._used += time.monotonic() - began
+        self._note(reply)
+        return reply
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        self._stop()
+
+    def _start(self) -> None:
+        """Run the cells, without those that end or hang the process. Raises GoneError."""
+        while True:
+            if self._restarts > MOST_RESTARTS or self._used > self.limits.seconds:
+                self._dead = self._dead or "time"
+                raise sandbox.GoneError(self._dead)
+            self._restarts += 1
+            cells = [(n, source) for n, source in self.cells if "why" not in self.problems.get(n, {})]
+            self._student = sandbox.Student(
+                self.limits, cells, self.assignment.modules, self.assignment.preload,
+                self.submission.folder, self.sandboxed, self.slot,
+            )  # fmt: skip
+            current, began = None, time.monotonic()
+            try:
+                self._student.start()
+                began = time.monotonic()
+                for _ in range(MOST_MESSAGES):
+                    message = self._student.hear(self.limits.cell_seconds + 2)
+                    self._note(message)
+                    if "defined" in message:
+                        return
+                    current = message.get("cell", current)
+                    if isinstance(message.get("problem"), dict) and type(message.get("done")) is int:
+                        self.problems[message["done"]] = message["problem"]
+                    if self._used + time.monotonic() - began > self.limits.seconds:
+                        raise self._student._gone("time")
+                raise self._student._gone("noise")
+            except sandbox.GoneError as gone:
+                self._stop()
+                self.stops.append(gone.why)
+                if current not in [n for n, _ in cells]:
+                    self._dead = gone.why
+                    raise
+                self.problems[current] = {"kind": "Gone", "why": sandbox.WHY.get(gone.why, "")}
+            finally:
+                self._used += time.monotonic() - began
+
+    def _stop(self) -> None:
+        if self._student is not None:
+            self._student.__exit__()
+        self._student = None
+
+    def _note(self, message: dict) -> None:
+        events = message.get("events")
+        for event in events[:20] if isinstance(events, list) else []:
+            if isinstance(event, str) and event not in self.events and len(self.events) < 30:
+                self.events.append(event[:120])
+
+
+def plan(assignment: Assignment, submission: Submission) -> list[tuple[int, str]]:
+    """Return what is run, in order: the assignment's own locked cells, untouched stubs, then the student's code.
+
+    Stubs go first because a copied cell often leaves one behind, which would undo the work above it. Checks are left
+    out, unless they were changed: whatever else stands in such a cell is the student's. Numbers count the student's
+    cells from 1; the assignment's own have negative ones.
+    """
+    original = {cell.grade_id: cell.source.strip() for cell, marks in assignment.handed_out if marks.get("locked")}
+    stubs = {cell.source.strip() for cell, marks in assignment.handed_out if marks.get("solution")}
+    fixed = [cell for cell, marks in assignment.handed_out if marks.get("locked") and not marks.get("grade")]
+    ours = [cell for cell in fixed if cell.kind == "code" and "check_" not in cell.source]
+    first = [(n - len(ours), cell.source) for n, cell in enumerate(ours)]
+    cells = []
+    for n, cell in enumerate(submission.cells, start=1):
+        source = cell.source.strip()
+        if cell.kind == "code" and source in stubs:
+            first.append((n, cell.source))
+        elif cell.kind == "code" and source and original.get(cell.grade_id) != source:
+            cells.append((n, without_magics(cell.source)))
+    return first + cells
+
+
+def grade_one(
+    assignment: Assignment,
+    submission: Submission,
+    secret: str,
+    limits: sandbox.Limits,
+    sandboxed: bool = True,
+    slot: int = 0,
+) -> Result:
+    """Return the result of one submission; never raises for what a student can do."""
+    result = Result(submission.student, assignment.name, [], list(submission.notes), list(submission.flags))
+    result.isolation, result.sha256 = "sandbox" if sandboxed else "none", submission.sha256
+    if submission.problem:
+        result.rows = [Row(one.grade_id, one.title, 0.0, one.points, "unreadable", submission.problem)
+                       for one in [*assignment.exercises, *assignment.by_hand]]  # fmt: skip
+        return result
+    session = Session(assignment, submission, limits, sandboxed, slot)
+    began = time.monotonic()
+    try:
+        for exercise in assignment.exercises:
+            mark = judge.mark(exercise, session.ask, secret, submission.student)
+            text = mark.text + (_where(exercise.wanted, session) if mark.status == "missing" else "")
+            result.rows.append(Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, text))
+        for question in assignment.by_hand:
+            result.rows.append(_by_hand(question, session))
+        typed = _text(session.ask("value", "student", ("student",)))
+    finally:
+        session.close()
+        result.seconds = time.monotonic() - began
+    for number, problem in sorted(session.problems.items()):
+        if number > 0 and problem.get("kind") != "NotImplementedError":
+            result.notes.append(f"cell {number} did not run to its end: {_cell_problem(problem)}")
+    result.notes = result.notes[:12]
+    result.flags += _flags(assignment, submission, session, typed)
+    return result
+
+
+def _text(reply: dict) -> str:
+    with contextlib.suppress(judge.plain.NotPlainError):
+        value = judge.plain.loads(str(reply.get("value", "null")))
+        return value if isinstance(value, str) else ""
+    return ""
+
+
+def _by_hand(question: judge.ByHand, session: Session) -> Row:
+    answer = _text(session.ask("value", "explanation", ("explanation",))).strip()
+    if not answer:
+        return Row(question.grade_id, question.title, 0.0, question.points, "todo", "not attempted yet")
+    return Row(question.grade_id, question.title, None, question.points, "waits", "a person reads this answer", answer)
+
+
+def _where(wanted: str, session: Session) -> str:
+    """Return which cell would have defined a name, and why it did not."""
+    for number, source in session.cells:
+        if number in session.problems and re.search(rf"\bdef {wanted}\b|^{wanted}\s*=", source, re.MULTILINE):
+            return f" (cell {number}: {_cell_problem(session.problems[number])})"
+    return ""
+
+
+def _cell_problem(problem: dict) -> str:
+    """Return what stopped a cell; nothing hidden is known yet when cells run, so the error may speak for itself."""
+    if "why" in problem:
+        return f"it was stopped, because {problem['why']}"
+    kind = str(problem.get("kind"))[:40]
+    if kind == "TooSlow":
+        return "it took longer than it may"
+    kind = "an error" if kind == "own" else kind
+    text, code = str(problem.get("text") or "")[:160], str(problem.get("code") or "")[:100]
+    return kind + (f": {text}" if text else "") + (f", in the line `{code}`" if code else "")
+
+
+def _flags(assignment: Assignment, submission: Submission, session: Session, typed: str) -> list[str]:
+    flags = [f"stopped: {sandbox.WHY.get(why, why)}" for why in dict.fromkeys(session.stops)]
+    original = {
+        cell.grade_id: cell.source
+        for cell, marks in assignment.handed_out
+        if marks.get("locked") and cell.kind == "code"
+    }
+    for cell in submission.cells:
+        if cell.grade_id in original and cell.source.strip() != original[cell.grade_id].strip():
+            flags.append(f"changed locked cell: {cell.grade_id}")
+    source = "\n".join(source for number, source in session.cells if number > 0)
+    flags += [why for pattern, why in SUSPICIOUS.items() if re.search(pattern, source)]
+    flags += replaced(source)
+    for event in session.events:
+        kind, _, what = event.partition(" ")
+        if kind == "import":
+            flags.append(f"imports {what}")
+        elif kind != "open" or what.startswith("/") or ".." in what:
+            flags.append(f"tried: {event}")
+    if typed and normal(typed) != normal(submission.student):
+        flags.append(f"another id in the notebook: {typed[:60]}")
+    return list(dict.fromkeys(flags))
+
+
+def normal(name: str) -> str:
+    """Return an id without regard to spaces and capitals."""
+    return " ".join(name.lower().split())
+
+
+def replaced(source: str) -> list[str]:
+    """Return which attributes of imported modules, and which of Python's own names, a program replaces."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    modules = {"builtins", "__builtins__", *(f"assignment_{number}" for number in NUMBERS)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    found = []
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr" and node.args:
+            targets = [ast.Attribute(node.args[0], "?")]
+        for target in targets:
+            if isinstance(target, ast.Attribute):
+                root = ast.unparse(target.value).partition(".")[0].partition("[")[0]
+                if root in modules:
+                    found.append(f"replaces a part of {root}")
+    return found
+
+
+def grade(
+    folder: Path,
+    secret: str,
+    number: str | None = None,
+    limits: sandbox.Limits | None = None,
+    sandboxed: bool = True,
+    workers: int | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Result]:
+    """Return the results of a folder of submissions, by assignment and student; of one assignment with ``number``."""
+    known = {one: assignment(one) for one in NUMBERS if number in (None, one)}
+    work = []
+    for student, submissions in found(folder).items():
+        work += chosen(student, submissions, known, number)
+    workers = workers or os.cpu_count() or 2
+
+    def one(task: tuple[int, tuple[Assignment, Submission]]) -> Result:
+        place, (what, submission) = task
+        try:
+            result = grade_one(what, submission, secret, limits or sandbox.Limits(), sandboxed, place)
+        except Exception as error:  # the grader's own fault must not take the others' grades with it
+            rows = [Row(e.grade_id, e.title, 0.0, e.points, "fault", "the grader failed: your teacher has been told")
+                    for e in [*what.exercises, *what.by_hand]]  # fmt: skip
+            flags = [f"the grader failed: {type(error).__name__}: {error}"]
+            result = Result(submission.student, what.name, rows, flags=flags, sha256=submission.sha256)
+        tell(f"{result.assignment}  {result.student}: {result.points:g} of {what.points:g}")
+        return result
+
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(one, enumerate(work)))
+    flag_copies(results, work)
+    return sorted(results, key=lambda result: (result.assignment, result.student))
+
+
+def chosen(
+    student: str, submissions: list[Submission], known: dict[str, Assignment], number: str | None
+) -> list[tuple[Assignment, Submission]]:
+    """Return for each assignment the one notebook that counts: the one with its name, or else the newest."""
+    by_assignment: dict[str, list[Submission]] = {}
+    for submission in submissions:
+        which = number or recognised(submission, known)
+        by_assignment.setdefault(which, []).append(submission)
+    picked = []
+    for which, several in by_assignment.items():
+        if which not in known:
+            continue
+        what = known[which]
+
+        def rank(submission: Submission, what: Assignment = what) -> tuple:
+            path = submission.path
+            named = path is not None and what.name in path.stem
+            return (
+                not submission.problem,
+                fit(submission, what) > 0,
+                named,
+                path.stat().st_mtime if path else 0,
+                str(path),
+            )
+
+        best = max(several, key=rank)
+        if len(several) > 1:
+            best.notes.append(f"you handed in {len(several)} notebooks; {best.path.name} was graded")
+            best.flags.append("several notebooks")
+        picked.append((what, best))
+    return picked
+
+
+def recognised(submission: Submission, known: dict[str, Assignment]) -> str:
+    """Return the number of the assignment that a notebook belongs to: by its cells, or else by its name."""
+    scores = {number: fit(submission, what) for number, what in known.items()}
+    best = max(scores, key=scores.get)
+    if scores[best] > 0:
+        return best
+    where = str(submission.path or "")
+    return next((number for number, what in known.items() if what.name in where), best)
+
+
+def fit(submission: Submission, what: Assignment) -> int:
+    """Return how many names of an assignment occur in a notebook."""
+    ids = what.ids() & {cell.grade_id for cell in submission.cells}
+    source = "\n".join(cell.source for cell in submission.cells if cell.kind == "code")
+    return len(ids) + sum(bool(re.search(rf"\b{one.wanted}\b", source)) for one in what.exercises)
+
+
+def flag_copies(results: list[Result], work: list[tuple[Assignment, Submission]]) -> None:
+    """Flag students whose functions are those of another, or of the published solution, but for spaces and comments."""
+    prints: dict[tuple[str, str], list[str]] = {}
+    owners = [(what.name, submission.student, submission.cells, what) for what, submission in work]
+    owners += [
+        (what.name, "the published solution", what.solution(), what) for what in {w.name: w for w, _ in work}.values()
+    ]
+    for name, owner, cells, what in owners:
+        given = functions(cell for cell, _ in what.handed_out)
+        own = "\n".join(sorted(functions(cells) - given))
+        if len(own) > 1_000:
+            prints.setdefault((name, own), []).append(owner)
+    for (name, _), twins in prints.items():
+        for result in results:
+            if result.assignment == name and result.student in twins and len(twins) > 1:
+                others = [twin for twin in reversed(twins) if twin != result.student]
+                more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+                result.flags.append(f"same functions as {', '.join(others[:3])}{more}")
+
+
+def functions(cells: Iterable[Cell]) -> set[str]:
+    """Return the functions of some cells as trees, without spaces and comments."""
+    found = set()
+    for cell in cells:
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = ast.parse(without_magics(cell.source)) if cell.kind == "code" else ast.Module([], [])
+            found |= {ast.dump(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return found

@@ -1,0 +1,216 @@
+"""Inputs from the teacher's secret, points and a sentence for every exercise; runs where no student's code does."""
+
+import hashlib
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from numbers import Number
+
+from grading import plain
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of the student's function, and the part of the points that it belongs to."""
+
+    part: str
+    args: tuple
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One graded exercise.
+
+    grade_id: nbgrader's name of its cell. wanted: what the student has to define. parts: points, and what went wrong if
+    they are lost, by part; a part is earned only if all its cases are right. cases: drawn from a random.Random and
+    the student's id. expected: the right answer for a case's arguments. mistakes: known wrong answers, by the
+    sentence that names them, where the whole of a student's answers gives them away. close: the relative tolerance.
+    """
+
+    grade_id: str
+    title: str
+    wanted: str
+    parts: dict[str, tuple[float, str]]
+    cases: Callable[[random.Random, str], list[Case]]
+    expected: Callable
+    mistakes: dict[str, Callable] = field(default_factory=dict)
+    adapter: str = "call"
+    close: float = 1e-6
+
+    @property
+    def points(self) -> float:
+        """The most that can be earned."""
+        return sum(points for points, _ in self.parts.values())
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """An explanation that a person grades; the rubric is for that person."""
+
+    grade_id: str
+    title: str
+    points: float
+    rubric: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Points for one exercise and a sentence for the student."""
+
+    points: float
+    text: str
+    status: str  # "full", "part", "wrong", "todo", "missing", "broken" or "stopped"
+
+
+def cases_of(exercise: Exercise, secret: str, student: str) -> list[Case]:
+    """Return the exercise's cases, the same whenever secret and student are the same."""
+    seed = hashlib.sha256(f"{secret}\n{exercise.grade_id}\n".encode()).hexdigest()
+    return exercise.cases(random.Random(seed), student)
+
+
+def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str, student: str) -> Mark:
+    """Return the mark; ``ask(adapter, name, args)`` gives {"value": plain data} or {"problem": ...}.
+
+    No sentence repeats an input or a right answer: what is hidden stays hidden.
+    """
+    cases = cases_of(exercise, secret, student)
+    got: list[tuple[bool, object]] = []  # (is there an answer, the answer)
+    complaint, missing, attempted = "", False, False
+    for case in cases:
+        reply = ask(exercise.adapter, exercise.wanted, case.args)
+        problem = reply.get("problem")
+        if problem is None:
+            try:
+                value = plain.loads(str(reply.get("value")))
+            except plain.NotPlainError as error:
+                problem = {"kind": "NotPlain", "text": str(error)}
+            else:
+                todo = value is ... or value is None
+                attempted |= not todo
+                got.append((not todo, value))
+                continue
+        problem = problem if isinstance(problem, dict) else {}
+        kind, missing = str(problem.get("kind")), missing or _is_missing(problem, exercise.wanted)
+        attempted |= kind != "NotImplementedError"
+        got.append((False, None))
+        complaint = complaint or in_words(problem, exercise.wanted)
+        if missing or kind in ("TooSlow", "Gone"):
+            break
+    got += [(False, None)] * (len(cases) - len(got))
+    if missing:
+        where = f"there is no {exercise.wanted} in your notebook: its cell was deleted, renamed or did not run"
+        return Mark(0, where, "missing")
+    if not attempted:
+        return Mark(0, "not attempted yet", "todo")
+    return _mark(exercise, cases, got, complaint)
+
+
+def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str) -> Mark:
+    right = [there and same(value, exercise.expected(*case.args), exercise.close)
+             for case, (there, value) in zip(cases, got, strict=True)]  # fmt: skip
+    lost = {part: why for part, (_, why) in exercise.parts.items()
+            if not all(ok for case, ok in zip(cases, right, strict=True) if case.part == part)}  # fmt: skip
+    points = sum(points for part, (points, _) in exercise.parts.items() if part not in lost)
+    if not lost:
+        return Mark(points, "right", "full")
+    status = "part" if points else "wrong"
+    if any(there for there, _ in got) and (known := _known_mistake(exercise, cases, got)):
+        return Mark(points, known, status)
+    text = "; ".join(dict.fromkeys(lost.values()))
+    hints = [
+        _type_hint(value, exercise.expected(*case.args))
+        for case, (there, value) in zip(cases, got, strict=True)
+        if there
+    ]
+    if complaint:
+        text = f"{complaint} ({text})" if points else complaint
+    elif any(hints):
+        text = f"{next(filter(None, hints))}; {text}"
+    return Mark(points, text, status)
+
+
+def _known_mistake(exercise: Exercise, cases: list[Case], got: list) -> str | None:
+    """Return the sentence of the mistake that explains every answer."""
+    for sentence, wrong in exercise.mistakes.items():
+        try:
+            gives = [wrong(*case.args) for case in cases]
+        except Exception:
+            continue
+        if all(there and same(value, given, exercise.close) for (there, value), given in zip(got, gives, strict=True)):
+            return sentence
+    return None
+
+
+def _type_hint(value: object, expected: object) -> str:
+    if isinstance(value, str) and isinstance(expected, Number):
+        return "you gave text where a number is expected"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "you gave nan or infinity"
+    if (
+        isinstance(expected, Number)
+        and isinstance(value, list | tuple | plain.Array)
+        and getattr(value, "shape", 1) != ()
+    ):
+        return "you gave several values where one number is expected"
+    if isinstance(expected, list | tuple) and isinstance(value, Number):
+        return f"you gave one number where {len(expected)} values are expected"
+    if isinstance(expected, list | tuple) and isinstance(value, list | tuple) and len(value) != len(expected):
+        return "you gave another number of values than expected"
+    return ""
+
+
+def _is_missing(problem: dict, wanted: str) -> bool:
+    return (
+        problem.get("kind") in ("NameError", "KeyError") and problem.get("text") == wanted and not problem.get("line")
+    )
+
+
+def in_words(problem: dict, wanted: str) -> str:
+    """Return an error as a sentence; its own text, which may quote a hidden input, is left out."""
+    kind, code = str(problem.get("kind")), str(problem.get("code") or "")[:120]
+    at = f", in the line `{code}`" if code else ""
+    if kind == "TooSlow":
+        return f"{wanted} did not come to an end within the time it has"
+    if kind == "Gone":
+        return f"{wanted} was stopped: {problem.get('why')}"
+    if kind == "NotPlain":
+        return f"{wanted} gave something that cannot be graded: {str(problem.get('text'))[:100]}"
+    if kind == "own" or not (kind.isidentifier() and len(kind) < 30):
+        return f"{wanted} raised an error{at}"
+    if kind == "NameError":
+        return f"{wanted} uses a name that is not defined{at}: does it need a cell that did not run?"
+    if kind == "ModuleNotFoundError":
+        return f"{wanted} imports something that is not there when it is graded{at}: write it yourself"
+    if kind == "RecursionError":
+        return f"{wanted} calls itself without end{at}"
+    return f"{wanted} raised {kind}{at}"
+
+
+def same(got: object, expected: object, close: float = 1e-6) -> bool:
+    """Return whether an answer is right: numbers within a relative tolerance, lists item by item, True is not 1."""
+    if isinstance(got, plain.Array) and not hasattr(expected, "shape"):
+        if math.prod(got.shape) > 10_000:
+            return False
+        got = got.tensor().tolist()
+    if hasattr(expected, "shape") and not isinstance(expected, plain.Array):
+        import torch
+
+        if not isinstance(got, plain.Array) or got.shape != tuple(expected.shape):
+            return False
+        there = got.tensor().double()
+        return bool(torch.isfinite(there).all()) and torch.allclose(there, expected.double(), rtol=close, atol=close)
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return isinstance(got, bool) and isinstance(expected, bool) and got == expected
+    if isinstance(got, Number) and isinstance(expected, Number):
+        if isinstance(got, int) and isinstance(expected, int):
+            return got == expected
+        try:
+            return math.isclose(float(got), float(expected), rel_tol=close, abs_tol=1e-12)
+        except OverflowError:
+            return False
+    if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
+        return len(got) == len(expected) and all(same(a, b, close) for a, b in zip(got, expected, strict=True))
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return got.keys() == expected.keys() and all(same(got[key], expected[key], close) for key in expected)
+    return type(got) is type(expected) and got == expected

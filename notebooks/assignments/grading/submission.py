@@ -1,0 +1,166 @@
+"""Finds the notebooks of a folder of submissions and reads them as data; nothing in them is run or believed here."""
+
+import hashlib
+import json
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LARGEST = 20 * 2**20  # bytes of a notebook; what is larger is mostly pictures, or a trap
+MOST_CELLS = 2_000
+MOST_SOURCE = 200_000  # letters in a cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its kind, its source and the name that nbgrader gave it, if that was left alone."""
+
+    kind: str  # "code", "markdown" or "raw"
+    source: str
+    grade_id: str | None = None
+
+
+@dataclass
+class Submission:
+    """What one student handed in for one assignment; without cells where it could not be read."""
+
+    student: str
+    path: Path | None = None
+    folder: Path | None = None  # the student's own files, if they have a folder
+    cells: list[Cell] = field(default_factory=list)
+    sha256: str = ""
+    problem: str = ""  # why there is nothing to grade, in words for the student
+    notes: list[str] = field(default_factory=list)  # for the student
+    flags: list[str] = field(default_factory=list)  # for the teacher
+
+
+def found(folder: Path) -> dict[str, list[Submission]]:
+    """Return what lies in a folder of submissions, by student: every entry is a student's folder or notebook.
+
+    ``ada/any/where.ipynb``, ``ada.ipynb`` and ``ada__01_receptive_fields.ipynb`` all belong to ada. Links are not
+    followed. Raises NotADirectoryError for what is no folder.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder of submissions")
+    students: dict[str, list[Submission]] = {}
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.name in ("__MACOSX", "Thumbs.db"):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            students.setdefault(entry.name, []).extend(_in_folder(entry))
+        elif entry.suffix == ".ipynb":
+            name = entry.stem.partition("__")[0]
+            students.setdefault(name, []).append(read(entry, name))
+    return students
+
+
+def _in_folder(folder: Path) -> list[Submission]:
+    paths = [p for p in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts][:50]
+    if not paths:
+        return [Submission(folder.name, problem="there is no notebook in your folder: hand in the .ipynb file itself")]
+    return [read(path, folder.name, folder) for path in paths]
+
+
+def read(path: Path, student: str, folder: Path | None = None) -> Submission:
+    """Return the notebook as data; never raises for what a student can do to a file."""
+    submission = Submission(student, path, folder)
+    try:
+        _read_into(submission, path, folder)
+    except (OSError, ValueError, RecursionError, MemoryError, TypeError, KeyError, AttributeError) as error:
+        if not submission.problem:
+            submission.problem = (
+                f"your file could not be read as a notebook ({type(error).__name__}): save it again in JupyterLab"
+            )
+    return submission
+
+
+def _read_into(submission: Submission, path: Path, folder: Path | None) -> None:
+    outside = folder is not None and not path.resolve().is_relative_to(folder.resolve())
+    if path.is_symlink() or outside:
+        submission.flags.append("a link in place of a notebook")
+        submission.problem = "your file is a link to another place, no notebook: hand in the file itself"
+        return
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        submission.problem = "what you handed in is no file"
+        return
+    if status.st_size > LARGEST:
+        submission.problem = (
+            f"your notebook has {status.st_size / 2**20:.0f} MiB, and {LARGEST / 2**20:.0f} are read: "
+            "clear all outputs (Edit, Clear Outputs of All Cells), save, and hand it in again"
+        )
+        submission.flags.append("very large file")
+        return
+    data = path.read_bytes()
+    submission.sha256 = hashlib.sha256(data).hexdigest()
+    if not data.strip():
+        submission.problem = "your file is empty: save the notebook and hand it in again"
+        return
+    try:
+        book = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        submission.problem = (
+            "your file is no notebook, or a damaged one: open it in JupyterLab, save it, hand it in again"
+        )
+        return
+    if not isinstance(book, dict):
+        submission.problem = "your file is no notebook: hand in the .ipynb file that JupyterLab saved"
+        return
+    submission.cells = _cells(book)
+    submission.notes += _notes(book)
+    if not submission.cells:
+        submission.problem = "your notebook has no cells"
+
+
+def _cells(book: dict) -> list[Cell]:
+    """Return the cells of any version: since 4 they lie in the notebook, before that in its worksheets."""
+    raw = book.get("cells")
+    if not isinstance(raw, list):
+        sheets = book.get("worksheets") if isinstance(book.get("worksheets"), list) else []
+        raw = [cell for sheet in sheets if isinstance(sheet, dict) for cell in sheet.get("cells") or []]
+    cells = []
+    for cell in raw[:MOST_CELLS]:
+        if not isinstance(cell, dict):
+            continue
+        source = cell.get("source", cell.get("input", ""))
+        source = "".join(map(str, source)) if isinstance(source, list) else str(source)
+        metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
+        marks = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
+        grade_id = marks.get("grade_id") if isinstance(marks.get("grade_id"), str) else None
+        kind = cell.get("cell_type") if cell.get("cell_type") in ("code", "markdown", "raw") else "raw"
+        cells.append(Cell(kind, plain_lines(source[:MOST_SOURCE]), grade_id))
+    return cells
+
+
+def plain_lines(text: str) -> str:
+    """Return text with Unix line ends and without surrogates, which no file could hold."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode("utf-8")
+
+
+def _notes(book: dict) -> list[str]:
+    """Return what the student should know about the file itself."""
+    notes = []
+    version = book.get("nbformat")
+    if version == 3:
+        notes.append("your file is in the old notebook format 3; it was read")
+    elif version != 4:
+        notes.append("your file is in a notebook format newer than 4; it was read as well as it goes")
+    metadata = book.get("metadata") if isinstance(book.get("metadata"), dict) else {}
+    kernel = metadata.get("kernelspec") if isinstance(metadata.get("kernelspec"), dict) else {}
+    language = str(kernel.get("language") or kernel.get("name") or "python").lower()
+    if not language.startswith("python"):
+        notes.append("your notebook was saved with a kernel that is not Python; it was graded as Python")
+    return notes
+
+
+def without_magics(source: str) -> str:
+    """Return a cell as plain Python: lines for the shell or for IPython become empty, and whole cells of them too."""
+    if source.lstrip().startswith("%%"):
+        return ""
+    lines = []
+    for line in source.split("\n"):
+        bare = line.strip()
+        magic = bare.startswith(("!", "%", "?")) or re.fullmatch(r"[\w.]+\?{1,2}", bare)
+        lines.append(re.match(r"\s*", line).group() + "pass" if magic else line)
+    return "\n".join(lines)

@@ -1,0 +1,27 @@
+"""For nbgrader's own autograder: the hidden cells of the teacher's editions end in ``points(...)``.
+
+The judge then runs in the student's own kernel, where a program that wants to can find it. Grades given this way are
+provisional; ``make grade`` is the one that counts.
+"""
+
+from grading import adapters, inside, judge, plain
+from grading.grade import HERE, secret_of
+from grading.grade import assignment as by_number
+
+
+def points(number: str, grade_id: str, names: dict) -> float:
+    """Print a sentence for the student and return the points for one exercise; names: what the notebook defined."""
+    (exercise,) = [one for one in by_number(number).exercises if one.grade_id == grade_id]
+
+    def ask(adapter: str, name: str, args: tuple) -> dict:
+        try:
+            arguments = [adapters.ready(plain.loads(plain.dumps(arg))) for arg in args]
+            return {"value": plain.dumps(adapters.ADAPTERS[adapter](names, name, arguments))}
+        except plain.NotPlainError as error:
+            return {"problem": {"kind": "NotPlain", "text": str(error)}}
+        except Exception as error:
+            return {"problem": inside.described(error)}
+
+    mark = judge.mark(exercise, ask, secret_of(HERE / "secret.txt"), str(names.get("student")))
+    print(f"{exercise.title}: {mark.text}")
+    return mark.points

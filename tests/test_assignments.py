@@ -1,0 +1,173 @@
+"""Every assignment: the solution gets everything, the stub nothing, each named mistake loses what it should; the
+student's edition follows the teacher's, runs unsolved, and gives nothing away."""
+
+import importlib
+import json
+import re
+from functools import cache
+
+import classroom
+import pytest
+from nbclient import NotebookClient
+
+NUMBERS = list(classroom.TEACHER)
+WRONG = {number: importlib.import_module(f"wrong_answers_{number}").WRONG for number in NUMBERS}
+NAMED = [
+    (number, exercise, name) for number in NUMBERS for exercise in WRONG[number] for name in WRONG[number][exercise]
+]
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory):
+    """A function that gives what became of all wrong answers to one assignment, graded once."""
+
+    @cache
+    def graded(number):
+        folder = tmp_path_factory.mktemp(f"wrong{number}")
+        return {case[:2]: case for case in classroom.grade_the_wrong(folder, number, WRONG[number])}
+
+    return graded
+
+
+def stubs(number):
+    """Return the cells that the student fills in, as they are handed out."""
+    handed_out = classroom.book(classroom.RELEASED[number])
+    return {name: classroom.source(classroom.cell_of(handed_out, name)) for name in classroom.solutions(number)}
+
+
+@pytest.mark.parametrize(("number", "exercise", "name"), NAMED)
+def test_a_mistake_loses_its_points_and_is_named(wrong, number, exercise, name):
+    classroom.assert_lost(wrong(number)[exercise, name])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_each_exercise_has_five_named_mistakes(number):
+    exercises = classroom.grade.assignment(number).exercises
+    assert set(WRONG[number]) == {one.grade_id for one in exercises}
+    assert min(map(len, WRONG[number].values())) >= 5
+    assert min(len(one.mistakes) for one in exercises) >= 5
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_solution_gets_everything_and_the_stub_nothing(number, tmp_path):
+    what = classroom.grade.assignment(number)
+    classroom.hand_in(tmp_path, "teacher", classroom.solved(number))
+    classroom.hand_in(tmp_path, "untouched", classroom.book(classroom.RELEASED[number]))
+    results = classroom.graded(tmp_path, number)
+    assert {row.exercise: row.points for row in results["teacher"].rows if row.points is not None} == {
+        one.grade_id: one.points for one in what.exercises
+    }
+    assert results["teacher"].rows[-1].answer.startswith(("The ", "With ", "A ", "It "))
+    assert results["teacher"].flags == ["same functions as the published solution"]
+    assert not results["teacher"].notes
+    assert {row.text for row in results["untouched"].rows} == {"not attempted yet"}
+    assert results["untouched"].points == 0
+    assert not results["untouched"].notes
+    assert not results["untouched"].flags
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_visible_checks_pass_the_solution_and_wait_for_the_stub(number):
+    for sources, status in ((classroom.solutions(number), "passed"), (stubs(number), "todo")):
+        found = classroom.run_checks(number, classroom.defined(sources))
+        assert {verdict.status for verdict in found.values()} == {status}, found
+        assert len(found) == len(classroom.grade.assignment(number).exercises) + 1
+
+
+@pytest.mark.parametrize(("number", "exercise", "name"), [case for case in NAMED if case[2] != "by heart"])
+def test_the_visible_check_names_what_is_wrong(number, exercise, name):
+    cell, text, _, _ = WRONG[number][exercise][name]
+    sources = {**classroom.solutions(number), cell: text("teacher") if callable(text) else text}
+    verdict = classroom.run_checks(number, classroom.defined(sources))[exercise]
+    assert verdict.status in ("failed", "todo"), verdict
+    assert re.search(r"\d|should be|returned|is not it|:", verdict.text)
+
+
+# --- the student's edition ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The students' editions as nbgrader makes them from the teacher's editions of now."""
+    release = importlib.import_module("grading.release")
+    folder = tmp_path_factory.mktemp("release")
+    return {path.parent.name[:2]: path for path in release.make(folder)}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_release_follows_the_teachers_edition(made, number):
+    fresh, kept = (path.read_text(encoding="utf-8") for path in (made[number], classroom.RELEASED[number]))
+    assert fresh == kept, f"assignment {number} was changed, or its student's edition edited: run `make assignments`"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_students_edition_gives_nothing_away(number):
+    text = classroom.RELEASED[number].read_text(encoding="utf-8")
+    assert "SOLUTION" not in text
+    assert "HIDDEN" not in text
+    assert "grading" not in text
+    released = {line.strip() for cell in classroom.book(classroom.RELEASED[number])["cells"]
+                for line in classroom.source(cell).splitlines()}  # fmt: skip
+    secret, hidden = [], False
+    for cell in classroom.book(classroom.TEACHER[number])["cells"]:
+        for line in classroom.source(cell).splitlines():
+            if "### " in line:
+                hidden = "BEGIN" in line
+            elif hidden and len(line.strip()) > 3:
+                secret.append(line.strip())
+    assert len(secret) > 20
+    given = {line for cell in classroom.book(classroom.TEACHER[number])["cells"]
+             if cell["metadata"].get("nbgrader", {}).get("locked") and "HIDDEN" not in classroom.source(cell)
+             for line in map(str.strip, classroom.source(cell).splitlines())}  # fmt: skip
+    assert not [line for line in secret if line in released - given]
+    for one in classroom.grade.assignment(number).exercises:
+        assert not [why for why in (*one.mistakes, *(why for _, why in one.parts.values())) if why in text]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_students_edition_runs_unsolved(number):
+    nbformat = importlib.import_module("nbformat")
+    notebook = nbformat.read(classroom.RELEASED[number], as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    shown = [json.dumps(cell.outputs, ensure_ascii=False) for cell in notebook.cells if "check_" in cell.source]
+    assert len(shown) == len(classroom.grade.assignment(number).exercises) + 1
+    assert all("not attempted yet" in output for output in shown)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_teachers_edition_is_in_nbgraders_form(number):
+    what = classroom.grade.assignment(number)
+    cells = {c["metadata"]["nbgrader"]["grade_id"]: c["metadata"]["nbgrader"]
+             for c in classroom.book(classroom.TEACHER[number])["cells"] if "nbgrader" in c["metadata"]}  # fmt: skip
+    points = {name: marks["points"] for name, marks in cells.items() if marks["grade"]}
+    assert points == {one.grade_id: one.points for one in [*what.exercises, *what.by_hand]}
+    assert sum(points.values()) == 20
+    first = classroom.source(classroom.book(classroom.TEACHER[number])["cells"][0])
+    minutes = int(re.search(r"(\d+) minutes", first).group(1))
+    text = "".join(classroom.source(c) for c in classroom.book(classroom.TEACHER[number])["cells"][1:])
+    assert 45 <= minutes <= 90
+    assert sum(map(int, re.findall(r"\((\d+) minutes, \d+ points\)", text))) == minutes
+    assert sum(map(int, re.findall(r"\(\d+ minutes, (\d+) points\)", text))) == 20
+    assert "20 points" in first
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_hidden_inputs_cannot_hide_a_bug(number):
+    """No input is 0 or 1 where a number could cancel, and the secret decides about the inputs."""
+    judge = classroom.grade.judge
+    for one in classroom.grade.assignment(number).exercises:
+        if one.adapter == "value":
+            continue
+        first, again, other = (judge.cases_of(one, secret, "x") for secret in ("one secret", "one secret", "another"))
+        assert str(first) == str(again)
+        assert str(first) != str(other)
+
+
+def test_what_is_drawn_differs_between_students_and_stays():
+    for number in ("01", "02", "03"):
+        if number in NUMBERS:
+            module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+            draw = next(getattr(module, name) for name in dir(module) if name.startswith("my_"))
+            assert len({str(draw(f"student {n}")) for n in range(200)}) > 60
+            assert str(draw("Ada  Lovelace ")) == str(draw("ada lovelace"))
+            assert not draw(...)

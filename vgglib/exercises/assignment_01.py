@@ -1,0 +1,130 @@
+"""Visible checks of notebooks/assignments/01_receptive_fields, and the stack that each student computes by hand."""
+
+import hashlib
+import random
+from collections.abc import Callable, Sequence
+
+from vgglib.teaching import Verdict, check_function, check_words
+
+Layer = tuple[int, int, int]  # kernel, stride, padding
+
+
+class MyStack(list[tuple[int, int, int]]):
+    """Layers as (kernel, stride, padding), input side first; prints as a table."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+        rows = [f"layer {n}: kernel {k}, stride {s}, padding {p}" for n, (k, s, p) in enumerate(self, start=1)]
+        return "\n".join(rows)
+
+
+def dice(student: object, salt: str) -> random.Random:
+    """Return a student's own source of chance: the same for the same id, however it is spaced or capitalised."""
+    name = " ".join(str(student).lower().split())
+    return random.Random(hashlib.sha256(f"{salt} {name}".encode()).hexdigest())
+
+
+def my_stack(student: object) -> MyStack:
+    """Return the four layers that this student computes; an empty stack while ``student`` is ``...``."""
+    if student is ... or not str(student).strip():
+        return MyStack()
+    chance = dice(student, "assignment 01")
+    first, last = chance.sample([3, 5, 7, 9], 2)
+    strided = (chance.choice([4, 5, 6]), chance.choice([2, 3]), chance.choice([1, 2]))
+    pooled = (chance.choice([2, 3]), 2, 0)
+    return MyStack([(first, 1, first // 2), strided, (last, 1, chance.choice([1, 2])), pooled])
+
+
+def check_by_hand(student: object, sizes: object, strides: object, start: object) -> Verdict:
+    """Return the verdict on a student's own stack: field sizes and strides after each layer, and one window's start."""
+    stack = my_stack(student)
+    if not stack or ... in (sizes, strides, start):
+        return Verdict("todo", "not attempted yet")
+    from vgglib.configurations import Layer as Described
+    from vgglib.receptive_field import receptive_field
+
+    layers = [Described("conv", k, s, p) for k, s, p in stack]
+    fields = [receptive_field(layers[: n + 1]) for n in range(len(layers))]
+    for name, given, right in (
+        ("sizes", sizes, [field.size for field in fields]),
+        ("strides", strides, [field.stride for field in fields]),
+    ):
+        if not isinstance(given, list | tuple) or len(given) != len(right):
+            return Verdict("failed", f"{name} should be a list of {len(right)} numbers, one after each layer")
+        for n, (mine, true) in enumerate(zip(given, right, strict=True), start=1):
+            if type(mine) is not int or mine != true:
+                why = _why(name, n, mine, true, stack)
+                return Verdict("failed", f"{name}: after layer {n}, {mine} is not it{why}")
+    if type(start) is not int or start != fields[-1].window(2)[0]:
+        hint = "a window may begin outside of the picture, at a negative pixel; every layer's padding counts in pixels"
+        return Verdict("failed", f"start: {start} is not it: {hint} of the input")
+    return Verdict("passed", "sizes, strides and start agree")
+
+
+def _why(name: str, n: int, mine: object, true: int, stack: Sequence[Layer]) -> str:
+    """Return the reason for a known slip, with a colon before it."""
+    before, kernel, stride = stack[: n - 1], stack[n - 1][0], stack[n - 1][1]
+    jump = 1
+    for _, s, _ in before:
+        jump *= s
+    if name == "strides":
+        return ": strides multiply" if mine == sum(s for _, s, _ in stack[:n]) and n > 1 else ""
+    slips = {
+        true + jump: "a layer adds kernel - 1 steps, not kernel",
+        true + (kernel - 1) * jump * (stride - 1): "a step is as long as the strides before this layer make it",
+        true - (kernel - 1) * (jump - 1): "a step is as long as the strides before this layer make it, not one pixel",
+    }
+    return f": {slips[mine]}" if slips.get(mine) and mine != true else ""
+
+
+def check_field(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that gives (size, stride) of layers (kernel, stride, dilation)."""
+    cases = {
+        (((3, 1, 1), (3, 1, 1)),): (5, 1),
+        (((5, 1, 1), (3, 1, 1)),): (7, 1),
+        (((2, 2, 1), (3, 1, 1)),): (6, 2),
+        (((3, 2, 1), (5, 2, 1), (3, 1, 1)),): (19, 4),
+        (((3, 1, 2),),): (5, 1),
+        ((),): (1, 1),
+    }
+    return check_function(patient(lambda layers: attempt(list(layers))), cases, "field")
+
+
+def check_window(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that gives a unit's first and last pixel, clipped to a picture of some side."""
+    cases = {
+        (((3, 1, 1),), 4, 9): (3, 5),
+        (((3, 1, 1),), 0, 9): (0, 1),
+        (((3, 1, 1),), 8, 9): (7, 8),
+        (((3, 2, 1), (3, 1, 1)), 0, 20): (0, 3),
+        (((3, 2, 1), (3, 1, 1)), 5, 20): (7, 13),
+    }
+    return check_function(patient(lambda layers, unit, side: attempt(list(layers), unit, side)), cases, "window")
+
+
+def check_centre(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that gives the middle of a unit's window in input pixels."""
+    cases = {
+        (((3, 1, 1),), 4): 4.0,
+        (((2, 2, 0),), 0): 0.5,
+        (((2, 2, 0),), 3): 6.5,
+        (((3, 1, 1), (2, 2, 0), (3, 1, 1)), 2): 4.5,
+    }
+    return check_function(patient(lambda layers, unit: attempt(list(layers), unit)), cases, "centre")
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
+    ideas = {"padding": ("padding", "zeros", "outside", "beyond"), "the receptive field": ("field", "window", "sees")}
+    return check_words(answer, ideas, at_least=25)
+
+
+def patient(attempt: Callable) -> Callable:
+    """Return the same function, for which an answer of None counts as not attempted."""
+
+    def patient(*arguments: object) -> object:
+        result = attempt(*arguments)
+        return ... if result is None else result
+
+    return patient
