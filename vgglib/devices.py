@@ -2,6 +2,7 @@
 
 import platform
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 
 import torch
 from torch import nn
@@ -23,6 +24,11 @@ def fast_in_bf16(device: torch.device | str) -> bool:
         able = torch.cpu.get_capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
+
+
+def can_compile(device: torch.device | str) -> bool:
+    """Return whether torch.compile pays on the device: a GPU, with the compiler for it installed."""
+    return torch.device(device).type == "cuda" and find_spec("triton") is not None
 
 
 def autocast(device: torch.device | str, bf16: bool) -> AbstractContextManager:

@@ -21,12 +21,22 @@ class Progress:
 
     def __init__(self, interval: float = 0.2):
         self._interval, self._last, self._handle = interval, 0.0, None
-        self._where = _where()
+        self._where, self._open = _where(), False
 
     @property
     def visible(self) -> bool:
         """Whether anybody sees the line."""
         return self._where != "nowhere"
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the line if it is still being written over, so that what follows begins on its own."""
+        if self._where == "terminal" and self._open:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+        self._open = False
 
     def show(self, text: str, final: bool = False) -> None:
         """Write ``text`` over the line; ``final`` also when the last text is recent, and ends the line."""
@@ -34,6 +44,7 @@ class Progress:
         if self._where == "nowhere" or (not final and now - self._last < self._interval):
             return
         self._last = now
+        self._open = not final
         if self._where == "terminal":
             sys.stderr.write("\r\x1b[2K" + text + ("\n" if final else ""))
             sys.stderr.flush()

@@ -1,11 +1,13 @@
 """One visible training loop (section 3.1) and its recipes. Taught in notebooks/05_training_on_fashion_mnist.ipynb."""
 
 import math
+import os
 import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from types import UnionType
 from typing import get_origin
 
@@ -13,12 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vgglib import distributed
 from vgglib.augment import Augment, colour_axes, stream
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, best_device, describe, device_of, fast_in_bf16, synchronise
+from vgglib.devices import autocast, best_device, can_compile, describe, device_of, fast_in_bf16, synchronise
 from vgglib.evaluation import accuracy, prepared, single_crop
+from vgglib.guard import Guard
+from vgglib.history import Epoch, History
+from vgglib.interrupts import Interrupted, Interrupts
+from vgglib.memory import BatchTooLargeError, MicroBatchWarning, largest_that_fits
 from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.progress import Progress, duration
+from vgglib.resuming import Checkpoints
+from vgglib.run import Run
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -56,7 +65,9 @@ class Recipe:
     watch_test: bool = False  # True: the curve shows the test set, as the article and d2l do
     bf16: bool | None = None  # multiply in bfloat16; None: where the device is fast in it
     channels_last: bool | None = None  # memory layout; None: together with bf16
-    compile: bool = False  # hand the network to torch.compile before training
+    compile: bool | None = False  # hand the network to torch.compile; None: on GPUs, where it can
+    fused: bool | None = None  # all parameters in one pass of the optimiser; None: where the device can
+    micro_batch: int | None = None  # images at once, their gradients added up; None: the batch, or what fits in memory
 
     def __post_init__(self) -> None:
         for name, kind in Recipe.__annotations__.items():
@@ -68,6 +79,10 @@ class Recipe:
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed are {', '.join(allowed)}")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise ValueError(f"micro_batch must be positive, got {self.micro_batch}")
+        if self.micro_batch is not None and self.micro_batch < self.batch_size and self.batch_norm:
+            raise ValueError("micro_batch with batch normalisation: each part would be normalised by itself")
         if self.batch_norm and self.batch_size == 1:
             raise ValueError(
                 "batch_size 1 with batch normalisation: one picture has no spread to divide by; take 2 or more"
@@ -137,15 +152,25 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = VGG(
-            recipe.configuration, train.images.shape[1], len(train.classes), recipe.image_size,
+            recipe.configuration, _channels(train), len(train.classes), recipe.image_size,
             recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
         )  # fmt: skip
     initialise(net, recipe.initialisation, seed, biases=recipe.zero_biases)
     if recipe.normalise != "nothing":
         mean, std = train.mean_and_std()
-        net.mean.fill_(mean)
-        net.std.fill_(std if recipe.normalise == "mean and std" else 1.0)
+        net.mean.copy_(torch.as_tensor(mean).view(1, -1, 1, 1))
+        net.std.copy_(torch.as_tensor(std if recipe.normalise == "mean and std" else 1.0).view(1, -1, 1, 1))
     return net
+
+
+def _channels(train: ImageSet) -> int:
+    """Return the channels of a set's pictures, whether it has them in memory or in files."""
+    return train.channels if _is_streamed(train) else train.images.shape[1]
+
+
+def _is_streamed(pictures: ImageSet) -> bool:
+    """Return whether a set reads its pictures while training, as vgglib.data.image_folder's does."""
+    return hasattr(pictures, "batches")
 
 
 def split(recipe: Recipe, train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet | None]:
@@ -153,60 +178,6 @@ def split(recipe: Recipe, train: ImageSet, test: ImageSet) -> tuple[ImageSet, Im
     if recipe.watch_test:
         return train, test
     return train.split(recipe.validation) if recipe.validation else (train, None)
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training images gave."""
-
-    number: int  # from 1
-    train_loss: float  # mean over the epoch, while the network changed and dropout was on
-    train_accuracy: float  # likewise, 0 to 1
-    validation_accuracy: float | None  # after the epoch, 0 to 1; of the test set where the recipe watches it
-    learning_rate: float  # of the epoch's last step
-    seconds: float  # wall time with data loading and validation
-    images_per_second: float  # training images over wall time, with data loading, without validation
-
-
-@dataclass
-class History:
-    """What a training run did, epoch by epoch, and under which conditions."""
-
-    recipe: Recipe
-    seed: int
-    classes: int
-    conditions: dict[str, str | bool]
-    epochs: list[Epoch] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of all epochs."""
-        return sum(epoch.seconds for epoch in self.epochs)
-
-    def column(self, name: str) -> list:
-        """Return one field of every epoch: ``history.column("train_loss")``."""
-        return [getattr(epoch, name) for epoch in self.epochs]
-
-    def as_dict(self) -> dict:
-        """Return everything as plain numbers and strings, ready for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        if not self.epochs:
-            return "no epoch yet"
-        last = self.epochs[-1]
-        watched = (
-            "" if last.validation_accuracy is None else f", {self.watched} accuracy {last.validation_accuracy:.4f}"
-        )
-        return (
-            f"epoch {last.number}/{self.recipe.epochs}: train loss {last.train_loss:.4f}, "
-            f"train accuracy {last.train_accuracy:.4f}{watched}, {last.images_per_second:,.0f} images/s"
-        )
-
-    @property
-    def watched(self) -> str:
-        """The name of what validation_accuracy was measured on."""
-        return "test" if self.recipe.watch_test else "validation"
 
 
 def fit(
@@ -217,87 +188,208 @@ def fit(
     seed: int = 0,
     device: torch.device | str | None = None,
     watch: Callable[[History], object] | None = None,
+    checkpoint: Checkpoints | str | os.PathLike | None = None,
+    every: int | None = None,
 ) -> History:
     """Train ``net`` in place by the recipe and return its History; the network stays on ``device``.
 
-    train, validation: uint8 pictures and labels; validation may be None. seed: decides the order of the
-    pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
+    train, validation: uint8 pictures and labels, or a folder's; validation may be None. seed: decides the order of
+    the pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
+    checkpoint: a folder for the state of the run, saved after every epoch and every ``every`` steps; where it holds
+    one already, training goes on from there, bit for bit on the same machine, threads and versions.
     A progress line with the time left is shown in terminals and notebooks.
+    Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
+    Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
     Raises ValueError for labels that the network has no score for and for schedule "plateau" without a validation
-    set, NonFiniteLossError within one step of the
-    loss becoming infinite or nan; warns NotLearningWarning when an epoch's loss is that of guessing.
+    set, NonFiniteLossError within one step of the loss becoming infinite or nan, CheckpointError for the
+    checkpoints of another run, BatchTooLargeError where memory ends and the recipe allows no smaller parts; warns
+    NotLearningWarning when an epoch's loss is that of guessing.
+    Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     if recipe.schedule == "plateau" and validation is None:
         raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
     device = best_device() if device is None else torch.device(device)
-    net, train = net.to(device), train.to(device)
+    net, train = net.to(device), _on(train, device)
     settings = conditions(recipe, device)
     if settings["channels_last"]:
         net = net.to(memory_format=torch.channels_last)
     classes = _count_classes(net, train, recipe)
-    forward = torch.compile(net) if recipe.compile else net
     optimiser = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        fused=settings["fused"],
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
     progress, rate = Progress(), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
-    if progress.visible:
+    run = Run(net, optimiser, rate, history, train, checkpoint, every)
+    run.restore()
+    forward = distributed.replicated(net)
+    forward = torch.compile(forward) if settings["compile"] else forward
+    guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
+    if progress.visible and not run.finished:
         progress.show(f"about {duration(estimate(net, train, recipe).seconds)} on {describe(device)}", final=True)
-    for number in range(1, recipe.epochs + 1):
-        started, seen = time.perf_counter(), 0
-        total_loss, total_right = torch.zeros(2, device=device)
-        net.train()
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(stream(seed, number, "dropout"))
-            for step, (X, y) in enumerate(batches(net, train, recipe, seed, number)):
-                for group in optimiser.param_groups:
-                    group["lr"] = rate(number, step)
-                with autocast(device, settings["bf16"]):
-                    scores = forward(X)
-                loss = F.cross_entropy(scores.float(), y)
-                if not loss.isfinite():
-                    raise NonFiniteLossError(_where_it_broke(net, X, loss, number, step, rate(number, step)))
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                total_loss += loss.detach() * len(y)
-                total_right += (scores.argmax(dim=1) == y).sum()
-                seen += len(y)
-                progress.show(_line(history, number, seen, len(train), time.perf_counter() - started))
-        synchronise(device)
-        trained = time.perf_counter() - started
-        watched = None
-        if validation is not None:
-            posteriors = single_crop(net, validation.images, bf16=settings["bf16"])
-            watched = accuracy(posteriors, validation.labels)
-        loss, right = (total_loss / seen).item(), (total_right / seen).item()
-        seconds = time.perf_counter() - started
-        history.epochs.append(Epoch(number, loss, right, watched, rate(number, step), seconds, seen / trained))
-        progress.show(str(history), final=True)
-        _warn_if_guessing(history)
-        if watch is not None:
-            watch(history)
-        if not rate.goes_on(watched):
-            break
+    with progress, Interrupts() as interrupts:
+        while not run.finished:
+            number = run.epoch
+            run.start_clock(gone=run.seconds if run.step else 0.0)
+            net.train()
+            with run.dice():
+                for X, y in batches(
+                    net, train, recipe, seed, number, run.step, distributed.rank(), distributed.world()
+                ):
+                    for group in optimiser.param_groups:
+                        group["lr"] = rate(number, run.step)
+                    count = min(recipe.batch_size, len(train) - run.seen)  # pictures in this step, of all processes
+                    optimiser.zero_grad()
+                    loss, right = _gradients(forward, X, y, count, settings["bf16"], run, recipe)
+                    broken, stop = guard.look(run.step, loss, interrupts.asked is not None)
+                    if broken is not None:
+                        raise NonFiniteLossError(_where_it_broke(net, train, recipe, seed, number, broken, rate))
+                    optimiser.step()
+                    run.totals += torch.stack([loss * (count / distributed.world()), right])
+                    run.seen, run.step = run.seen + count, run.step + 1
+                    progress.show(_line(history, number, run.seen, len(train), run.seconds))
+                    if stop:
+                        raise _interrupted(run, history, interrupts.asked)
+                    if run.due():
+                        run.save()
+            broken, _ = guard.last()
+            if broken is not None:
+                raise NonFiniteLossError(_where_it_broke(net, train, recipe, seed, number, broken, rate))
+            synchronise(device)
+            trained = run.seconds
+            loss, right = (distributed.total(run.totals) / run.seen).tolist()
+            watched = None if validation is None else _watched(net, validation, settings["bf16"])
+            last_rate = rate(number, run.step - 1)
+            history.epochs.append(Epoch(number, loss, right, watched, last_rate, run.seconds, run.seen / trained))
+            progress.show(str(history), final=True)
+            run.next_epoch(rate.goes_on(watched) and number < recipe.epochs)
+            _warn_if_guessing(history)
+            if watch is not None:
+                watch(history)
+            if interrupts.asked is not None and distributed.world() == 1 and not run.finished:
+                raise _interrupted(run, history, interrupts.asked)
     return history
 
 
-def batches(net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    net: nn.Module,
+    train: ImageSet,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of one epoch: pictures as ``net`` wants them, float (N, C, side, side), and labels (N,).
 
-    Order and augmentation depend on (seed, epoch, index) alone. A last batch of one picture is left out under
-    batch normalisation.
+    Order and augmentation depend on (seed, epoch, index) alone. start: batches that are left out, being done already.
+    rank, world: of each batch this process gets the rank-th of ``world`` parts. A last batch is left out under batch
+    normalisation if a part of it would have one picture only. A set with ``batches`` of its own is asked for them.
     """
+    if _is_streamed(train):
+        for X, y in train.batches(recipe, seed, epoch, start, rank, world):
+            yield prepared(net, X.to(device_of(net), non_blocking=True)), y.to(device_of(net), non_blocking=True)
+        return
     colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
     draws = augment.draws(len(train), seed, epoch).to(train.images.device)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
-    for index in order.to(train.images.device).split(recipe.batch_size):
-        if recipe.batch_norm and len(index) == 1:
+    for batch in order.to(train.images.device).split(recipe.batch_size)[start:]:
+        if recipe.batch_norm and len(batch) < 2 * world:
             continue
+        index = batch.tensor_split(world)[rank]
         X = prepared(net, augment(train.images[index], draws[index]))
         yield X, train.labels[index]
+
+
+def _gradients(
+    forward: nn.Module, X: Tensor, y: Tensor, count: int, bf16: bool, run: Run, recipe: Recipe
+) -> tuple[Tensor, Tensor]:
+    """Add the gradients of this process's pictures to the parameters; return its loss, and how many are right.
+
+    The loss is the sum over the pictures by the mean number of pictures in a process, so that the average of all
+    processes' gradients is the gradient of the mean over all ``count`` pictures, however they are shared out.
+    """
+    while True:
+        found = _in_parts(forward, X, y, count / distributed.world(), bf16, run.micro_batch or len(X))
+        if found is not None:
+            return found
+        run.micro_batch = _smaller(forward, X, y, bf16, run.micro_batch or len(X), recipe)
+
+
+def _in_parts(
+    forward: nn.Module, X: Tensor, y: Tensor, share: float, bf16: bool, size: int
+) -> tuple[Tensor, Tensor] | None:
+    """Return what _gradients does, with ``size`` pictures at once; None, and no gradients, if memory ends."""
+    loss, right = torch.zeros(2, device=X.device)
+    parts = list(zip(X.split(max(1, size)), y.split(max(1, size)), strict=True))
+    try:
+        for part, (some, labels) in enumerate(parts, start=1):
+            # processes average their gradients once a step, after the last part
+            alone = forward.no_sync() if part < len(parts) and hasattr(forward, "no_sync") else nullcontext()
+            with alone:
+                with autocast(X.device, bf16):
+                    scores = forward(some)
+                scores = scores.float() if scores.dtype == torch.bfloat16 else scores
+                part_loss = F.cross_entropy(scores, labels, reduction="sum") / share
+                part_loss.backward()
+            loss = loss + part_loss.detach()
+            right = right + (scores.argmax(dim=1) == labels).sum()
+    except torch.OutOfMemoryError:
+        if distributed.world() > 1:
+            raise
+        forward.zero_grad()
+        return None
+    return loss, right
+
+
+def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, recipe: Recipe) -> int:
+    """Return how many pictures fit into memory at once, after ``size`` did not, and warn; else BatchTooLargeError."""
+    buffers = {name: buffer.clone() for name, buffer in forward.named_buffers()}
+
+    def fits(fewer: int) -> bool:
+        return _in_parts(forward, X[:fewer], y[:fewer], fewer, bf16, fewer) is not None
+
+    found = largest_that_fits(fits, size)
+    forward.zero_grad()
+    for name, buffer in forward.named_buffers():
+        buffer.copy_(buffers[name])
+    where = f"a batch of {size} does not fit into the memory of {describe(X.device)}"
+    if not found:
+        raise BatchTooLargeError(f"{where}, nor does a single picture: take a narrower network or smaller pictures")
+    if recipe.batch_norm:
+        raise BatchTooLargeError(
+            f"{where}; {found} pictures fit. Take batch_size={found}: under batch normalisation the batch cannot be "
+            "cut into parts without a change to what it computes"
+        )
+    warnings.warn(
+        f"{where}: its gradients are added up from parts of {found}, with the same result",
+        MicroBatchWarning,
+        stacklevel=4,
+    )
+    return found
+
+
+def _watched(net: nn.Module, validation: ImageSet, bf16: bool) -> float:
+    """Return the accuracy on the validation pictures, of which every process looks at its share."""
+    part = validation[distributed.share(len(validation))] if distributed.world() > 1 else validation
+    if _is_streamed(part):
+        posteriors = torch.cat([single_crop(net, image[None], bf16=bf16) for image, _ in part.pictures()])
+    else:
+        posteriors = single_crop(net, part.images, bf16=bf16)
+    found = accuracy(posteriors, part.labels)
+    if distributed.world() == 1:
+        return found
+    right = torch.tensor(found * len(part), dtype=torch.float64, device=device_of(net))
+    return distributed.total(right).item() / len(validation)
+
+
+def _interrupted(run: Run, history: History, signal: int | None) -> Interrupted:
+    """Save, and return what is raised when somebody asked to stop."""
+    saved = run.save() if run.step else run.saved
+    kept = f"; {saved} keeps it" if saved else ""
+    return Interrupted(f"stopped in epoch {run.epoch}, after {run.step} steps{kept}", history, signal or 2)
 
 
 class Rate:
@@ -307,7 +399,15 @@ class Rate:
 
     def __init__(self, recipe: Recipe, steps_per_epoch: int):
         self._recipe, self._steps = recipe, steps_per_epoch
-        self._drops, self._best, self._waited = 0, -math.inf, 0
+        self._drops, self._best, self._waited = 0, -1.0, 0
+
+    def state(self) -> dict[str, float]:
+        """Return what the schedule remembers, as plain numbers."""
+        return {"drops": self._drops, "best": self._best, "waited": self._waited}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Remember what state() gave."""
+        self._drops, self._best, self._waited = state["drops"], state["best"], state["waited"]
 
     def __call__(self, epoch: int, step: int) -> float:
         """Return the learning rate of ``step`` (from 0) in ``epoch`` (from 1)."""
@@ -351,7 +451,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]
     net.zero_grad()
-    settings, few = conditions(recipe, device), train[: min(8, len(train))].to(device)
+    settings, few = conditions(recipe, device), _on(train[: min(8, len(train))], device)
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
     net.train()
@@ -359,7 +459,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
         for _ in range(2):  # the first step also warms up
             slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
         affordable = max(8, min(recipe.batch_size, len(train), int(1 / slowest)))
-        some = train[:affordable].to(device)
+        some = _on(train[:affordable], device)
         times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
     for name, buffer in net.named_buffers():
         buffer.copy_(buffers[name])
@@ -369,6 +469,11 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
         parameter.grad = gradient
     speed = len(some) / sorted(times)[len(times) // 2]
     return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
+
+
+def _on(train: ImageSet, device: torch.device) -> ImageSet:
+    """Return a set on a device, if it is in memory at all."""
+    return train if _is_streamed(train) else train.to(device)
 
 
 def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) -> float:
@@ -383,13 +488,15 @@ def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) ->
     return time.perf_counter() - started
 
 
-def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bool]:
+def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bool | int]:
     """Return what must be said beside a measurement: which fast paths are on, the device, the versions."""
     bf16 = fast_in_bf16(device) if recipe.bf16 is None else recipe.bf16
     return {
         "bf16": bf16,
         "channels_last": bf16 if recipe.channels_last is None else recipe.channels_last,
-        "compile": recipe.compile,
+        "compile": can_compile(device) if recipe.compile is None else recipe.compile,
+        "fused": torch.device(device).type in ("cpu", "cuda") if recipe.fused is None else recipe.fused,
+        "processes": distributed.world(),
         "device": describe(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -403,7 +510,10 @@ def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
     modes = {module: module.training for module in net.modules()}
     net.eval()
     with torch.no_grad():
-        X = Augment(recipe.image_size, recipe.scale)(train.images[:1], torch.zeros(1, 4))
+        if _is_streamed(train):
+            X = torch.zeros(1, train.channels, recipe.image_size, recipe.image_size, device=device_of(net))
+        else:
+            X = Augment(recipe.image_size, recipe.scale)(train.images[:1], torch.zeros(1, 4))
         classes = net(prepared(net, X)).shape[1]
     for module, mode in modes.items():
         module.training = mode
@@ -413,7 +523,9 @@ def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
     return classes
 
 
-def _where_it_broke(net: nn.Module, X: Tensor, loss: Tensor, epoch: int, step: int, rate: float) -> str:
+def _where_it_broke(
+    net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: int, step: int, rate: Rate
+) -> str:
     """Return a sentence that names the step, the learning rate and the first layer whose output is not finite."""
     broken: list[str] = []
 
@@ -426,14 +538,16 @@ def _where_it_broke(net: nn.Module, X: Tensor, loss: Tensor, epoch: int, step: i
 
     leaves = [(name, module) for name, module in net.named_modules() if not any(module.children())]
     hooks = [module.register_forward_hook(hook(name)) for name, module in leaves]
+    X, y = next(batches(net, train, recipe, seed, epoch, step))  # those of all processes
     with torch.no_grad():
-        net(X)
+        scores = net(X)
     for handle in hooks:
         handle.remove()
+    loss = F.cross_entropy(scores.float(), y).item()
     first = "the pictures themselves" if not X.isfinite().all() else broken[0] if broken else "the loss alone"
     return (
-        f"the loss is {loss.item()} at step {step + 1} of epoch {epoch}, at learning rate {rate:g}; the first to go "
-        f"non-finite is {first}. Try a tenth of the learning rate, or another initialisation"
+        f"the loss is {loss} at step {step + 1} of epoch {epoch}, at learning rate {rate(epoch, step):g}; the first to "
+        f"go non-finite is {first}. Try a tenth of the learning rate, or another initialisation"
     )
 
 

@@ -1,0 +1,365 @@
+"""Runs that stop and go on: bit for bit; damage named and passed over; a full disk that stops nothing."""
+
+import errno
+import json
+import os
+import random
+import signal
+import threading
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from test_training import TINY, patterns, same, weights
+
+from vgglib import resuming, training
+from vgglib.checkpoint import CheckpointError
+from vgglib.interrupts import Interrupted, Interrupts
+from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, read
+from vgglib.training import Recipe, build, fit
+
+pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
+
+RANDOM = replace(TINY, dropout=0.5, flip=True, scale=(12, 16), schedule="linear", epochs=3)
+NORMED = replace(RANDOM, batch_norm=True, dropout=0.2, bf16=True, momentum=0.8)
+PLATEAU = replace(TINY, schedule="plateau", patience=1, momentum=0.0, epochs=5, dropout=0.3)
+
+
+class Stopping(Checkpoints):
+    """Ends the process, as it seems to fit, right after so many saves."""
+
+    def __init__(self, folder, saves, keep=2):
+        super().__init__(folder, keep)
+        self.left = saves
+
+    def save(self, *state):
+        path = super().save(*state)
+        self.left -= 1
+        if self.left == 0:
+            raise SystemExit
+        return path
+
+
+@pytest.fixture(scope="module")
+def train():
+    return patterns(70)
+
+
+def start(recipe, train, seed=2, **options):
+    net = build(recipe, train, seed)
+    return net, fit(net, train, train[:30], recipe, seed, "cpu", **options)
+
+
+def losses(history):
+    return [history.column(name) for name in ("train_loss", "train_accuracy", "validation_accuracy", "learning_rate")]
+
+
+@pytest.mark.parametrize("recipe", [RANDOM, NORMED, PLATEAU], ids=["dropout", "batch norm", "plateau"])
+@pytest.mark.parametrize("saves", [1, 2, 5, 6, 9])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, tmp_path, recipe, saves):
+    whole, expected = start(recipe, train)
+    with pytest.raises(SystemExit):
+        start(recipe, train, checkpoint=Stopping(tmp_path, saves), every=1)
+    torch.rand(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CheckpointWarning)
+        net, history = start(recipe, train, checkpoint=tmp_path, every=3)
+    assert same([*whole.parameters(), *whole.buffers()], [*net.parameters(), *net.buffers()])
+    assert losses(history) == losses(expected)
+    assert history.epochs[-1].images_per_second > 0
+
+
+def test_every_stop_of_one_run(train, tmp_path):
+    whole, expected = start(RANDOM, train)
+    for _ in range(20):
+        try:
+            net, history = start(RANDOM, train, checkpoint=Stopping(tmp_path, 1), every=1)
+            break
+        except SystemExit:
+            continue
+    assert same(weights(whole), weights(net))
+    assert losses(history) == losses(expected)
+
+
+def test_saving_changes_nothing(train, tmp_path):
+    whole, expected = start(RANDOM, train)
+    net, history = start(RANDOM, train, checkpoint=tmp_path, every=1)
+    assert same(weights(whole), weights(net))
+    assert losses(history) == losses(expected)
+
+
+def test_a_finished_run_comes_back_as_it_was(train, tmp_path):
+    net, history = start(TINY, train, checkpoint=tmp_path)
+    calls = []
+    again, found = start(TINY, train, checkpoint=tmp_path, watch=calls.append)
+    assert same(weights(net), weights(again))
+    assert found.epochs == history.epochs
+    assert not calls
+
+
+def test_the_last_ones_are_kept(train, tmp_path):
+    start(TINY, train, checkpoint=Checkpoints(tmp_path, keep=3), every=1)
+    names = sorted(os.listdir(tmp_path))
+    assert names == [f"epoch-000{e}-step-000000{s}.safetensors" for e, s in [(4, 2), (4, 3), (5, 0)]] or names == [
+        f"epoch-000{e}-step-000000{s}.safetensors" for e, s in [(4, 3), (4, 4), (5, 0)]
+    ]
+    with pytest.raises(ValueError, match="keep must be 1 or more"):
+        Checkpoints(tmp_path, keep=0)
+    with pytest.raises(ValueError, match="every must be a number of steps"):
+        start(TINY, train, checkpoint=tmp_path, every=0)
+
+
+@pytest.fixture(scope="module")
+def saved(train, tmp_path_factory):
+    """The bytes of the two last checkpoints of a run that was stopped, and its folder."""
+    folder = tmp_path_factory.mktemp("saved")
+    with pytest.raises(SystemExit):
+        start(RANDOM, train, checkpoint=Stopping(folder, 3), every=1)
+    return folder, [path.read_bytes() for path in Checkpoints(folder).paths()]
+
+
+@pytest.fixture
+def two(saved, tmp_path):
+    """A folder of its own with these checkpoints."""
+    for path, content in zip(Checkpoints(saved[0]).paths(), saved[1], strict=True):
+        (tmp_path / path.name).write_bytes(content)
+    return Checkpoints(tmp_path)
+
+
+def test_a_damaged_one_is_named_and_the_one_before_is_used(two, train):
+    newest, before = two.paths()
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.warns(CheckpointWarning, match=rf"{newest.name} is damaged .*; going on from {before.name}"):
+        net, _ = start(RANDOM, train, checkpoint=two, every=1)
+    assert same(weights(net), weights(start(RANDOM, train)[0]))
+    assert len(two.paths()) == 2
+
+
+def test_where_all_are_damaged_nothing_is_trained_over_them(two, train):
+    for path in two.paths():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint in .*epoch-0001.*epoch-0001"):
+        start(RANDOM, train, checkpoint=two)
+    assert len(two.paths()) == 2
+
+
+def damaged(content, dice):
+    """One truncation and one flipped bit."""
+    yield content[: dice.randrange(len(content))]
+    flipped = bytearray(content)
+    flipped[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    yield bytes(flipped)
+
+
+def test_every_damage_is_seen(saved, tmp_path):
+    path, dice = tmp_path / "damaged.safetensors", random.Random(3)
+    content = saved[1][0]
+    tries = [*range(16), *range(len(content) - 16, len(content))]
+    for cut in tries:
+        path.write_bytes(content[:cut])
+        with pytest.raises(CheckpointError, match="damaged"):
+            read(path)
+    for _ in range(40):
+        for broken in damaged(content, dice):
+            path.write_bytes(broken)
+            with pytest.raises(CheckpointError, match="damaged"):
+                read(path)
+    path.write_bytes(content)
+    read(path)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "epoch-0001-step-0000001.safetensors"
+    with pytest.raises(CheckpointError, match="cannot be read: No such file"):
+        read(path)
+    path.write_bytes(save({"weight": torch.ones(2)}))
+    with pytest.raises(CheckpointError, match="it has no digest"):
+        read(path)
+    path.write_bytes(packed({"weight": torch.tensor([1.0, torch.nan])}, {}))
+    with pytest.raises(CheckpointError, match="weight holds numbers that are not finite"):
+        read(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read(path)
+
+
+def test_numbers_that_are_not_finite_are_not_saved(tmp_path):
+    kept = Checkpoints(tmp_path)
+    kept.save(1, 1, {"net.w": torch.ones(2)}, {"about": 1})
+    with pytest.warns(CheckpointWarning, match=r"net\.w holds numbers that are not finite.*stays epoch-0001"):
+        assert kept.save(1, 2, {"net.w": torch.tensor([torch.inf])}, {}) is None
+    assert kept.newest()[1] == {"about": 1}
+
+
+def test_the_digest_is_that_of_the_file_without_it(tmp_path):
+    content = packed({"w": torch.arange(3.0)}, {"digest": '"digest":"' + 64 * "0" + '"'})
+    (tmp_path / "c").write_bytes(content)
+    tensors, about = read(tmp_path / "c")
+    assert torch.equal(tensors["w"], torch.arange(3.0))
+    assert about["digest"].startswith('"digest"')
+    assert torch.equal(load(content)["w"], tensors["w"])  # any reader of safetensors opens it
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": 0.5}, r"recipe\.width is 0\.5, was 1\.0"),
+        ({"epochs": 9, "learning_rate": 0.5}, r"recipe\.epochs is 9, was 3; recipe\.learning_rate is 0\.5"),
+        ({"configuration": "8 | 16 16"}, r"recipe\.configuration is '8 \| 16 16', was '8 \| 16 \|'"),
+    ],
+    ids=str,
+)
+def test_another_recipe_is_refused_by_what_differs(two, train, change, said):
+    before = [path.read_bytes() for path in two.paths()]
+    with pytest.raises(CheckpointError, match=rf"checkpoints of another run: {said}.*Take another folder"):
+        start(replace(RANDOM, **change), train, checkpoint=two)
+    assert [path.read_bytes() for path in two.paths()] == before
+
+
+def test_another_seed_other_pictures_and_another_network_are_refused(two, train):
+    with pytest.raises(CheckpointError, match="seed is 5, was 2"):
+        start(RANDOM, train, seed=5, checkpoint=two)
+    with pytest.raises(CheckpointError, match=r"data\.pictures is 60, was 70"):
+        start(RANDOM, train[:60], checkpoint=two)
+    net = build(replace(RANDOM, hidden=7), train)
+    with pytest.raises(
+        CheckpointError, match=r"of another network: classifier\.0\.weight is 'torch.float32 \(7, 144\)'"
+    ):
+        fit(net, train, train[:30], RANDOM, 2, "cpu", checkpoint=two)
+
+
+def test_what_differs_is_said_where_it_cannot_be_bit_exact(two, train, monkeypatch):
+    there = training.conditions
+    monkeypatch.setattr(training, "conditions", lambda *of: {**there(*of), "torch": "9.9"})
+    with pytest.warns(CheckpointWarning, match=r"not bit for bit.*torch is '9\.9', was '") as warned:
+        start(RANDOM, train, checkpoint=two)
+    assert "epoch 1, step 3" in str(warned[0].message)
+
+
+def test_differences():
+    assert differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 2}}) == []
+    assert differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}, "d": 4}) == [
+        "b.c is 2, was 3",
+        "d is 'nothing', was 4",
+    ]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_disk_stops_nothing(two, train, monkeypatch, number):
+    before = {path.name: path.read_bytes() for path in two.paths()}
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(resuming, "write_durably", full)
+    with pytest.warns(CheckpointWarning) as warned:
+        net, _ = start(RANDOM, train, checkpoint=two, every=1)
+    (said,) = [str(one.message) for one in warned if one.category is CheckpointWarning]
+    assert os.strerror(number) in said
+    assert "bytes needed" in said
+    assert "free); training goes on, the newest checkpoint stays epoch-0001-step-0000003.safetensors" in said
+    assert {path.name: path.read_bytes() for path in two.paths()} == before
+    assert same(weights(net), weights(start(RANDOM, train)[0]))
+    monkeypatch.undo()
+    assert two.save(9, 9, {}, {}) is not None
+    monkeypatch.setattr(resuming, "write_durably", full)
+    with pytest.warns(CheckpointWarning):  # once more, after one that went well
+        two.save(9, 10, {}, {})
+
+
+def test_a_folder_that_cannot_be_made_stops_nothing(train, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.warns(CheckpointWarning, match="there is no checkpoint yet"):
+        net, _ = start(TINY, train, checkpoint=tmp_path / "file")
+    assert same(weights(net), weights(start(TINY, train)[0]))
+
+
+def test_leftovers_of_a_killed_process_go(two):
+    leftover = two.folder / ".epoch-0001-step-0000003.safetensors.999999"
+    leftover.write_bytes(b"half")
+    two.save(1, 4, {"w": torch.ones(1)}, {})
+    assert not leftover.exists()
+
+
+def interrupting(monkeypatch, step, times=1):
+    """Make fit meet SIGINT while it waits for its ``step``-th batch (from 1)."""
+    there, seen = training.batches, []
+
+    def batches(*arguments):
+        for batch in there(*arguments):
+            seen.append(1)
+            if len(seen) == step:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    monkeypatch.setattr(training, "batches", batches)
+
+
+@pytest.mark.parametrize(("step", "times"), [(1, 1), (4, 1), (5, 2), (8, 1)])
+def test_an_interrupt_finishes_the_step_and_keeps_everything(train, tmp_path, monkeypatch, step, times):
+    handler = signal.getsignal(signal.SIGINT)
+    whole, expected = start(RANDOM, train)
+    interrupting(monkeypatch, step, times)
+    net = build(RANDOM, train, 2)
+    with pytest.raises(Interrupted, match=r"stopped in epoch \d, after \d steps; .*safetensors keeps it") as stopped:
+        fit(net, train, train[:30], RANDOM, 2, "cpu", checkpoint=tmp_path)
+    assert isinstance(stopped.value, KeyboardInterrupt)
+    assert len(stopped.value.history.epochs) == (step - 1) // 4
+    assert stopped.value.signal == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert torch.isfinite(net.eval()(torch.rand(2, 1, 12, 12))).all()
+    monkeypatch.undo()
+    net, history = start(RANDOM, train, checkpoint=tmp_path)
+    assert same(weights(whole), weights(net))
+    assert losses(history) == losses(expected)
+
+
+def test_the_third_interrupt_stops_at_once(train, tmp_path, monkeypatch):
+    interrupting(monkeypatch, step=3, times=3)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        start(RANDOM, train, checkpoint=tmp_path, every=1)
+    assert not isinstance(stopped.value, Interrupted)
+    assert Checkpoints(tmp_path).paths()[0].name == "epoch-0001-step-0000002.safetensors"
+
+
+def test_an_interrupt_during_a_save_waits_for_it(train, tmp_path, monkeypatch):
+    there = resuming.write_durably
+
+    def pressed(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        there(*arguments)
+
+    monkeypatch.setattr(resuming, "write_durably", pressed)
+    with pytest.raises(Interrupted):
+        start(RANDOM, train, checkpoint=tmp_path, every=2)
+    monkeypatch.undo()
+    assert all(read(path) for path in Checkpoints(tmp_path).paths())
+
+
+def test_a_stop_without_a_folder_keeps_the_network(train, monkeypatch):
+    interrupting(monkeypatch, step=6)
+    with pytest.raises(Interrupted, match=r"stopped in epoch 2, after 2 steps$"):
+        start(RANDOM, train)
+
+
+def test_other_threads_and_other_handlers_are_left_alone():
+    said = []
+    thread = threading.Thread(target=lambda: said.append(Interrupts().__enter__().asked))
+    thread.start()
+    thread.join()
+    assert said == [None]
+    mine = signal.signal(signal.SIGINT, lambda *_: said.append("mine"))
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, mine)
+    assert (said, interrupts.asked) == ([None, "mine"], None)
+
+
+def test_a_new_field_of_recipes_does_not_break_old_checkpoints(two):
+    about = two.newest()[1]
+    assert set(about["run"]["recipe"]) == set(Recipe.__dataclass_fields__) - {"micro_batch"}
+    assert json.loads(json.dumps(about, allow_nan=False)) == about

@@ -1,0 +1,98 @@
+"""Several processes that train one network: who is who, and what they tell each other (section 3.3).
+
+Every function also works in a lone process, where there is nothing to tell. ``torchrun`` starts the processes and
+numbers them by environment variables; ``together`` makes them a group.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return distributed.get_rank() if _grouped() else 0
+
+
+def world() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if _grouped() else 1
+
+
+def _grouped() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+@contextmanager
+def together(device: torch.device | str | None = None) -> Iterator[torch.device | str | None]:
+    """Join the processes that torchrun started, and give the device that this one should use.
+
+    Each process gets a GPU of its own where there are enough of them and no device is asked for, and talks by NCCL;
+    else by gloo. Outside of torchrun nothing happens. Leaves the group at the end.
+    """
+    if not in_torchrun():
+        yield device
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device is None:
+        enough = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        device = torch.device("cuda", local) if enough else torch.device("cpu")
+    elif torch.device(device) == torch.device("cuda"):
+        device = torch.device("cuda", local)
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
+
+
+def in_torchrun() -> bool:
+    """Return whether torchrun started this process together with others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
+
+
+def replicated(net: nn.Module) -> nn.Module:
+    """Return a network whose backward pass averages the gradients over all processes; ``net`` itself in a lone one.
+
+    Its weights become those of process 0. Batch normalisation keeps the statistics of its own shard, and process 0's
+    running averages count.
+    """
+    return nn.parallel.DistributedDataParallel(net) if world() > 1 else net
+
+
+def total(values: Tensor) -> Tensor:
+    """Return the sum over all processes."""
+    return _reduced(values, distributed.ReduceOp.SUM) if world() > 1 else values
+
+
+def highest(values: Tensor) -> Tensor:
+    """Return the largest of all processes' values, element by element."""
+    return _reduced(values, distributed.ReduceOp.MAX) if world() > 1 else values
+
+
+def _reduced(values: Tensor, how: object) -> Tensor:
+    values = values.clone()
+    distributed.all_reduce(values, how)
+    return values
+
+
+def from_all(values: Tensor) -> list[Tensor]:
+    """Return every process's ``values`` (of one shape, on the CPU), in the order of their numbers, on the CPU."""
+    if world() == 1:
+        return [values]
+    device = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
+    mine = values.to(device)
+    found = [torch.empty_like(mine) for _ in range(world())]
+    distributed.all_gather(found, mine)
+    return [one.cpu() for one in found]
+
+
+def share(count: int) -> slice:
+    """Return which of ``count`` things are this process's: every world()-th, from rank() on."""
+    return slice(rank(), count, world())

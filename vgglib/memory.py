@@ -1,0 +1,31 @@
+"""What to do when a batch does not fit into the memory of the device."""
+
+import gc
+from collections.abc import Callable
+
+import torch
+
+
+class BatchTooLargeError(RuntimeError):
+    """A batch does not fit into the memory of the device; the message says which one would."""
+
+
+class MicroBatchWarning(UserWarning):
+    """A batch goes through the network in parts, because it does not fit into memory whole."""
+
+
+def largest_that_fits(fits: Callable[[int], bool], size: int) -> int:
+    """Return the first of size / 2, size / 4, ... for which ``fits`` is true, and 0 if there is none."""
+    while size > 1:
+        size = size // 2
+        release()
+        if fits(size):
+            return size
+    return 0
+
+
+def release() -> None:
+    """Give back what is no longer used, so that others can have it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,192 @@
+"""Where a training run stands, and how that goes to disk and comes back, to the last bit."""
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vgglib import distributed
+from vgglib.augment import stream
+from vgglib.checkpoint import CheckpointError
+from vgglib.data import ImageSet
+from vgglib.devices import device_of
+from vgglib.history import Epoch, History
+from vgglib.resuming import Checkpoints, CheckpointWarning, differences
+
+
+class Run:
+    """A training run between two steps: what changes while it goes on, and nothing else.
+
+    epoch (from 1) is the one at hand and ``step`` the number of its steps that are done, with ``seen`` pictures and
+    the ``totals`` of loss and right answers. micro_batch: pictures that go through the network at once.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        rate: object,
+        history: History,
+        train: ImageSet,
+        checkpoints: Checkpoints | str | os.PathLike | None = None,
+        every: int | None = None,
+    ):
+        if every is not None and not every > 0:
+            raise ValueError(f"every must be a number of steps, 1 or more, got {every!r}")
+        self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
+        self._identity = _identity(history, train)
+        if isinstance(checkpoints, str | os.PathLike):
+            checkpoints = Checkpoints(checkpoints)
+        self.checkpoints, self._every, self._device = checkpoints, every, device_of(net)
+        self.saved: Path | None = None  # the newest checkpoint that this process wrote
+        self._dice: dict[str, list[Tensor]] | None = None  # of every process, where an epoch begins in its middle
+        self.epoch, self.finished, self.micro_batch = 1, False, history.recipe.micro_batch
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand before the first step of an epoch."""
+        self.step, self.seen, self.totals = 0, 0, torch.zeros(2, device=self._device)
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the epoch at hand, without pauses between a checkpoint and going on from it."""
+        return time.perf_counter() - self._started
+
+    def start_clock(self, gone: float = 0.0) -> None:
+        """Begin to count the epoch's seconds, of which some are gone already."""
+        self._started = time.perf_counter() - gone
+
+    def next_epoch(self, goes_on: bool) -> None:
+        """End an epoch that is in the history, and save; the run is finished unless it goes on."""
+        self.finished = not goes_on
+        self.epoch += 1
+        self._begin()
+        self.save()
+
+    def due(self) -> bool:
+        """Return whether it is time for a checkpoint within the epoch."""
+        return self._every is not None and self.step % self._every == 0
+
+    @contextmanager
+    def dice(self) -> Iterator[None]:
+        """Draw dropout from the epoch's own random numbers in this context; those outside are left alone."""
+        cuda = self._device.type == "cuda"
+        with torch.random.fork_rng(devices=[self._device] if cuda else []):
+            # every process drops other units; process 0 those of a lone one
+            torch.manual_seed(stream(self._history.seed, self.epoch, "dropout") + 2**40 * distributed.rank())
+            if self._dice:
+                torch.set_rng_state(self._dice["cpu"][distributed.rank()])
+                if cuda and "cuda" in self._dice:
+                    torch.cuda.set_rng_state(self._dice["cuda"][distributed.rank()], self._device)
+            self._dice = None
+            yield
+
+    def save(self) -> Path | None:
+        """Write a checkpoint, if there is a folder for them, and return the newest; process 0 alone writes."""
+        if self.checkpoints is None:
+            return None
+        totals = distributed.total(self.totals)
+        tensors = {f"net.{name}": tensor for name, tensor in _state(self._net).items()}
+        for name, parameter in self._net.named_parameters():
+            momentum = self._optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        dice = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            dice["cuda"] = torch.cuda.get_rng_state(self._device)
+        for kind, mine in dice.items():
+            for number, state in enumerate(distributed.from_all(mine)):
+                tensors[f"dice.{kind}.{number}"] = state
+        tensors["totals"] = totals
+        if distributed.rank() > 0:
+            return None
+        about = {
+            "run": self._identity,
+            "position": {
+                "epoch": self.epoch, "step": self.step, "seen": self.seen, "finished": self.finished,
+                "seconds": self.seconds if self.step else 0.0, "micro_batch": self.micro_batch,
+            },
+            "rate": self._rate.state(),
+            "conditions": self._history.conditions,
+            "epochs": [asdict(epoch) for epoch in self._history.epochs],
+        }  # fmt: skip
+        self.saved = self.checkpoints.save(self.epoch, self.step, tensors, about) or self.saved
+        return self.saved
+
+    def restore(self) -> bool:
+        """Go on from the newest complete checkpoint, and return whether there was one.
+
+        Raises CheckpointError, naming what differs first, if it is of another run; warns CheckpointWarning where the
+        rest will not be the same bit for bit, and why.
+        """
+        found = self.checkpoints.newest() if self.checkpoints else None
+        if found is None:
+            return False
+        tensors, about = found
+        if differing := differences(self._identity, about["run"]):
+            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            raise CheckpointError(
+                f"{self.checkpoints.folder} holds checkpoints of another run: {'; '.join(differing[:3])}{more}. Take "
+                "another folder, or the same settings"
+            )
+        self._restore_network({n.removeprefix("net."): t for n, t in tensors.items() if n.startswith("net.")})
+        for name, parameter in self._net.named_parameters():
+            if (saved := tensors.get(f"momentum.{name}")) is not None:
+                self._optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(saved)
+        self._history.epochs[:] = [Epoch(**epoch) for epoch in about["epochs"]]
+        self._rate.restore(about["rate"])
+        position = about["position"]
+        self.epoch, self.finished, self.micro_batch = position["epoch"], position["finished"], position["micro_batch"]
+        self._begin()
+        self.step, self.seen = position["step"], position["seen"]
+        totals = tensors["totals"].to(self._device)
+        self.totals = totals if distributed.rank() == 0 else torch.zeros_like(totals)
+        self.start_clock(position["seconds"])
+        changed = differences(self._history.conditions, about["conditions"])
+        if not changed and self.step:
+            every = range(distributed.world())
+            kinds = {name.split(".")[1] for name in tensors if name.startswith("dice.")}
+            self._dice = {kind: [tensors[f"dice.{kind}.{number}"] for number in every] for kind in kinds}
+        if changed and not self.finished and distributed.rank() == 0:
+            warnings.warn(
+                f"going on from epoch {self.epoch}, step {self.step}, but not bit for bit as it would have without a "
+                f"stop: {'; '.join(changed)}",
+                CheckpointWarning,
+                stacklevel=3,
+            )
+        return True
+
+    def _restore_network(self, saved: dict[str, Tensor]) -> None:
+        """Fill the network; CheckpointError names the first parts that do not fit."""
+        mine = _state(self._net)
+        shapes = [{name: f"{t.dtype} {tuple(t.shape)}" for name, t in side.items()} for side in (mine, saved)]
+        if differing := differences(*shapes):
+            raise CheckpointError(
+                f"{self.checkpoints.folder} holds checkpoints of another network: {'; '.join(differing[:3])}"
+            )
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(saved[name])
+
+
+def _state(net: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers, also those that a state dict leaves out."""
+    return dict([*net.named_parameters(), *net.named_buffers()])
+
+
+def _identity(history: History, train: ImageSet) -> dict:
+    """Return what must be the same for a run to be the same run, as it looks after a journey through JSON."""
+    recipe = {name: value for name, value in asdict(history.recipe).items() if name != "micro_batch"}
+    digest = hashlib.sha256(json.dumps(list(train.classes)).encode())
+    digest.update(train.labels.cpu().numpy().tobytes())
+    data = {"pictures": len(train), "labels": digest.hexdigest()[:16]}
+    return json.loads(json.dumps({"recipe": recipe, "seed": history.seed, "data": data}))
