@@ -19,6 +19,7 @@ MORE = {  # file: what it may import beyond the core
     "explorers": {"ipywidgets", "IPython"},
     "progress": {"IPython"},
     "peers": {"torchvision", "d2l"},
+    "folders": {"torchvision", "PIL"},
     "doctor": {"packaging"},
 }
 TORCHS_OWN = ("forward", "extra_repr")  # methods that torch names and describes
