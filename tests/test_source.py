@@ -20,6 +20,7 @@ MORE = {  # file: what it may import beyond the core
     "cone": {"anywidget", "traitlets"},
     "progress": {"IPython"},
     "peers": {"torchvision", "d2l"},
+    "folders": {"torchvision", "PIL"},
     "doctor": {"packaging"},
 }
 TORCHS_OWN = ("forward", "extra_repr")  # methods that torch names and describes

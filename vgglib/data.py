@@ -20,12 +20,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
 from vgglib.augment import placed
+
+if TYPE_CHECKING:
+    from vgglib.folders import FolderSet
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -112,18 +116,7 @@ class ImageSet:
 
         Raises ValueError for an empty or wrongly shaped choice, IndexError for a position outside -N..N-1.
         """
-        chosen = torch.as_tensor(indices).cpu()
-        if chosen.dtype == torch.bool and chosen.shape == (len(self),):
-            chosen = chosen.nonzero().flatten()
-        if chosen.numel() == 0:
-            raise ValueError("indices must choose at least one image, got none")
-        if chosen.ndim != 1 or chosen.dtype == torch.bool or chosen.is_floating_point() or chosen.is_complex():
-            got = f"{chosen.dtype} of shape {tuple(chosen.shape)}"
-            raise ValueError(f"indices must be whole numbers in one row, or {len(self)} booleans, got {got}")
-        low, high = int(chosen.min()), int(chosen.max())
-        if low < -len(self) or high >= len(self):
-            raise IndexError(f"indices must be below {len(self)}, got {high if high >= len(self) else low}")
-        chosen = chosen.to(self.images.device, torch.int64)
+        chosen = positions(indices, len(self)).to(self.images.device)
         return ImageSet(self.images[chosen], self.labels[chosen], self.classes)
 
     def split(self, validation: int = 5000, seed: int = 0) -> tuple["ImageSet", "ImageSet"]:
@@ -150,6 +143,25 @@ class ImageSet:
         mean = (counts * levels).sum() / counts.sum()
         variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
         return mean.item(), variance.sqrt().item()
+
+
+def positions(indices: Sequence[int] | np.ndarray | torch.Tensor, count: int) -> torch.Tensor:
+    """The positions, int64 on the host, that ``indices`` chooses from ``count``: whole numbers, or ``count`` booleans.
+
+    Raises ValueError for an empty or wrongly shaped choice, IndexError for a position outside -count..count-1.
+    """
+    chosen = torch.as_tensor(indices).cpu()
+    if chosen.dtype == torch.bool and chosen.shape == (count,):
+        chosen = chosen.nonzero().flatten()
+    if chosen.numel() == 0:
+        raise ValueError("indices must choose at least one image, got none")
+    if chosen.ndim != 1 or chosen.dtype == torch.bool or chosen.is_floating_point() or chosen.is_complex():
+        got = f"{chosen.dtype} of shape {tuple(chosen.shape)}"
+        raise ValueError(f"indices must be whole numbers in one row, or {count} booleans, got {got}")
+    low, high = int(chosen.min()), int(chosen.max())
+    if low < -count or high >= count:
+        raise IndexError(f"indices must be below {count}, got {high if high >= count else low}")
+    return chosen.long()
 
 
 def fashion_mnist(
@@ -198,6 +210,23 @@ def fashion_mnist_on_canvas(
     """
     train, test = fashion_mnist(root, device)
     return on_canvas(train, 2 * seed), on_canvas(test, 2 * seed + 1)
+
+
+def image_folder(
+    root: str | os.PathLike, classes: Sequence[str] | None = None, channels: int = 3, workers: int = 0
+) -> "FolderSet":
+    """The pictures in ``root``, a folder for each class inside, as torchvision's ImageFolder has it; read when needed.
+
+    classes: the names in the order of their labels; None means the folders' own, sorted. Give the training set's to
+    another set, or a class that is missing there would shift the labels of the rest. channels: 3 (RGB) or 1 (grey),
+    whatever the files hold. workers: processes that read ahead. The set has ``labels``, ``classes``, ``split``,
+    ``mean_and_std``, ``batches`` (section 3.1) and ``pictures`` (for section 3.2); see vgglib/folders.py.
+    Raises DataError for a folder that is not laid out so; files that are no pictures are named when they are opened,
+    all of them by ``faults()``. Warns of files that are left out for their suffix.
+    """
+    from vgglib.folders import read_folder  # needs torchvision and Pillow, which Fashion-MNIST does not
+
+    return read_folder(root, classes, channels, workers)
 
 
 def prepare(root: str | os.PathLike | None = None) -> None:

@@ -1,0 +1,409 @@
+"""Any folder of pictures, one folder inside for each class, read while training: for data that do not fit in memory.
+
+The layout is that of torchvision's ImageFolder and of ImageNet's ``train`` and ``val``. Every file becomes the picture
+that a person would see, or is refused by its name; none is let through as something else. What a file is, its bytes
+say and not its name. Colour profiles are not applied. A JPEG has no checksum: bits that flipped inside it show as wrong
+colours, and no program can tell.
+"""
+
+import os
+import stat
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageFile, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import functional as V
+
+from vgglib.augment import Augment, stream
+from vgglib.data import DataError, positions
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # what the bytes may be; some others run programs
+PARTS = {"train", "training", "val", "valid", "validation", "test"}  # folders of sets, not of classes
+TURNS = {  # of EXIF's orientation, tag 0x0112
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LARGEST = 89_478_485  # pixels, Pillow's own limit: what says it has more is a mistake or an attack
+SHOWN = 10  # faults that one message names
+REPLACE = "delete it or put a good copy in its place"
+
+
+class FolderSet:
+    """Labelled pictures in files, opened when they are needed. Made by vgglib.data.image_folder.
+
+    labels: int64, (N,), positions in ``classes``. channels: 3 for RGB, 1 for grey, whatever the files hold.
+    workers: processes that read ahead; 0 reads in this one.
+    """
+
+    def __init__(
+        self, root: Path, names: np.ndarray, labels: Tensor, classes: tuple[str, ...], channels: int, workers: int
+    ):
+        self.root, self.labels, self.classes, self.channels, self.workers = root, labels, classes, channels, workers
+        self._names = names  # bytes in one array: a list of a million strings would be copied into every worker
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"FolderSet({len(self)} pictures in {self.root}, {len(self.classes)} classes)"
+
+    def __getitem__(self, index: slice) -> "FolderSet":
+        """The pictures of a slice; TypeError for anything but a slice."""
+        if not isinstance(index, slice):
+            raise TypeError(f"a FolderSet takes slices such as [:100], got {index!r}; for positions use .subset([...])")
+        return self.subset(torch.arange(len(self))[index])
+
+    def subset(self, indices: Sequence[int] | np.ndarray | Tensor) -> "FolderSet":
+        """The pictures at these positions, in this order; or those where a mask of N booleans is true.
+
+        Raises ValueError for an empty or wrongly shaped choice, IndexError for a position outside -N..N-1.
+        """
+        chosen = positions(indices, len(self))
+        names, labels = self._names[chosen.numpy()], self.labels[chosen]
+        return FolderSet(self.root, names, labels, self.classes, self.channels, self.workers)
+
+    def split(self, validation: int = 5000, seed: int = 0) -> tuple["FolderSet", "FolderSet"]:
+        """The set without ``validation`` pictures drawn at random, and these pictures; as ImageSet.split.
+
+        Raises ValueError unless ``validation`` is a number of pictures that leaves neither part empty.
+        """
+        if not isinstance(validation, int) or not 1 <= validation < len(self):
+            raise ValueError(f"validation must be a number of images from 1 to {len(self) - 1}, got {validation!r}")
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return self.subset(order[validation:].sort().values), self.subset(order[:validation].sort().values)
+
+    def path(self, index: int) -> Path:
+        """The file of one picture."""
+        return self.root / os.fsdecode(self._names[index])
+
+    def picture(self, index: int) -> Tensor:
+        """One picture, uint8 (channels, H, W); DataError where the file is not one."""
+        return read_picture(self.path(index), self.channels)
+
+    def pictures(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield each picture as it is, uint8 (channels, H, W) of any size, with its label, in the set's order.
+
+        Raises DataError at the first file that is no picture.
+        """
+        for index, picture in enumerate(_done(self.picture, range(len(self)), self.workers)):
+            yield _good(picture), int(self.labels[index])
+
+    def faults(self) -> list[str]:
+        """A sentence for every file that cannot be used, by opening them all; an empty list if all is well."""
+        found = _done(partial(_opened, self), range(len(self)), self.workers)
+        return [sentence for sentence in found if isinstance(sentence, str)]
+
+    def mean_and_std(self, most: int = 10_000) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel, (channels,) each, with pixels scaled to 0..1.
+
+        Every picture counts alike, whatever its size. Files are read one after the other and forgotten. Of more than
+        ``most`` pictures only that many are read, evenly spread over the set. Raises one DataError that names the files
+        that are no pictures.
+        """
+        read = range(len(self)) if len(self) <= most else torch.linspace(0, len(self) - 1, most).long().tolist()
+        shares, faults = torch.zeros(self.channels, 256, dtype=torch.float64), []
+        for result in _done(partial(_histogram, self), read, self.workers):
+            if isinstance(result, str):
+                faults.append(result)
+            else:
+                shares += result
+        if faults:
+            more = f"; and {len(faults) - SHOWN} more, see .faults()" if len(faults) > SHOWN else ""
+            raise DataError(f"{len(faults)} of {len(read)} files cannot be used: {'; '.join(faults[:SHOWN])}{more}")
+        shares, levels = shares / len(read), torch.arange(256, dtype=torch.float64) / 255
+        mean = shares @ levels
+        variance = (shares * (levels - mean[:, None]) ** 2).sum(dim=1)
+        return mean.float(), variance.sqrt().float()
+
+    def batches(
+        self, recipe: object, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1,
+        colour: Callable[[Tensor, list[int]], Tensor] | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+        """Yield an epoch's batches as section 3.1 has them: float32 (N, channels, crop, crop) in 0..1, and labels (N,).
+
+        Each picture is rescaled so that its smallest side is S, drawn anew where the recipe's scale is a range, then
+        cropped once at random and perhaps mirrored. Views and order are those of vgglib.augment.Augment and depend on
+        (seed, epoch, index) alone, not on ``workers``. start: batches to leave out, being done already. rank, world:
+        of each batch of recipe.batch_size pictures this process gets the rank-th of ``world`` parts, which may be
+        empty at the end of an epoch. colour: takes a batch and the positions of its pictures, gives the batch with its
+        colours shifted; runs in the workers. A last batch of one picture is left out under batch normalisation.
+        Raises DataError at the first file that is no picture.
+        """
+        augment = Augment(recipe.image_size, recipe.scale, recipe.flip)
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
+        steps = [index for index in order.split(recipe.batch_size) if not (recipe.batch_norm and len(index) == 1)]
+        parts = [index.tensor_split(world)[rank].tolist() for index in steps[start:]]
+        views = partial(_views, self, augment, augment.draws(len(self), seed, epoch), colour)
+        for result in _done(views, parts, self.workers):
+            X, y = _good(result)
+            yield X, y
+
+
+def read_folder(
+    root: str | os.PathLike, classes: Sequence[str] | None = None, channels: int = 3, workers: int = 0
+) -> FolderSet:
+    """The pictures in ``root``, unopened; what vgglib.data.image_folder returns."""
+    root = Path(root)
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 3 (RGB) or 1 (grey), got {channels!r}")
+    if not isinstance(workers, int) or workers < 0:
+        raise ValueError(f"workers must be a number of processes, 0 or more, got {workers!r}")
+    if not root.is_dir():
+        raise DataError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_LAYOUT}")
+    found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    if not found:
+        raise DataError(f"{root} holds no folders; {_LAYOUT}")
+    if classes is None and set(found) <= PARTS and "train" in found:
+        raise DataError(
+            f"{root} holds {' and '.join(found)}, which are sets, not classes; "
+            f"give one of them, such as {root / 'train'}"
+        )
+    known = tuple(found if classes is None else classes)
+    if strangers := [name for name in found if name not in known]:
+        raise DataError(
+            f"{root / strangers[0]} is none of the {len(known)} classes, {_listed(known)}; rename or move it"
+        )
+    names, labels, left_out = [], [], Counter()
+    for label, name in enumerate(known):
+        inside, others = _walked(root, name)
+        if not inside and classes is None:
+            others = f" (only {_listed(sorted(others))} files)" if others else ""
+            raise DataError(f"{root / name} holds no picture{others}; picture files end in {', '.join(SUFFIXES)}")
+        names += inside
+        labels += [label] * len(inside)
+        left_out += others
+    if not names:
+        raise DataError(f"{root} holds no picture; {_LAYOUT}")
+    if left_out:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
+        warnings.warn(f"{root}: left out {kinds}; pictures end in {', '.join(SUFFIXES)}", stacklevel=3)
+    encoded = np.array([os.fsencode(name) for name in names])
+    return FolderSet(root, encoded, torch.tensor(labels), known, channels, workers)
+
+
+def train_and_validation(
+    root: str | os.PathLike, channels: int = 3, workers: int = 0
+) -> tuple[FolderSet, FolderSet | None]:
+    """The sets in ``root/train`` and ``root/val`` (ImageNet's layout); or that in ``root`` itself, and None.
+
+    The second has the classes of the first, so that a class which ``val`` lacks shifts no label. channels, workers and
+    errors are those of image_folder.
+    """
+    root = Path(root)
+    if not (root / "train").is_dir() or not (root / "val").is_dir():
+        return read_folder(root, channels=channels, workers=workers), None
+    train = read_folder(root / "train", None, channels, workers)
+    return train, read_folder(root / "val", train.classes, channels, workers)
+
+
+_LAYOUT = "expected one folder for each class, with its pictures inside, such as cats/1.jpg and dogs/2.jpg"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _walked(root: Path, name: str) -> tuple[list[str], Counter]:
+    """The picture files below ``root / name``, relative to root, sorted; and how many others, by suffix."""
+    pictures, others, seen = [], Counter(), set()
+    for folder, folders, files in os.walk(root / name, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(inner for inner in folders if not inner.startswith("."))
+        for file in sorted(files):
+            suffix = os.path.splitext(file)[1].lower()
+            if file.startswith("."):  # such as macOS's ._1.jpg, which is no picture
+                continue
+            if suffix in SUFFIXES:
+                pictures.append(os.path.relpath(os.path.join(folder, file), root))
+            else:
+                others[suffix or "without a suffix"] += 1
+    return pictures, others
+
+
+# --- one file ------------------------------------------------------------------------------------------------------
+
+
+def read_picture(path: str | os.PathLike, channels: int = 3) -> Tensor:
+    """A picture file as a person sees it: uint8 (channels, H, W), RGB or grey, turned as its EXIF says.
+
+    What is transparent becomes white; 16 bits become the upper 8; of several pages the first counts. Raises DataError
+    that names the file, what is wrong and what to do: missing, empty, truncated, damaged, no picture at all, 1 pixel
+    wide or high, too large, 16 bits that use the lowest 12 only, or numbers without a range.
+    """
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{path} is a folder or a device, not a file; move it away")
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it, and get pictures that end in grey
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of EXIF data that cannot be read, without the name of the file
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return _as_tensor(image, path, channels)
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        raise DataError(f"{path} {_what_it_is(path)}; {REPLACE}") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise DataError(f"{path} has more than {LARGEST:,} pixels; shrink it or delete it") from None
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; put it back, or list the folder again") from None
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})" if error.strerror else f"is damaged ({error})"
+        raise DataError(f"{path} {reason}; {REPLACE}") from None
+    except Exception as error:  # whatever a decoder meets in damaged bytes
+        raise DataError(f"{path} cannot be decoded ({error}); {REPLACE}") from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _as_tensor(image: Image.Image, path: str | os.PathLike, channels: int) -> Tensor:
+    """The opened picture as read_picture gives it."""
+    if image.width * image.height > LARGEST:
+        raise Image.DecompressionBombError
+    if min(image.size) < 2:
+        raise DataError(f"{path} is {image.width} x {image.height} pixels, no picture to learn from; delete it")
+    sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM")
+    if image.format == "PNG":
+        with Image.open(path, formats=("PNG",)) as copy:
+            copy.verify()  # its checksums, which loading does not look at
+    image.load()
+    turn = _turn(image)  # after loading, which turns a TIFF by itself
+    if image.mode.startswith("I;16") or sixteen_bits:
+        image = Image.fromarray(_upper_bits(np.asarray(image).astype(np.int32), path))
+    elif image.mode in ("I", "F"):
+        raise DataError(f"{path} holds 32-bit numbers, without a range from black to white; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB" if channels == 3 else "L")
+    if turn is not None:
+        image = image.transpose(turn)
+    pixels = np.array(image)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy() if channels == 3 else pixels[None])
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """The turn that EXIF asks for; none where it cannot be read."""
+    try:
+        return TURNS.get(image.getexif().get(0x0112))
+    except Exception:  # whatever a parser meets in damaged bytes; the picture beside them is whole
+        return None
+
+
+def _upper_bits(values: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """The upper 8 of 16 bits; Pillow's own conversion cuts all above 255 off, and torchvision's loader shows white."""
+    if 0 < values.max() < 4096:
+        raise DataError(
+            f"{path} has 16 bits and no value above {values.max()}, as from a camera of 12 bits: it would be almost "
+            "black; multiply its values by 16 or save it with 8 bits"
+        )
+    return (values >> 8).astype(np.uint8)
+
+
+def _what_it_is(path: str | os.PathLike) -> str:
+    """What a file is that is no picture, as the end of a sentence."""
+    with open(path, "rb") as file:
+        start = file.read(200)
+    if not start:
+        return "is empty"
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return "is a web page, not a picture"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the picture (git lfs pull)"
+    return f"is no picture of a kind that is read here ({', '.join(FORMATS)})"
+
+
+# --- work that a DataLoader spreads over processes -----------------------------------------------------------------
+
+
+class _Jobs:
+    """``work`` done to each item; or, where it raised a DataError, the sentence, which travels better."""
+
+    def __init__(self, work: Callable, items: Sequence):
+        self._work, self._items = work, items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, position: int) -> object:
+        try:
+            return self._work(self._items[position])
+        except DataError as error:
+            return str(error)
+
+
+def _done(work: Callable, items: Sequence, workers: int) -> Iterator:
+    """What ``work`` gives for each item, in order, a string where it failed."""
+    loader = DataLoader(
+        _Jobs(work, items), batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # or it would draw a number from the global state
+    )  # fmt: skip
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if isinstance(error, DataError) or not workers:
+            raise
+        raise DataError(
+            f"a process that reads pictures has died ({str(error).splitlines()[0]}); perhaps memory or /dev/shm is "
+            "full: take fewer workers, or workers=0"
+        ) from error
+
+
+def _good(result: object) -> object:
+    if isinstance(result, str):
+        raise DataError(result)
+    return result
+
+
+def _opened(pictures: FolderSet, index: int) -> bool:
+    pictures.picture(index)
+    return True
+
+
+def _histogram(pictures: FolderSet, index: int) -> Tensor:
+    """The share of each grey level in each channel, (channels, 256)."""
+    levels = pictures.picture(index).flatten(1)
+    return torch.stack([channel.bincount(minlength=256) for channel in levels]).double() / levels.shape[1]
+
+
+def _views(
+    pictures: FolderSet, augment: Augment, draws: Tensor, colour: Callable | None, indices: list[int]
+) -> tuple[Tensor, Tensor]:
+    """One batch: the training views of some pictures, and their labels."""
+    X = torch.empty(len(indices), pictures.channels, augment.crop, augment.crop)
+    for place, index in enumerate(indices):
+        X[place] = _view(pictures.picture(index), augment, draws[index], pictures.path(index))
+    return X if colour is None else colour(X, indices), pictures.labels[indices]
+
+
+def _view(picture: Tensor, augment: Augment, draw: Tensor, path: Path) -> Tensor:
+    """Section 3.1's view of one picture, as Augment has it of a batch; float32 (channels, crop, crop) in 0..1."""
+    low, high = (augment.scale, augment.scale) if isinstance(augment.scale, int) else augment.scale
+    scale = min(high, low + int(draw[0] * (high - low + 1)))
+    height, width = (scale * side // min(picture.shape[1:]) for side in picture.shape[1:])
+    if height * width > LARGEST:
+        size = f"{picture.shape[2]} x {picture.shape[1]} pixels"
+        raise DataError(f"{path} is {size}, too long and thin to be rescaled to {scale} pixels; crop it or delete it")
+    top, left = int(draw[1] * (height - augment.crop + 1)), int(draw[2] * (width - augment.crop + 1))
+    picture = V.crop(V.resize(picture, [height, width], antialias=True), top, left, augment.crop, augment.crop)
+    if augment.flip and draw[3] < 0.5:
+        picture = V.horizontal_flip(picture)
+    return picture.float() / 255
