@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
+    lighter = commands.add_parser("lighter", help="chapter 08's study: VGG without, and with small, fc layers")
+    lighter.set_defaults(run=_lighter)
+    lighter.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    lighter.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    lighter.add_argument("--result", type=Path, help="where to record it (default: data/results/lighter.json)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -180,6 +185,17 @@ def _study(options: argparse.Namespace) -> int:
     for label, accuracy in record["test_accuracy"].items():
         spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
         print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
+    return 0
+
+
+def _lighter(options: argparse.Namespace) -> int:
+    from vgglib.data import fashion_mnist
+    from vgglib.lighter import run_lighter
+
+    record = run_lighter(fashion_mnist(options.root), options.result, options.device)
+    for head, found in record["test_accuracy"].items():
+        spread = f"{100 * found['mean']:.2f} ± {100 * found['sd']:.2f} %"
+        print(f"{head}: test accuracy {spread} (mean and standard deviation, n={found['n']} seeds)")
     return 0
 
 
