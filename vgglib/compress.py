@@ -55,10 +55,11 @@ def replace_fc6(net: VGG, layer: nn.Module) -> VGG:
 
 
 def lighter_head(net: VGG, head: str, seed: int = 0) -> VGG:
-    """Return a copy of ``net`` whose three fully connected layers are one: new weights, drawn by He's rule from seed.
+    """Return a copy of ``net`` that has one new fully connected layer in the place of three.
 
     head: "linear", on all positions of the last maps; or "average", on each map's mean over its positions (global
-    average pooling, Lin et al. 2013). Raises ValueError for another head.
+    average pooling, Lin et al. 2013). The weights are drawn from ``seed``, with a variance of one over the number of
+    inputs; biases are 0. Raises ValueError for another head.
     """
     if head not in ("linear", "average"):
         raise ValueError(f"head must be 'linear' or 'average', got {head!r}")
@@ -67,11 +68,12 @@ def lighter_head(net: VGG, head: str, seed: int = 0) -> VGG:
     if head == "average":
         lighter.features.append(nn.AdaptiveAvgPool2d(1))
         inputs = channels
-    layer = nn.Linear(inputs, last.out_features, device=last.weight.device, dtype=last.weight.dtype)
-    generator = torch.Generator(last.weight.device).manual_seed(seed)
+    like = dict(device=last.weight.device, dtype=last.weight.dtype)
+    layer = nn.utils.skip_init(nn.Linear, inputs, last.out_features, **like)
+    drawn = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed)) / inputs**0.5
     with torch.no_grad():
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear", generator=generator)
-        nn.init.zeros_(layer.bias)
+        layer.weight.copy_(drawn)
+        layer.bias.zero_()
     lighter.classifier = nn.Sequential(layer)
     return lighter
 
