@@ -503,7 +503,7 @@ def step_memory(configuration: str = "D", image_size: int = 224, batch: int = 32
     """
     with torch.device("meta"):  # shapes are enough
         net = VGG(configuration, image_size=image_size)
-    figure = Picture(6.6, 2.9)
+    figure = Picture(7.4, 2.9)
     axes, told = figure.subplots(), []
     held = {purpose: memory(net, batch, purpose) for purpose in PURPOSES}
     widest = max(found.total for found in held.values())
@@ -513,7 +513,7 @@ def step_memory(configuration: str = "D", image_size: int = 224, batch: int = 32
         for part, (colour, hatch) in look.items():
             size = getattr(found, part)
             axes.barh(y, size / 1e9, left=left / 1e9, color=colour, hatch=hatch, edgecolor="white", height=0.62)
-            if size > 0.11 * widest:
+            if size > 0.1 * widest:
                 box = dict(facecolor="white", edgecolor="none", pad=1, alpha=0.85)
                 middle = (left + size / 2) / 1e9
                 axes.text(middle, y, f"{part}\n{size / 1e9:.2f}", ha="center", va="center", fontsize=7, bbox=box)
