@@ -17,6 +17,7 @@ from vgglib import figures
 from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
 from vgglib.data import ImageSet
+from vgglib.memory import PURPOSES, memory
 from vgglib.model import VGG
 from vgglib.protocol import Rung
 from vgglib.receptive_field import effective, receptive_field, trace
@@ -62,6 +63,9 @@ FIGURES = {
     "crop_and_posteriors": lambda: figures.crop_and_posteriors(
         images().images[0, 0], (1, 2, 4, 5), torch.tensor([0.2, 0.7, 0.1]), ("coat", "bag", "shirt")
     ),
+    "step_memory": figures.step_memory,
+    "shares": lambda: figures.shares({"conv1_1": (1.0, 3.0), "fc6": (2.0, 1.0)}, ("MACs", "time")),
+    "shrinking": lambda: figures.shrinking({"low rank": [(100, 50.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0),
     "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
     "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
@@ -84,6 +88,21 @@ def test_every_public_figure_is_tested():
     made = {name for name, made in vars(figures).items()
             if callable(made) and getattr(made, "__annotations__", {}).get("return") is figures.Picture}  # fmt: skip
     assert made == set(FIGURES)
+
+
+def test_memory_of_a_step_is_the_sum_of_its_bars():
+    figure = figures.step_memory("A", 64, 8)
+    with torch.device("meta"):
+        held = [memory(VGG("A", image_size=64), 8, purpose) for purpose in PURPOSES]
+    bars = [[patch.get_width() for patch in figure.axes[0].patches[4 * n : 4 * n + 4]] for n in range(len(held))]
+    assert [sum(bar) for bar in bars] == pytest.approx([found.total / 1e9 for found in held])
+    assert f"Adam {held[-1].total / 1e9:.2f} GB" in figure.text_alternative
+
+
+def test_shares_are_of_their_own_sum():
+    figure = figures.shares({"conv1_1": (1.0, 3.0), "fc6": (3.0, 1.0)}, ("MACs", "time"))
+    assert [patch.get_width() for patch in figure.axes[0].patches] == [25.0, 75.0, 75.0, 25.0]
+    assert "largest in time: conv1_1, 75 %" in figure.text_alternative
 
 
 @pytest.mark.filterwarnings("error")

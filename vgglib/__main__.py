@@ -97,6 +97,21 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
     study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
     study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
+    lighter = commands.add_parser("lighter", help="chapter 08's study: VGG without, and with small, fc layers")
+    lighter.set_defaults(run=_lighter)
+    lighter.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    lighter.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    lighter.add_argument("--result", type=Path, help="where to record it (default: data/results/lighter.json)")
+    measured = commands.add_parser("measure-cost", help="time and memory of A to E on this device, in use and training")
+    measured.set_defaults(run=_measure_cost)
+    measured.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    measured.add_argument("--image-size", type=int, default=224, help="side of the picture in pixels (default: 224)")
+    measured.add_argument("--batch", type=int, default=2, help="pictures in a step (default: 2)")
+    measured.add_argument("--steps", type=int, default=2, help="timed steps of each network in a round (default: 2)")
+    measured.add_argument("--rounds", type=int, default=3, help="rounds over all networks (default: 3)")
+    measured.add_argument("--bf16", action="store_true", help="multiply in bfloat16, channels last")
+    measured.add_argument("--note", default="", help="what must be said beside the numbers")
+    measured.add_argument("--result", type=Path, help="default: data/results/measured-cost-<device>.json")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -261,6 +276,32 @@ def _study(options: argparse.Namespace) -> int:
     for label, accuracy in record["test_accuracy"].items():
         spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
         print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
+    return 0
+
+
+def _lighter(options: argparse.Namespace) -> int:
+    from vgglib.data import fashion_mnist
+    from vgglib.lighter import run_lighter
+
+    record = run_lighter(fashion_mnist(options.root), options.result, options.device)
+    for head, found in record["test_accuracy"].items():
+        spread = f"{100 * found['mean']:.2f} ± {100 * found['sd']:.2f} %"
+        print(f"{head}: test accuracy {spread} (mean and standard deviation, n={found['n']} seeds)")
+    return 0
+
+
+def _measure_cost(options: argparse.Namespace) -> int:
+    from vgglib.measured_cost import measure
+
+    record = measure(
+        image_size=options.image_size, batch=options.batch, steps=options.steps, rounds=options.rounds,
+        device=options.device, bf16=options.bf16, note=options.note, path=options.result,
+    )  # fmt: skip
+    for name, found in record["networks"].items():
+        for mode in ("inference", "training"):
+            seconds, peak = found[mode]["seconds"]["mean"], found[mode]["peak_bytes"]
+            said = "memory not known" if peak is None else f"{peak / 1e6:,.0f} MB"
+            print(f"{name}, {mode}: {1000 * seconds / record['batch']:,.1f} ms a picture, {said}")
     return 0
 
 

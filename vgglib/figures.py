@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
+from vgglib.memory import PURPOSES, memory
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
 from vgglib.scaling import PATTERNS, speed_up
@@ -657,6 +658,83 @@ def speed_ups(
         for pattern in PATTERNS
     }
     return doublings(series, "speed-up")
+
+
+def step_memory(configuration: str = "D", image_size: int = 224, batch: int = 32) -> Picture:
+    """Return what a step holds, as stacked bars: in use, and in training by SGD, with momentum, and by Adam.
+
+    For RGB pictures, 1000 classes and float32; batch: pictures in a step. 1 GB is a billion bytes.
+    """
+    with torch.device("meta"):  # shapes are enough
+        net = VGG(configuration, image_size=image_size)
+    figure = Picture(7.4, 2.9)
+    axes, told = figure.subplots(), []
+    held = {purpose: memory(net, batch, purpose) for purpose in PURPOSES}
+    widest = max(found.total for found in held.values())
+    look = dict(parameters=(BLUE, ""), gradients=(ORANGE, "//"), optimiser=(PINK, ".."), activations=(SKY, "xx"))
+    for y, (purpose, found) in enumerate(held.items()):
+        left = 0.0
+        for part, (colour, hatch) in look.items():
+            size = getattr(found, part)
+            axes.barh(y, size / 1e9, left=left / 1e9, color=colour, hatch=hatch, edgecolor="white", height=0.62)
+            if size > 0.1 * widest:
+                box = dict(facecolor="white", edgecolor="none", pad=1, alpha=0.85)
+                middle = (left + size / 2) / 1e9
+                axes.text(middle, y, f"{part}\n{size / 1e9:.2f}", ha="center", va="center", fontsize=7, bbox=box)
+            left += size
+        axes.text(found.total / 1e9, y, f" {found.total / 1e9:.2f} GB", va="center", fontsize=8)
+        told.append(f"{purpose} {found.total / 1e9:.2f} GB, of which activations {found.activations / 1e9:.2f}")
+    axes.set_yticks(range(len(held)), list(held))
+    axes.set_ylim(len(held) - 0.5, -0.5)
+    axes.set(xlabel="memory (GB)", xlim=(0, 1.16 * widest / 1e9))
+    title = f"Configuration {configuration}, {image_size} pixels, batch {batch}"
+    axes.set_title(title, fontsize=10)
+    _plain(axes)
+    return figure.saying(f"{title}: {'; '.join(told)}.")
+
+
+def shares(pairs: Mapping[str, tuple[float, float]], labels: tuple[str, str], told: str = "") -> Picture:
+    """Return two bars for each name, each number as a per cent of its column's sum: {name: (first, second)}."""
+    figure = Picture(6.0, 0.9 + 0.24 * len(pairs))
+    axes = figure.subplots()
+    sums = [sum(pair[n] for pair in pairs.values()) for n in (0, 1)]
+    for n, (colour, hatch) in enumerate(((BLUE, ""), (ORANGE, "//"))):
+        values = [100 * pair[n] / sums[n] for pair in pairs.values()]
+        places = [y + 0.2 * (2 * n - 1) for y in range(len(pairs))]
+        axes.barh(places, values, 0.4, color=colour, hatch=hatch, edgecolor="white", label=labels[n])
+    axes.set_yticks(range(len(pairs)), list(pairs))
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.set_xlabel("per cent of the whole network")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    _plain(axes)
+    largest = max(pairs, key=lambda name: pairs[name][1] / sums[1])
+    spoken = f"largest in {labels[1]}: {largest}, {100 * pairs[largest][1] / sums[1]:.0f} %"
+    return figure.saying(told or f"{labels[0]} beside {labels[1]}, by layer; {spoken}.")
+
+
+def shrinking(ways: Mapping[str, Sequence[tuple[float, float, float]]], whole: float, told: str = "") -> Picture:
+    """Return accuracy over the weights that are left, one curve for each way: {way: [(weights, mean, spread)]}.
+
+    whole: the accuracy before, drawn as a dotted line. Bars show the spread; accuracies are in per cent.
+    """
+    figure = Picture(6.0, 3.6)
+    axes = figure.subplots()
+    axes.axhline(whole, color=GREY, linestyle=":", linewidth=1)
+    axes.text(
+        0.01, whole, "nothing taken away", color=GREY, fontsize=8, va="bottom", transform=axes.get_yaxis_transform()
+    )
+    for (way, points), colour, style in zip(ways.items(), (BLUE, RED), ("o-", "s--"), strict=False):
+        weights, means, spreads = zip(*sorted(points), strict=True)
+        axes.errorbar(weights, means, spreads, fmt=style, color=colour, markersize=4, capsize=2, linewidth=1.2)
+        low = min(range(len(means)), key=lambda n: abs(means[n] - whole + 25))
+        axes.annotate(f"{way} ", (weights[low], means[low]), (-4, 0), textcoords="offset points", color=colour,
+                      fontsize=9, ha="right", va="center")  # fmt: skip
+    axes.set(xscale="log", xlabel="weights left in the first fully connected layer", ylabel="accuracy (%)")
+    axes.set_xlim(0.3 * min(points[0] for way in ways.values() for points in way), None)
+    _plain(axes)
+    ends = "; ".join(f"{way} from {min(p[1] for p in points):.1f} to {max(p[1] for p in points):.1f} %"
+                     for way, points in ways.items())  # fmt: skip
+    return figure.saying(told or f"Accuracy over weights left: {ends}; nothing taken away {whole:.1f} %.")
 
 
 def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:

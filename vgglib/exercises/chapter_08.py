@@ -1,0 +1,83 @@
+"""Checks of the exercises in notebooks/08_what_it_costs.ipynb."""
+
+from collections.abc import Callable
+from numbers import Real
+
+import torch
+
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
+
+
+def check_step_memory(answer: object) -> Verdict:
+    """Return the verdict on the MB of a step of training: 15.2 million parameters, batch 32, 73 MB kept a picture."""
+    mistakes = {
+        2382: "a float32 number takes four bytes",
+        2397: "training also holds a gradient and a momentum for each parameter",
+        2458: "of parameter, gradient and momentum one is missing",
+        2579: "that is Adam, which keeps two averages for each parameter",
+        255: "activations are kept for each of the 32 pictures",
+        8173: "parameters, gradients and momentum are held once, not for each picture",
+        4854: "gradients of activations come and go; what is kept is not doubled",
+        2336: "those are the activations alone",
+        182: "those are the parameters, gradients and momentum alone",
+    }
+    plain = isinstance(answer, Real) and not isinstance(answer, bool)
+    return check_answer(round(answer) if plain else answer, 2518, mistakes)
+
+
+def check_largest_batch(answer: object) -> Verdict:
+    """Return the verdict on the largest batch of the same network for which 8000 MB are enough."""
+    mistakes = {
+        109: "parameters, gradients and momentum need their place, too",
+        110: "parameters, gradients and momentum need their place, too, and a part of a picture does not fit",
+        108: "count gradients and momentum as well, and round down: a part of a picture does not fit",
+        106: "one more fits: try it in the other direction",
+    }
+    return check_answer(answer, 107, mistakes)
+
+
+def check_largest_rank(attempt: Callable) -> Verdict:
+    """Return the verdict on the largest rank at which two thin layers have fewer weights than the one they replace."""
+    cases = {
+        (3136, 512): 440,
+        (25088, 4096): 3521,
+        (4096, 4096): 2047,
+        (4096, 1000): 803,
+        (6, 3): 1,
+        (3, 3): 1,
+        (2, 2): 0,
+        (1, 7): 0,
+        (7, 40): 5,
+    }
+    return check_function(attempt, cases, "largest_rank")
+
+
+def check_prune(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that keeps the share of a weight's entries that is largest in size."""
+    cases = {
+        ((0.1, -0.9, 0.5, -0.2), 0.5): [0, -0.9, 0.5, 0],
+        (((0.3, -0.4, 0.2), (2.0, -3.0, 1.0)), 0.5): [[0, 0, 0], [2.0, -3.0, 1.0]],
+        ((-4.0, -3.0, -2.0, -1.0), 0.25): [-4.0, 0, 0, 0],
+        ((8.0, 4.0, -2.0, 1.0, -0.5), 0.6): [8.0, 4.0, -2.0, 0, 0],
+        ((1.0, -2.0), 1.0): [1.0, -2.0],
+    }
+
+    def on_a_copy(weight: tuple, keep: float) -> object:
+        given = torch.tensor(weight)
+        before = given.clone()
+        got = attempt(given, keep)
+        if not torch.equal(given, before):
+            raise ValueError("it writes over the weight that it is given")
+        return got
+
+    return check_function(on_a_copy, cases, "prune")
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on why a layer with a mask is as large and as slow as before, and what would help."""
+    ideas = {
+        "what is stored": ("stored", "store", "memory", "byte", "space", "as large"),
+        "what is computed": ("multipl", "comput", "time", "speed", "slow", "fast", "macs"),
+        "what would help": ("sparse", "index", "indices", "format", "rank", "thin", "narrow", "remove", "rows"),
+    }
+    return check_words(answer, ideas)

@@ -1,0 +1,161 @@
+"""The study of chapter 08: what VGG's fully connected layers are good for, measured on Fashion-MNIST.
+
+``python -m vgglib lighter`` trains one convolutional part under three heads, and compresses the first fully connected
+layer of each full network afterwards, without training it again.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vgglib import results
+from vgglib.augment import view
+from vgglib.compress import lighter_head, low_rank, nonzero, pruned
+from vgglib.cost import cost
+from vgglib.data import ImageSet
+from vgglib.devices import autocast, device_of, fast_in_bf16
+from vgglib.evaluation import accuracy, accuracy_on, prepared
+from vgglib.model import VGG
+from vgglib.training import Recipe, build, conditions, fit, recipe, split
+
+QUESTION = "what do VGG's fully connected layers add, and how much of the first one is needed?"
+HEADS = ("fully connected", "linear", "average")
+RECIPE: Recipe = recipe(  # configuration A at 28 pixels: two poolings, so that the last maps are 7x7 as in the paper
+    "laptop", configuration="64 | 128 | 256 256 512 512 512 512", image_size=28, scale=28, width=0.125, hidden=512,
+    epochs=3,
+)  # fmt: skip
+SEEDS = (0, 1, 2)
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHARES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
+
+
+def with_head(head: str, chosen: Recipe, train: ImageSet, seed: int) -> VGG:
+    """Return the recipe's network under one of HEADS; its convolutions start from the same numbers under each."""
+    net = build(chosen, train, seed)
+    return net if head == "fully connected" else lighter_head(net, head, seed)
+
+
+def run_lighter(
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None = None,
+    device: str | None = None,
+    chosen: Recipe = RECIPE,
+    seeds: Iterable[int] = SEEDS,
+    tell: Callable[[str], object] = print,
+) -> dict:
+    """Train what is not recorded yet and return the whole record, written to ``path`` after each network.
+
+    data: training and test set; accuracies are those of the test set after training, and of the pictures held out.
+    """
+    path = path or results.FOLDER / "lighter.json"
+    asked = _plain(chosen)
+    runs = results.read(path)["runs"] if path.is_file() else []
+    runs = [run for run in runs if run["recipe"] == asked]
+    done = {(run["label"], run["seed"]) for run in runs}
+    for seed in seeds:
+        for head in HEADS:
+            if (head, seed) in done:
+                continue
+            runs.append(run := _one(head, chosen, seed, data, device))
+            results.write(path, _record(runs))
+            tell(f"{head}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
+    return _record(runs)
+
+
+def _one(head: str, chosen: Recipe, seed: int, data: tuple[ImageSet, ImageSet], device: str | None) -> dict:
+    """Return what one network gave, with the compression curves where there is something to compress."""
+    part, watched = split(chosen, *data)
+    net = with_head(head, chosen, part, seed)
+    history = fit(net, part, watched, chosen, seed, device)
+    test = data[1].to(device_of(net))
+    table = cost(net, chosen.image_size)
+    run = {
+        "label": head,
+        "seed": seed,
+        "test_accuracy": accuracy_on(net, test),
+        "validation_accuracy": history.epochs[-1].validation_accuracy,
+        "train_loss": history.epochs[-1].train_loss,
+        "seconds": history.seconds,
+        "parameters": table.parameters,
+        "macs": table.macs,
+    }
+    if head == "fully connected":
+        run["curves"] = compression_curves(net, watched.to(device_of(net)), test)
+    return {**run, "conditions": conditions(chosen, device_of(net)), "recipe": _plain(chosen)}
+
+
+def compression_curves(
+    net: VGG, validation: ImageSet, test: ImageSet, ranks: Iterable[int] = RANKS, shares: Iterable[float] = SHARES
+) -> dict[str, list[dict]]:
+    """Return how accurate ``net`` stays while its first fully connected layer shrinks, without training it again.
+
+    A list of points for each way: "whole", "low rank" and "pruned"; each point has "setting" (1, rank, or share
+    of weights kept), "weights" (stored, or not zero, in that layer) and the accuracies on both sets. The convolutions
+    run once, in bfloat16 where the device is fast in it; the fully connected layers in float32.
+    """
+    fc6 = net.classifier[0]
+    seen = {
+        name: (last_maps(net, images), images.labels) for name, images in (("validation", validation), ("test", test))
+    }
+
+    def point(setting: float, layer: nn.Module, weights: int) -> dict:
+        head = nn.Sequential(layer, *list(net.classifier)[1:]).eval()
+        with torch.no_grad():
+            found = {
+                f"{name}_accuracy": accuracy(head(maps).softmax(1), labels) for name, (maps, labels) in seen.items()
+            }
+        return {"setting": setting, "weights": weights, **found}
+
+    low = [(rank, low_rank(fc6, rank)) for rank in ranks if rank <= min(fc6.weight.shape)]
+    sparse = [(share, pruned(fc6, share)) for share in shares]
+    return {
+        "whole": [point(1, fc6, fc6.weight.numel())],
+        "low rank": [point(rank, layer, layer[0].weight.numel() + layer[1].weight.numel()) for rank, layer in low],
+        "pruned": [point(share, layer, nonzero(layer.weight)) for share, layer in sparse],
+    }
+
+
+@torch.no_grad()
+def last_maps(net: VGG, images: ImageSet, batch_size: int = 500) -> Tensor:
+    """Return what the fully connected layers of ``net`` are given for each picture, (N, values), in float32."""
+    net.eval()
+    device, maps = device_of(net), []
+    for batch in images.images.split(batch_size):
+        with autocast(device, fast_in_bf16(device)):
+            maps.append(net.features(prepared(net, view(batch.to(device), net.image_size, None))).flatten(1).float())
+    return torch.cat(maps)
+
+
+def _record(runs: list[dict]) -> dict:
+    """Return the record: summaries by head, then the curves over seeds, then every run."""
+    by_head = {head: [run for run in runs if run["label"] == head] for head in HEADS}
+    full = [run["curves"] for run in by_head["fully connected"]]
+    return {
+        "command": "python -m vgglib lighter",
+        "question": QUESTION,
+        "test_accuracy": {
+            head: results.summary([run["test_accuracy"] for run in found]) for head, found in by_head.items() if found
+        },
+        "curves": {way: [_over_seeds(points) for points in _together(full, way)] for way in full[0]} if full else {},
+        "runs": runs,
+    }
+
+
+def _together(curves: list[dict], way: str) -> list[tuple[dict, ...]]:
+    """Return the points of one way, those of all seeds at the same setting together."""
+    return list(zip(*(curve[way] for curve in curves), strict=True))
+
+
+def _over_seeds(points: tuple[dict, ...]) -> dict:
+    accuracies = {
+        name: results.summary([point[name] for point in points]) for name in ("validation_accuracy", "test_accuracy")
+    }
+    return {"setting": points[0]["setting"], "weights": points[0]["weights"], **accuracies}
+
+
+def _plain(chosen: Recipe) -> dict:
+    """Return a recipe as it looks after a journey through JSON."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()}

@@ -1,0 +1,144 @@
+"""Bytes that a network holds while it is used or trained: predicted from its layers, and counted by torch.
+
+Counted are tensors: not what libraries need beside them, such as the workspace of a convolution. Taught in chapter 08.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vgglib.cost import cost
+from vgglib.model import VGG
+
+PURPOSES: dict[str, tuple[int, int]] = {  # numbers kept for each parameter, besides itself: gradients, optimiser
+    "inference": (0, 0),
+    "SGD": (1, 0),
+    "SGD with momentum": (1, 1),
+    "Adam": (1, 2),
+}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a step on one batch holds, in bytes."""
+
+    parameters: int
+    gradients: int
+    optimiser: int  # momentum, or Adam's two averages
+    activations: int  # training: all that waits for the backward pass; inference: the most at one time
+
+    @property
+    def total(self) -> int:
+        """The sum of the four."""
+        return self.parameters + self.gradients + self.optimiser + self.activations
+
+
+def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memory:
+    """Return what a step of ``net`` on ``batch`` pictures of float32 holds, predicted from its layers.
+
+    purpose: a key of PURPOSES. Nothing is computed: the network may be on torch's "meta" device. Raises ValueError
+    for an unknown purpose, a batch below 1, and a network with local response normalisation, of which torch keeps
+    several intermediate results that are not counted here.
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"unknown purpose {purpose!r}: choose from {', '.join(PURPOSES)}")
+    if batch < 1:
+        raise ValueError(f"a batch has at least one picture, got {batch}")
+    if any(isinstance(layer, nn.LocalResponseNorm) for layer in net.modules()):
+        raise ValueError("local response normalisation keeps more than its output: its memory is not predicted here")
+    parameters = 4 * sum(parameter.numel() for parameter in net.parameters())
+    gradients, optimiser = PURPOSES[purpose]
+    activations = _at_once(net, batch) if purpose == "inference" else _kept(net, batch)
+    return Memory(parameters, gradients * parameters, optimiser * parameters, activations)
+
+
+def _kept(net: VGG, batch: int) -> int:
+    """Return the bytes that the backward pass waits for: outputs, where each maximum was, dropout, the loss."""
+    table = cost(net, (net.in_channels, *net.image_size))
+    rows, per_picture, once, values = iter(table[1:]), table.activation_bytes + 8, 4, 0  # the label is 8 bytes wide
+    for layer in [*net.features, *net.classifier]:
+        if isinstance(layer, nn.Dropout):
+            per_picture += 2 * values if layer.p else 0  # its output, and what it multiplied by
+        elif not isinstance(layer, nn.ReLU):  # which works in place
+            values = next(rows).activation_bytes
+            per_picture += 2 * values if isinstance(layer, nn.MaxPool2d) else 0  # each maximum's position, 8 bytes
+            once += 8 * layer.num_features if isinstance(layer, nn.BatchNorm2d) else 0  # the batch's mean and spread
+    return batch * per_picture + once
+
+
+def _at_once(net: VGG, batch: int) -> int:
+    """Return the bytes of the picture, and of the input and the output of the layer where they are most together."""
+    table = cost(net, (net.in_channels, *net.image_size))
+    before, most = 0, 0  # the first layer's input is the picture
+    for row in table[1:]:
+        positions = 2 * row.activation_bytes if row.kind == "MaxPool2d" else 0  # found even where nobody asks for them
+        most = max(most, before + row.activation_bytes + positions)
+        before = row.activation_bytes
+    return batch * (table[0].activation_bytes + most)
+
+
+def kept_for_backward(net: nn.Module, X: Tensor, y: Tensor) -> int:
+    """Return the bytes that torch keeps for the backward pass of the cross-entropy, parameters and buffers left out.
+
+    Torch itself hands over each tensor that it saves; tensors that share their memory count once.
+    """
+    own = {tensor.untyped_storage()._cdata for tensor in [*net.parameters(), *net.buffers()]}
+    saved = {}
+
+    def see(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            saved[storage._cdata] = storage  # held, so that its address is not given away again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(see, lambda tensor: tensor):
+        F.cross_entropy(net(X), y)
+    return sum(storage.nbytes() for storage in saved.values())
+
+
+def peak(work: Callable[[], object], there: Iterable[Tensor] = ()) -> int:
+    """Return the most bytes of tensors alive at one time while ``work()`` runs, those that are ``there`` included.
+
+    Every tensor that an operation of torch's core returns is counted until its memory is given back. Works on the
+    "meta" device, where it needs no memory itself.
+    """
+    with _Live() as live:
+        for tensor in there:
+            live.meet(tensor)
+        work()
+    return live.peak
+
+
+class _Live(TorchDispatchMode):
+    """Follows the memory of tensors from their birth to their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self.meet(tensor)
+        return out
+
+    def meet(self, tensor: Tensor) -> None:
+        """Count a tensor's memory, if it is new, until it is given back."""
+        storage = tensor.untyped_storage()
+        if self._known.get(storage._cdata) is storage:
+            return
+        self._known[storage._cdata] = storage
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, storage.nbytes())
+
+    def _forget(self, size: int) -> None:
+        self.now -= size
