@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
+    depth = commands.add_parser("depth", help="chapter 10's experiment: E and twice its depth, or go on with it")
+    depth.set_defaults(run=_depth)
+    depth.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    depth.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    depth.add_argument("--result", type=Path, help="where to record it (default: data/results/depth.json)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -177,6 +182,17 @@ def _study(options: argparse.Namespace) -> int:
     from vgglib.studies import run_study
 
     record = run_study(options.name, fashion_mnist(options.root), options.result, options.device)
+    for label, accuracy in record["test_accuracy"].items():
+        spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
+        print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
+    return 0
+
+
+def _depth(options: argparse.Namespace) -> int:
+    from vgglib.data import fashion_mnist
+    from vgglib.depth import run_depth
+
+    record = run_depth(fashion_mnist(options.root), options.result, options.device)
     for label, accuracy in record["test_accuracy"].items():
         spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
         print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
