@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 
 from vgglib import figures
+from vgglib.balance import Trained
 from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
 from vgglib.data import ImageSet
@@ -37,6 +38,10 @@ def run(validation=(0.7, 0.8, 0.85)):
     return History(Recipe("A", epochs=5), 0, 10, {}, epochs)
 
 
+TRAINED = [
+    Trained("laptop", "A", 3, 0.93, 0.002, 912_042, 9_917_440, 440_000),
+    Trained("depth", "E", 1, 0.85, 0.0, 322_000, 6_300_000, 24_000),
+]
 FIGURES = {
     "table_1": figures.table_1,
     "shapes": figures.shapes,
@@ -67,6 +72,9 @@ FIGURES = {
     "shares": lambda: figures.shares({"conv1_1": (1.0, 3.0), "fc6": (2.0, 1.0)}, ("MACs", "time")),
     "shrinking": lambda: figures.shrinking({"low rank": [(100, 50.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0),
     "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
+    "four_blocks": figures.four_blocks,
+    "two_boxes": lambda: figures.two_boxes(images().images[0, 0], (4, 4, 4, 6), 5, 4, 4, 6),
+    "accuracy_against_cost": lambda: figures.accuracy_against_cost(TRAINED),
     "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
 }
@@ -327,6 +335,24 @@ def test_a_stack_against_one_layer():
     assert f"{single / 1e3:,.3g}" in said
     assert f"{stack * 56**2 / 1e6:,.3g}" in said
     assert f"{3 * 64 * 56**2 * 4 / 1e6:,.3g}" in said
+
+
+def test_two_boxes_are_judged():
+    picture = images().images[0, 0]
+    near, far = (figures.two_boxes(picture, (4, 4, 4, 6), x, 4, 4, 6).text_alternative for x in (5, 6))
+    assert "union with the true box 0.60, which counts as right" in near
+    assert "counts as wrong" in far
+
+
+def test_accuracy_against_cost_ranks():
+    figure = figures.accuracy_against_cost(TRAINED, by="parameters")
+    said = words(figure)
+    assert "2 trained networks against parameters: from 85.0 % (E) to 93.0 % (A)" in figure.text_alternative
+    assert " 1  93.0 ± 0.2  A (laptop; 440k)" in said
+    assert " 2  85.0  E (depth; 24k)" in said  # one seed has no spread
+    for bad in (dict(networks=[]), dict(networks=TRAINED, by="FLOPs")):
+        with pytest.raises(ValueError, match=r"no network|by is"):
+            figures.accuracy_against_cost(**bad)
 
 
 def test_dots_are_told():

@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--bf16", action="store_true", help="multiply in bfloat16, channels last")
     measured.add_argument("--note", default="", help="what must be said beside the numbers")
     measured.add_argument("--result", type=Path, help="default: data/results/measured-cost-<device>.json")
+    depth = commands.add_parser("depth", help="chapter 10's experiment: E and twice its depth, or go on with it")
+    depth.set_defaults(run=_depth)
+    depth.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    depth.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    depth.add_argument("--result", type=Path, help="where to record it (default: data/results/depth.json)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -302,6 +307,16 @@ def _measure_cost(options: argparse.Namespace) -> int:
             seconds, peak = found[mode]["seconds"]["mean"], found[mode]["peak_bytes"]
             said = "memory not known" if peak is None else f"{peak / 1e6:,.0f} MB"
             print(f"{name}, {mode}: {1000 * seconds / record['batch']:,.1f} ms a picture, {said}")
+
+
+def _depth(options: argparse.Namespace) -> int:
+    from vgglib.data import fashion_mnist
+    from vgglib.depth import run_depth
+
+    record = run_depth(fashion_mnist(options.root), options.result, options.device)
+    for label, accuracy in record["test_accuracy"].items():
+        spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
+        print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
     return 0
 
 

@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 from torch import Tensor, nn
 
+from vgglib.balance import Trained
 from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
 from vgglib.memory import PURPOSES, memory
+from vgglib.localisation import Box, corners, iou
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
 from vgglib.scaling import PATTERNS, speed_up
@@ -735,6 +737,131 @@ def shrinking(ways: Mapping[str, Sequence[tuple[float, float, float]]], whole: f
     ends = "; ".join(f"{way} from {min(p[1] for p in points):.1f} to {max(p[1] for p in points):.1f} %"
                      for way, points in ways.items())  # fmt: skip
     return figure.saying(told or f"Accuracy over weights left: {ends}; nothing taken away {whole:.1f} %.")
+
+
+def four_blocks() -> Picture:
+    """Return two layers as four kinds of networks build them: VGG, residual, RepVGG in training, and RepVGG folded."""
+    figure = Picture(7.4, 3.6)
+    axes = _bare(figure)
+    columns = (
+        (0.0, "VGG", ("conv 3x3", "ReLU", "conv 3x3", "ReLU")),
+        (2.1, "residual", ("conv 3x3, norm", "ReLU", "conv 3x3, norm", "+", "ReLU")),
+        (7.0, "RepVGG, folded", ("conv 3x3", "ReLU", "conv 3x3", "ReLU")),
+    )
+    for x, title, steps in columns:
+        heights = [4.1 - 4.1 * n / (len(steps) - 1) for n in range(len(steps))]
+        _steps(axes, x, title, steps, heights)
+    axes.annotate("", (2.28, 1.025), (2.1, 4.85), arrowprops=dict(arrowstyle="->", color=RED, linewidth=1.6,
+                  connectionstyle="arc,angleA=0,angleB=0,armA=62,armB=48,rad=8"))  # fmt: skip
+    axes.text(3.22, 2.9, "the shortcut:\nadds what\nwent in", fontsize=8, color=RED, va="center")
+    axes.text(5.0, 5.5, "RepVGG, in training", ha="center", fontsize=10, weight="bold")
+    for top in (4.1, 1.6):
+        for x, label in ((4.3, "3x3, norm"), (5.0, "1x1,\nnorm"), (5.6, "norm")):
+            axes.plot(
+                [5.0, x, x, 5.0], [top + 0.75, top + 0.6, top - 0.55, top - 0.7], color=GREY, linewidth=1, zorder=0
+            )
+            _step(axes, x, top, label, 0.8 if "3x3" in label else 0.5)
+        _step(axes, 5.0, top - 1.05, "+, ReLU", 0.8)
+        axes.plot([5.0, 5.0], [top - 0.7, top - 1.75 if top > 2 else top - 1.6], color=GREY, linewidth=1, zorder=0)
+    axes.set_xlim(-0.8, 7.8)
+    axes.set_ylim(-0.7, 5.9)
+    return figure.saying(
+        "Two layers as four networks build them. VGG: convolution and ReLU, twice. Residual: a shortcut adds the input "
+        "to the second convolution. RepVGG in training: 3x3, 1x1 and nothing side by side, normalised and summed; "
+        "folded: VGG again."
+    )
+
+
+def _steps(axes: Axes, x: float, title: str, steps: Sequence[str], heights: Sequence[float]) -> None:
+    axes.plot([x, x], [heights[0] + 0.75, heights[-1] - 0.6], color=GREY, linewidth=1, zorder=0)
+    axes.text(x, 5.5, title, ha="center", fontsize=10, weight="bold")
+    for text, y in zip(steps, heights, strict=True):
+        _step(axes, x, y, text, 0.36 if text == "+" else 1.3)
+
+
+def _step(axes: Axes, x: float, y: float, text: str, width: float) -> None:
+    face = "#CFE5F5" if "3x3" in text else "#FBE3B8" if "1x1" in text else "#EEEEEE"
+    axes.add_patch(Rectangle((x - width / 2, y - 0.25), width, 0.5, facecolor=face, edgecolor="black", linewidth=0.8))
+    axes.text(x, y, text, ha="center", va="center", fontsize=8)
+
+
+def two_boxes(
+    picture: Tensor, truth: Box, x: float = 14, y: float = 14, width: float = 20, height: float = 20
+) -> Picture:
+    """Return a picture (H, W) with the true box around its object and another one, and how well the two agree.
+
+    truth: (centre x, centre y, width, height) in pixels, as are the numbers of the other box.
+    """
+    found = (x, y, width, height)
+    agreement = iou(truth, found)
+    figure = Picture(3.6, 3.8)
+    axes = _bare(figure)
+    axes.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0))
+    for box, colour, line, label in ((truth, BLUE, "-", "true box"), (found, RED, "--", "found box")):
+        left, top, right, bottom = corners(box)
+        look = dict(fill=False, edgecolor=colour, linestyle=line, linewidth=2)
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, **look))
+        axes.plot(box[0], box[1], "+", color=colour, markersize=9)
+        below = label == "found box"
+        side = dict(ha="right", va="top") if below else dict(ha="left", va="bottom")
+        axes.text(
+            right if below else left, bottom + 0.4 if below else top - 0.4, label, color=colour, fontsize=8, **side
+        )
+    axes.set_xlim(-3, picture.shape[1] + 3)
+    axes.set_ylim(picture.shape[0] + 3, -3)
+    axes.add_patch(Rectangle((0, 0), *picture.shape[::-1], fill=False, edgecolor=GREY, linewidth=0.8))
+    verdict = "right" if agreement > 0.5 else "wrong"
+    axes.set_title(f"intersection over union {agreement:.2f}: {verdict}", fontsize=10)
+    return figure.saying(
+        f"Found box of {width} x {height} pixels around ({x}, {y}); intersection over union with the true "
+        f"box {agreement:.2f}, which counts as {verdict}."
+    )
+
+
+def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Picture:
+    """Return test accuracy against cost, one numbered point a network with its standard deviation, names beside it.
+
+    by: "MACs" (for one picture) or "parameters". Records differ in shape and colour. Raises ValueError for another
+    ``by``, and if there is no network.
+    """
+    if by not in ("MACs", "parameters"):
+        raise ValueError(f"by is 'MACs' or 'parameters', got {by!r}")
+    if not networks:
+        raise ValueError("there is no network to draw")
+    ordered = sorted(networks, key=lambda net: -net.mean)
+    records = list(dict.fromkeys(net.record for net in networks))
+    figure = Picture(8.6, max(3.8, 1.0 + 0.19 * len(ordered)))
+    axes, beside = figure.subplots(1, 2, width_ratios=(1, 1))
+    beside.axis("off")
+    for n, net in enumerate(ordered):
+        place = records.index(net.record)
+        look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
+        cost_of = (net.macs if by == "MACs" else net.parameters) / 1e6
+        axes.errorbar(cost_of, 100 * net.mean, yerr=100 * net.sd, markersize=5, capsize=2, linewidth=1, **look)
+        axes.annotate(
+            str(n + 1), (cost_of, 100 * net.mean), (6, 0), textcoords="offset points", fontsize=7, va="center"
+        )
+        spread = f" ± {100 * net.sd:.1f}" if net.n > 1 else ""
+        row = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.record}; {net.shown / 1e3:.0f}k)"
+        height = 1 - (n + 1) / (len(ordered) + 1)
+        beside.plot(0.02, height, markersize=5, clip_on=False, **look)
+        beside.text(0.06, height, row, fontsize=7.5, va="center")
+    beside.set(xlim=(0, 1), ylim=(0, 1))
+    beside.set_title("test accuracy in %, network (record; pictures shown in training)", fontsize=9, loc="left")
+    axes.set(xscale="log", ylabel="test accuracy (%)")
+    axes.set_xlabel("million MACs for one picture" if by == "MACs" else "million parameters")
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(lambda value, _place: f"{value:g}" if f"{value:e}"[0] in "125" else "")
+    _plain(axes)
+    best, last = ordered[0], ordered[-1]
+    return figure.saying(
+        f"Test accuracy of {len(ordered)} trained networks against {by}: from {100 * last.mean:.1f} % ({last.label}) "
+        f"to {100 * best.mean:.1f} % ({best.label})."
+    )
+
+
+_WHEEL = (BLUE, RED, GREEN, ORANGE, PINK, SKY, GREY)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:

@@ -1,0 +1,135 @@
+"""Chapter 10's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
+
+import math
+
+import pytest
+import torch
+
+from vgglib.exercises import chapter_10 as check
+from vgglib.localisation import iou
+from vgglib.model import VGG
+from vgglib.repvgg import identity_kernel
+
+
+def fold_one(weight, gamma, beta, mean, variance, eps):
+    factor = gamma / math.sqrt(variance + eps)
+    return weight * factor, beta - mean * factor
+
+
+WRONG_FOLDS = {
+    "divides by the variance": lambda w, g, b, m, v, e: (w * g / (v + e), b - m * g / (v + e)),
+    "forgets eps": lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, 0),
+    "eps outside the root": lambda w, g, b, m, v, e: fold_one(w, g, b, m, (math.sqrt(v) + e) ** 2, 0),
+    "adds the mean": lambda w, g, b, m, v, e: fold_one(w, g, b, -m, v, e),
+    "does not scale the mean": lambda w, g, b, m, v, e: (fold_one(w, g, b, m, v, e)[0], b - m),
+    "multiplies the mean by the weight": lambda w, g, b, m, v, e: fold_one(w, g, b, m * w, v, e),
+    "forgets the shift": lambda w, g, b, m, v, e: fold_one(w, g, 0, m, v, e),
+    "forgets gamma": lambda w, g, b, m, v, e: fold_one(w, 1, b, m, v, e),
+    "leaves the weight": lambda w, g, b, m, v, e: (w, fold_one(w, g, b, m, v, e)[1]),
+    "swaps gamma and beta": lambda w, g, b, m, v, e: fold_one(w, b, g, m, v, e),
+    "bias first": lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, e)[::-1],
+}
+
+
+def at(channels, place, everywhere=False):
+    kernel = torch.zeros(channels, channels, 3, 3)
+    for channel in range(channels):
+        kernel[channel, slice(None) if everywhere else channel, place[0], place[1]] = 1
+    return kernel
+
+
+WRONG_IDENTITIES = {
+    "sums all channels": (lambda c: at(c, (1, 1), everywhere=True), "should stay 1, yours makes it 14"),
+    "in the corner": (lambda c: at(c, (0, 0)), "channel 0, row 0, column 0 should stay 1"),
+    "off by one": (lambda c: at(c, (1, 2)), "should stay 1, yours makes it 2"),
+    "ones in the whole kernel": (lambda c: torch.ones(c, c, 3, 3), "should stay"),
+    "an average": (lambda c: torch.eye(c)[:, :, None, None].expand(c, c, 3, 3) / 9, "should stay"),
+    "1x1": (lambda c: torch.eye(c)[:, :, None, None], "should have the shape (1, 1, 3, 3)"),
+    "one kernel for each channel": (lambda c: at(1, (1, 1)).expand(c, 1, 3, 3), "should have the shape (2, 2, 3, 3)"),
+    "for one channel only": (lambda c: at(1, (1, 1)), "should have the shape (2, 2, 3, 3)"),
+    "channels reversed": (lambda c: at(c, (1, 1)).flip(0), "identity(2)"),
+    "an error": (lambda c: 1 / 0, "raised ZeroDivisionError"),
+    "no tensor": (lambda c: 7, "shape"),
+}
+
+
+def test_solutions_pass():
+    convolutional = [sum(p.numel() for p in VGG("E", batch_norm=norm).features.parameters()) for norm in (True, False)]
+    assert check.check_norm_parameters(convolutional[0] - convolutional[1]).status == "passed"
+    assert check.check_fold_one(fold_one).status == "passed"
+    assert check.check_identity(identity_kernel).status == "passed"
+    assert check.check_shift(3).status == "passed"
+
+
+def test_the_shift_is_the_last_that_counts():
+    right = [shift for shift in range(11) if iou((5, 5, 10, 10), (5 + shift, 5, 10, 10)) > 0.5]
+    assert right == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("checked", [check.check_norm_parameters, check.check_shift, check.check_explanation])
+def test_answers_wait(checked):
+    assert checked(...).status == "todo"
+
+
+def unfinished(*arguments):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("checked", [check.check_fold_one, check.check_identity])
+@pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None, unfinished])
+def test_functions_wait(checked, stub):
+    assert checked(stub).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_FOLDS)
+def test_fold_one_rejects(mistake):
+    verdict = check.check_fold_one(WRONG_FOLDS[mistake])
+    assert verdict.status == "failed"
+    assert "fold_one(" in verdict.text
+
+
+@pytest.mark.parametrize("mistake", WRONG_IDENTITIES)
+def test_identity_rejects_with_the_counterexample(mistake):
+    attempt, why = WRONG_IDENTITIES[mistake]
+    verdict = check.check_identity(attempt)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+MISTAKES = [
+    (check.check_norm_parameters, 5_504, "two numbers"),
+    (check.check_norm_parameters, 22_016, "not trained"),
+    (check.check_norm_parameters, 32, "not each layer"),
+    (check.check_norm_parameters, 27_392, "fully connected"),
+    (check.check_norm_parameters, 8_448, "that is D"),
+    (check.check_norm_parameters, 38, "not it"),
+    (check.check_shift, 5, "a third"),
+    (check.check_shift, 4, "less than half"),
+    (check.check_shift, 2, "one more"),
+    (check.check_shift, 10 / 3, "whole pixels"),
+    (check.check_shift, 6, "less than half"),
+    (check.check_shift, 0, "not it"),
+]
+
+
+@pytest.mark.parametrize(("checked", "wrong", "why"), MISTAKES)
+def test_numbers_reject_with_the_reason(checked, wrong, why):
+    verdict = checked(wrong)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+def test_explanation():
+    good = (
+        "Its training loss is higher, and overfitting would make that lower. The additional layers could have been "
+        "copies of the identity, so the deeper network can do at least as well; it is not found."
+    )
+    assert check.check_explanation(good).status == "passed"
+    for wrong in (
+        "The deeper network has too many parameters, so it overfits the training pictures and fails on the others.",
+        "Its training loss is higher, and with overfitting it would be lower, so this must be something else.",
+        "Deeper networks can always copy the shallow one, so it is strange that the gradients vanish in them.",
+        "no",
+        2.3,
+    ):
+        assert check.check_explanation(wrong).status == "failed"

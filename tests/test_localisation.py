@@ -1,0 +1,50 @@
+"""Boxes: by hand, against counted pixels, and what is refused."""
+
+import pytest
+import torch
+
+from vgglib.localisation import box_of, corners, iou
+
+BOXES = [(4, 3, 4, 2), (5, 3, 2, 6), (4.5, 4.5, 3, 3), (10, 9, 2, 2), (6, 5, 8, 8), (6, 3, 2, 2)]
+
+
+def counted(one, other, fine=2):
+    """Intersection over union by counting cells of half a pixel."""
+    masks = []
+    for box in (one, other):
+        left, top, right, bottom = (round(fine * side) for side in corners(box))
+        mask = torch.zeros(16 * fine, 16 * fine, dtype=torch.bool)
+        mask[top:bottom, left:right] = True
+        masks.append(mask)
+    return ((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()).item()
+
+
+def test_by_hand():
+    assert iou((5, 5, 10, 10), (10, 5, 10, 10)) == pytest.approx(1 / 3)
+    assert iou((5, 5, 10, 10), (5, 5, 10, 10)) == 1
+    assert iou((5, 5, 10, 10), (15, 5, 10, 10)) == 0  # they touch
+    assert iou((5, 5, 10, 10), (40, 50, 10, 10)) == 0  # far apart along both sides
+    assert corners((5, 4, 10, 2)) == (0, 3, 10, 5)
+
+
+@pytest.mark.parametrize("one", BOXES)
+@pytest.mark.parametrize("other", BOXES)
+def test_counting_pixels_gives_the_same(one, other):
+    assert iou(one, other) == pytest.approx(counted(one, other))
+    assert iou(one, other) == iou(other, one)
+
+
+def test_the_box_around_an_object():
+    picture = torch.zeros(9, 12)
+    picture[2:5, 7] = 3
+    picture[4, 8:10] = 1
+    assert box_of(picture) == (8.5, 3.5, 3, 3)
+    assert box_of(picture, above=1) == (7.5, 3.5, 1, 3)
+
+
+def test_what_is_no_box_is_refused():
+    with pytest.raises(ValueError, match="nothing to put a box around"):
+        box_of(torch.zeros(3, 3))
+    for bad in ((5, 5, 0, 4), (5, 5, 4, -1)):
+        with pytest.raises(ValueError, match="positive width and height"):
+            iou((5, 5, 2, 2), bad)

@@ -1,0 +1,72 @@
+"""All networks that this book has trained, with what each reached and what it costs, from the records in data/results/.
+
+Taught in notebooks/10_after_vgg.ipynb.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vgglib import results
+from vgglib.cost import cost
+from vgglib.model import VGG
+
+CLASSES, TRAINING_PICTURES = 10, 60_000  # of Fashion-MNIST
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one kind of network reached over n seeds, and what it costs."""
+
+    record: str  # the file in data/results/, without its ending
+    label: str
+    n: int  # seeds
+    mean: float  # test accuracy, 0 to 1
+    sd: float  # of the n accuracies
+    parameters: int
+    macs: int  # multiply-accumulates for one picture
+    shown: int  # training pictures shown in all epochs, counted as often as they were shown
+
+
+def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
+    """Return every trained network of the records in ``folder``, by default data/results/.
+
+    A record counts if it has "test_accuracy", one summary or one for each label, and "runs" with a recipe, each with
+    its label where there are several. Costs come from the runs' own "parameters" and "macs", or are worked out from
+    the recipe; "pictures" says how many were trained on where that was not all. Other records are passed over.
+    """
+    folder, found = Path(folder or results.FOLDER), []
+    for path in sorted(folder.glob("*.json")):
+        record = results.read(path)
+        summaries = record.get("test_accuracy") if isinstance(record, dict) else None
+        if not isinstance(summaries, dict):
+            continue
+        alone = "mean" in summaries
+        for label, summary in {path.stem: summaries}.items() if alone else summaries.items():
+            runs = [run for run in record.get("runs", []) if "recipe" in run and (alone or run.get("label") == label)]
+            if runs and isinstance(summary, dict) and {"n", "mean", "sd"} <= set(summary):
+                numbers = summary["n"], summary["mean"], summary["sd"]
+                found.append(Trained(path.stem, label, *numbers, *_cost(runs[0]), _shown(runs[0])))
+    return found
+
+
+def _cost(run: dict) -> tuple[int, int]:
+    """Return a run's parameters and MACs, its own or those of its recipe's network."""
+    if "parameters" in run and "macs" in run:
+        return run["parameters"], run["macs"]
+    chosen = run["recipe"]
+    with torch.device("meta"):  # shapes are enough
+        net = VGG(
+            chosen["configuration"], 1, run.get("classes", CLASSES), chosen["image_size"],
+            chosen["width"], chosen["hidden"], chosen["batch_norm"], chosen["dropout"],
+        )  # fmt: skip
+    table = cost(net, chosen["image_size"])
+    return table.parameters, table.macs
+
+
+def _shown(run: dict) -> int:
+    """Return how many pictures a run was shown, each counted once an epoch."""
+    epochs = len(run["epochs"]) if isinstance(run.get("epochs"), list) else run["recipe"]["epochs"]
+    return epochs * run.get("pictures", TRAINING_PICTURES - run["recipe"]["validation"])

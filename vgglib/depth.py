@@ -1,0 +1,123 @@
+"""The study of chapter 10: configuration E and twice its depth, with and without batch normalisation and shortcuts.
+
+``python -m vgglib depth`` trains what is not recorded yet: stopped, it goes on where it was.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from vgglib import results
+from vgglib.cost import cost
+from vgglib.data import ImageSet
+from vgglib.devices import device_of
+from vgglib.evaluation import accuracy_on
+from vgglib.model import VGG
+from vgglib.residual import twice, with_shortcuts
+from vgglib.training import NonFiniteLossError, Recipe, build, conditions, fit, recipe, split
+
+QUESTION = "does E learn better at twice its depth, and what do batch normalisation and shortcuts change?"
+PICTURES, SEEDS = 8000, (0, 1, 2)
+RECIPE: Recipe = recipe(
+    "laptop", configuration="E", width=0.125, hidden=64, dropout=0.0, batch_size=64, learning_rate=0.05, epochs=3
+)
+SLOWER = 0.4  # the rate without batch normalisation, as a share: at the full rate most of those networks never start
+NETWORKS: dict[str, tuple[str, bool, bool]] = {  # label: configuration, batch normalisation, shortcuts
+    f"{name}{', batch norm' if norm else ''}{', shortcuts' if shortcuts else ''}": (notation, norm, shortcuts)
+    for norm in (False, True)
+    for shortcuts in (False, True)
+    for name, notation in (("E", "E"), ("2E", twice("E")))
+}
+
+
+def build_network(label: str, train: ImageSet, seed: int = 0, chosen: Recipe = RECIPE) -> tuple[VGG, Recipe]:
+    """Return a network of the study, untrained, and its recipe. Plain and with shortcuts it starts from one draw.
+
+    Raises ValueError listing the labels for one that is not among them.
+    """
+    if label not in NETWORKS:
+        raise ValueError(f"unknown network {label!r}: choose from {'; '.join(NETWORKS)}")
+    configuration, norm, shortcuts = NETWORKS[label]
+    rate = chosen.learning_rate * (1 if norm else SLOWER)
+    chosen = replace(chosen, configuration=configuration, batch_norm=norm, learning_rate=rate)
+    net = build(chosen, train, seed)
+    return (with_shortcuts(net) if shortcuts else net), chosen
+
+
+def run_depth(
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None = None,
+    device: str | None = None,
+    tell: Callable[[str], object] = print,
+    chosen: Recipe = RECIPE,
+    pictures: int = PICTURES,
+    seeds: Iterable[int] = SEEDS,
+) -> dict:
+    """Train what is not recorded yet and return the whole record, written to ``path`` after each network.
+
+    data: training and test set; training takes the first ``pictures`` that are not held out, and the test set is used
+    once for each network, at its end. A run whose loss became infinite or nan is recorded with the reason, and with
+    the accuracy that the network then has.
+    """
+    path = path or results.FOLDER / "depth.json"
+    record = results.read(path) if path.is_file() else {"runs": []}
+    wanted = {label: _plain(build_network(label, data[0], 0, chosen)[1]) for label in NETWORKS}
+    runs = [run for run in record["runs"] if (run["recipe"], run["pictures"]) == (wanted.get(run["label"]), pictures)]
+    for seed in seeds:
+        for label in NETWORKS:
+            if any((run["label"], run["seed"]) == (label, seed) for run in runs):
+                continue
+            runs.append(run := _one(label, seed, data, device, chosen, pictures))
+            results.write(path, _record(runs))
+            tell(f"{label}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
+    return _record(runs)
+
+
+def _one(
+    label: str, seed: int, data: tuple[ImageSet, ImageSet], device: str | None, chosen: Recipe, pictures: int
+) -> dict:
+    """Return what one network gave."""
+    part, watched = split(chosen, *data)
+    part = part[:pictures]
+    net, chosen = build_network(label, part, seed, chosen)
+    losses, seconds, stopped = [], 0.0, None
+    try:
+        history = fit(net, part, None, chosen, seed, device)
+        losses, seconds = history.column("train_loss"), history.seconds
+    except NonFiniteLossError as error:
+        stopped = str(error)
+    table = cost(net, chosen.image_size)
+    return {
+        "label": label,
+        "seed": seed,
+        "pictures": len(part),
+        "test_accuracy": accuracy_on(net, data[1].to(device_of(net))),
+        "validation_accuracy": accuracy_on(net, watched.to(device_of(net))) if watched is not None else None,
+        "train_loss": losses[-1] if losses else None,
+        "train_losses": losses,
+        "stopped": stopped,
+        "parameters": table.parameters,
+        "macs": table.macs,
+        "seconds": seconds,
+        "conditions": conditions(chosen, device_of(net)),
+        "recipe": _plain(chosen),
+    }
+
+
+def _record(runs: list[dict]) -> dict:
+    """Return the record: summaries by network, then every run."""
+    found = {label: [run for run in runs if run["label"] == label] for label in NETWORKS}
+    return {
+        "command": "python -m vgglib depth",
+        "question": QUESTION,
+        "note": "other work was running on the machine: the seconds are too many",
+        "test_accuracy": {
+            label: results.summary([run["test_accuracy"] for run in some]) for label, some in found.items() if some
+        },
+        "runs": runs,
+    }
+
+
+def _plain(chosen: Recipe) -> dict:
+    """Return a recipe as it looks after a journey through JSON."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()}

@@ -1,0 +1,84 @@
+"""The checks of chapter 10: what batch norm adds, how it folds, the kernel that does nothing, a box, too much depth."""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
+
+
+def check_norm_parameters(answer: object) -> Verdict:
+    """Return the verdict on the parameters that batch normalisation adds to the convolutions of E, at full width."""
+    channels = 2 * 64 + 2 * 128 + 4 * 256 + 8 * 512
+    mistakes = {
+        channels: "each channel has a scale and a shift: two numbers",
+        4 * channels: "the running mean and variance are measured, not trained: they are no parameters",
+        2 * 16: "each channel has its own scale and shift, not each layer",
+        2 * (channels + 2 * 4096): "no normalisation follows the fully connected layers here",
+        8448: "that is D, with three layers in each of its last blocks; E has four",
+    }
+    return check_answer(answer, 2 * channels, mistakes)
+
+
+def check_fold_one(attempt: Callable) -> Verdict:
+    """Return the verdict on ``fold_one(weight, gamma, beta, mean, variance, eps)``, which gives (weight, bias)."""
+    cases = {
+        (3.0, 2.0, 1.0, 5.0, 4.0, 0.0): (3.0, -4.0),
+        (1.0, 1.0, 0.0, 0.0, 1.0, 0.0): (1.0, 0.0),
+        (6.0, 1.0, 0.0, 0.0, 9.0, 0.0): (2.0, 0.0),
+        (1.0, -2.0, 3.0, 4.0, 16.0, 0.0): (-0.5, 5.0),
+        (2.0, 1.0, 0.0, 1.0, 0.0, 0.25): (4.0, -2.0),
+        (2.0, 3.0, 1.0, 2.0, 3.0, 1.0): (3.0, -2.0),
+        (5.0, 0.0, 7.0, 3.0, 1.0, 0.0): (0.0, 7.0),
+    }
+    return check_function(attempt, cases, "fold_one")
+
+
+def check_identity(attempt: Callable) -> Verdict:
+    """Return the verdict on ``identity(channels)``, the weights of a padded 3x3 convolution that changes nothing."""
+    for channels in (1, 2, 3):
+        call = f"identity({channels})"
+        try:
+            kernel = attempt(channels)
+        except NotImplementedError:
+            return Verdict("todo", "identity: not attempted yet")
+        except Exception as error:
+            return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
+        if kernel is ... or kernel is None:
+            return Verdict("todo", "identity: not attempted yet")
+        shape = tuple(getattr(kernel, "shape", ()))
+        if shape != (channels, channels, 3, 3):
+            return Verdict("failed", f"{call} should have the shape {(channels, channels, 3, 3)}, yours has {shape}")
+        X = torch.arange(1.0, 12 * channels + 1).view(1, channels, 3, 4)
+        Y = F.conv2d(X, torch.as_tensor(kernel).float(), padding=1)
+        if not torch.allclose(X, Y):
+            _, channel, row, column = (X - Y).abs().gt(1e-6).nonzero()[0].tolist()
+            was, became = X[0, channel, row, column].item(), Y[0, channel, row, column].item()
+            place = f"channel {channel}, row {row}, column {column}"
+            return Verdict("failed", f"{call}: {place} should stay {was:g}, yours makes it {became:g}")
+    return Verdict("passed", "identity: 1, 2 and 3 channels come out as they went in")
+
+
+def check_shift(answer: object) -> Verdict:
+    """Return the verdict on how many whole pixels a 10 x 10 box may lie beside the true one and count as right."""
+    mistakes = {
+        5: "shared by half, the two cover 150 pixels together and share 50: a third",
+        4: "they share 60 pixels and cover 140 together: less than half",
+        2: "one more is possible: they would share 70 pixels and cover 130 together",
+        10 / 3: "whole pixels",
+        6: "they share 40 pixels and cover 160 together: less than half",
+    }
+    return check_answer(answer, 3, mistakes)
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on why a deeper network that is worse is no case of overfitting."""
+    ideas = {
+        "which loss is higher": ("train",),
+        "what overfitting would look like": ("overfit", "over-fit", "memoris", "memoriz"),
+        "what the additional layers could have done": (
+            *("copy", "copies", "identity", "nothing", "pass on", "pass it on", "pass their", "unchanged", "as it is"),
+        ),
+    }
+    return check_words(answer, ideas)

@@ -1,0 +1,61 @@
+"""VGG as a source of features for other pictures (appendix B). Taught in notebooks/10_after_vgg.ipynb."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vgglib.augment import view
+from vgglib.devices import device_of
+from vgglib.evaluation import prepared
+from vgglib.model import VGG
+
+
+@torch.no_grad()
+def features(
+    net: VGG,
+    images: Tensor,
+    scale: int | None = None,
+    flip: bool = False,
+    block: int | None = None,
+    batch_size: int = 500,
+) -> Tensor:
+    """Return one vector of length 1 for each picture, (N, values): what the last hidden layer says of it.
+
+    As in appendix B: the last fully connected layer is left out, the others slide over the whole picture as
+    convolutions, and their outputs are averaged over the places, over the picture and its mirror image with ``flip``,
+    and divided by their length. images: uint8 (N, C, H, W); scale: the smallest side in pixels that they are rescaled
+    to, by default the one the network was built for. block: take the maps after this block (from 1) instead, all
+    their values side by side. The network is left in the mode it was in. Raises ValueError for an empty batch, a
+    scale below the network's picture size, and a block that there is not.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no pictures to take features of")
+    scale = max(net.image_size) if scale is None else scale
+    if scale < max(net.image_size):
+        raise ValueError(f"scale {scale} is below the {max(net.image_size)} pixels that the network was built for")
+    if block is not None and not 1 <= block <= len(net.blocks):
+        raise ValueError(f"the network has blocks 1 to {len(net.blocks)}, there is no block {block}")
+    found, modes = [], {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        for batch in images.split(batch_size):
+            X = prepared(net, view(batch.to(device_of(net)), (scale, scale), scale))
+            looks = [X, X.flip(3)] if flip else [X]
+            found.append(sum(_look(net, look, block) for look in looks) / len(looks))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return F.normalize(torch.cat(found), dim=1)
+
+
+def _look(net: VGG, X: Tensor, block: int | None) -> Tensor:
+    """Return the maps after a block, flat, or the mean over all places of the last hidden layer: (N, values)."""
+    for part in net.blocks[:block]:
+        X = part(X)
+    if block is not None:
+        return X.flatten(1)
+    channels, (first, second) = X.shape[1], (net.classifier[0], net.classifier[3])
+    side = round((first.in_features / channels) ** 0.5)
+    Y = F.relu(F.conv2d(X, first.weight.view(-1, channels, side, side), first.bias))
+    Y = F.relu(F.conv2d(Y, second.weight[:, :, None, None], second.bias))
+    return Y.mean(dim=(2, 3))
