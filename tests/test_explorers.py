@@ -6,9 +6,10 @@ import sys
 
 import ipywidgets
 import pytest
+import torch
 
 from vgglib import explorers, figures
-from vgglib.explorers import LivePlot, configuration_view, explore
+from vgglib.explorers import KERNELS, LivePlot, configuration_view, explore, kernel_view
 from vgglib.figures import Picture
 from vgglib.training import Epoch, History, Recipe
 
@@ -144,3 +145,50 @@ def test_a_live_plot_without_a_notebook_prints_its_sentence():
     )
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert "Figure: Training run: epoch 1/10" in said
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """The view of chapter 01 over two small pictures, and every kernel that it has drawn."""
+    asked, real = [], figures.sliding
+
+    def spy(picture, kernel, *place):
+        asked.append((kernel, place))
+        return real(picture, kernel, *place)
+
+    monkeypatch.setattr(figures, "sliding", spy)
+    return kernel_view(torch.arange(2 * 81, dtype=torch.uint8).reshape(2, 1, 9, 9)), asked
+
+
+def test_a_kernel_is_drawn_by_clicking(kernels):
+    view, asked = kernels
+    (grid, settings), image, words = view.children[0].children, *view.children[1:]
+    cells = [cell for line in grid.children for cell in line.children]
+    assert len(cells) == 25
+    first = settings.children[0]
+    assert first.options == tuple(KERNELS)
+    assert asked[-1][0] == [list(line) for line in KERNELS["upright edges"]]
+    first.value = "nothing yet"
+    for control in settings.children[2:4]:
+        control.value = 1
+    assert [cell.description for cell in cells] == ["0"] * 25
+    before = bytes(image.value)
+    for said, weight in (("+1", 1), ("−1", -1), ("0", 0), ("+1", 1)):
+        cells[7].click()
+        assert cells[7].description == said
+        assert asked[-1][0][1][2] == weight
+        assert sum(abs(one) for line in asked[-1][0] for one in line) == abs(weight)
+    assert bytes(image.value) != before
+    assert "kernel over 9 x 9 pixels" in words.value
+
+
+def test_the_kernel_view_refuses_a_place_that_the_map_lacks(kernels):
+    view, asked = kernels
+    rows = {control.description: control for control in view.children[0].children[1].children}
+    words = view.children[2]
+    assert "Not possible" in words.value  # the map of 5 x 5 has no row 8
+    rows["row"].value = rows["column"].value = 3
+    assert "at row 3, column 3" in words.value
+    rows["padding"].value = 2
+    assert asked[-1][1] == (3, 3, 1, 2)
+    assert "map of 9 x 9" in words.value

@@ -53,6 +53,8 @@ FIGURES = {
     "confusion_matrix": lambda: figures.confusion_matrix(torch.tensor([[5, 2], [1, 6]]), ("coat", "bag")),
     "lines": lambda: figures.lines({"he": [3.0, 2.0], "glorot": [2.5, 2.2]}, "layer", "spread"),
     "signal": lambda: figures.signal(std=0.05, channels=8, depth=4),
+    "sliding": lambda: figures.sliding(images().images[0, 0]),
+    "descent": figures.descent,
     "cone": figures.cone,
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
@@ -379,3 +381,29 @@ def test_a_crop_is_told_with_its_answer():
     assert "rows 1 to 4, columns 2 to 6 is taken for bag, posterior 0.70" in str(figure)
     (box,) = figure.axes[0].patches
     assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (1.5, 0.5, 5, 4)
+
+
+def test_sliding_marks_the_place_and_writes_its_value():
+    picture = images().images[0, 0]
+    kernel = ((2, -3), (5, 7), (11, -13))
+    figure = figures.sliding(picture, kernel, row=1, column=2, stride=3, padding=1)
+    padded = np.pad(np.asarray(picture) / 255, 1)
+    value = (padded[3:6, 6:8] * np.array(kernel)).sum()
+    assert f"gives a map of 3 x 3; at row 1, column 2 it is {value:.2f}." in figure.text_alternative
+    said = words(figure)
+    assert [word for word in said if word in ("2", "-3", "5", "7", "11", "-13")] == ["2", "-3", "5", "7", "11", "-13"]
+    for wrong in (dict(row=3), dict(column=-1)):
+        with pytest.raises(ValueError, match="3 rows and 3 columns"):
+            figures.sliding(picture, kernel, **{"row": 0, "column": 0, "stride": 3, "padding": 1, **wrong})
+    with pytest.raises(ValueError, match="does not fit"):
+        figures.sliding(picture, ((1,) * 9,) * 9)
+
+
+def test_descent_says_whether_it_runs_away():
+    assert "it runs away" in figures.descent(rate=0.11).text_alternative
+    assert "it runs away" not in figures.descent(rate=0.09).text_alternative
+    assert "height 0.4 after 40 steps, from 26" in figures.descent(rate=0.09).text_alternative
+    heights = [figures.descent(0.12, momentum).text_alternative for momentum in (0.0, 0.5)]
+    assert "runs away" in heights[0]
+    assert "runs away" not in heights[1]
+    assert "weight decay 0.1" in figures.descent(decay=0.1).text_alternative

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import ipywidgets
 from IPython.display import display
+from torch import Tensor
 
 from vgglib import figures
 from vgglib.configurations import TABLE_1
@@ -42,11 +43,13 @@ def explore(figure: Callable[..., Picture], start: dict | None = None, **choices
     for control in controls.values():
         control.observe(draw, names="value")
     draw()
-    return View([*controls.values(), image, words])
+    view = View([*controls.values(), image, words])
+    view.redraw = draw
+    return view
 
 
 class View(ipywidgets.VBox):
-    """Controls over a figure; its text says how to bring it to life."""
+    """Controls over a figure; its text says how to bring it to life, and redraw() draws it anew."""
 
     def __repr__(self) -> str:
         return "Interactive view: run this cell to move the controls."
@@ -64,6 +67,61 @@ def configuration_view() -> View:
         image_size=(32, 64, 128, 224, 256, 384),
         width=(0.25, 0.5, 1.0),
     )
+
+
+KERNELS = {  # to start from: every one 5x5, the small ones framed by zeros
+    "upright edges": [(0, 0, 0, 0, 0), *[(0, -1, 0, 1, 0)] * 3, (0, 0, 0, 0, 0)],
+    "level edges": [(0, 0, 0, 0, 0), (0, -1, -1, -1, 0), (0, 0, 0, 0, 0), (0, 1, 1, 1, 0), (0, 0, 0, 0, 0)],
+    "sum of 25": [(1, 1, 1, 1, 1)] * 5,
+    "shift": [(0, 0, 0, 0, 0)] * 4 + [(0, 0, 0, 0, 1)],
+    "nothing yet": [(0, 0, 0, 0, 0)] * 5,
+}
+
+
+def kernel_view(pictures: Tensor) -> View:
+    """Return the view of chapter 01: a 5x5 kernel, drawn by clicking, slides over one of the pictures (N, 1, H, W)."""
+    cells = [ipywidgets.Button(layout={"width": "40px", "height": "36px"}) for _ in range(25)]
+    weights = {cell: 0 for cell in cells}
+    rest = explore(
+        lambda picture, row, column, stride, padding: figures.sliding(
+            pictures[picture, 0], _rows(list(weights.values())), row, column, stride, padding
+        ),
+        start=dict(row=8, column=8),
+        picture=range(len(pictures)), row=range(pictures.shape[2]), column=range(pictures.shape[3]),
+        stride=(1, 2, 3), padding=(0, 1, 2),
+    )  # fmt: skip
+    kernels = ipywidgets.Dropdown(
+        options=list(KERNELS), description="start from", style={"description_width": "initial"}
+    )
+
+    def show(cell: ipywidgets.Button) -> None:
+        cell.description = {-1: "−1", 0: "0", 1: "+1"}[weights[cell]]
+        cell.style.button_color = {-1: "#92C5DE", 0: "#F7F7F7", 1: "#F4A582"}[weights[cell]]
+        cell.style.text_color = "black"
+
+    def click(cell: ipywidgets.Button) -> None:
+        weights[cell] = {0: 1, 1: -1, -1: 0}[weights[cell]]
+        show(cell)
+        rest.redraw()
+
+    def load(_change: object = None) -> None:
+        for cell, weight in zip(cells, [weight for line in KERNELS[kernels.value] for weight in line], strict=True):
+            weights[cell] = weight
+            show(cell)
+        rest.redraw()
+
+    for place, cell in enumerate(cells):
+        cell.tooltip = f"row {place // 5}, column {place % 5}: click for +1, again for -1, again for 0"
+        cell.on_click(click)
+    kernels.observe(load, names="value")
+    load()
+    grid = ipywidgets.VBox([ipywidgets.HBox(line) for line in _rows(cells)])
+    return View([ipywidgets.HBox([grid, ipywidgets.VBox([kernels, *rest.children[:-2]])]), *rest.children[-2:]])
+
+
+def _rows(values: list) -> list:
+    """Return 25 values as five rows of five."""
+    return [values[start : start + 5] for start in range(0, 25, 5)]
 
 
 class LivePlot:

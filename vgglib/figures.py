@@ -14,12 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vgglib.balance import Trained
 from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
-from vgglib.memory import PURPOSES, memory
+from vgglib.foundations import correlate, descend, ravine, ravine_slope
 from vgglib.localisation import Box, corners, iou
+from vgglib.memory import PURPOSES, memory
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
 from vgglib.scaling import PATTERNS, speed_up
@@ -213,6 +215,91 @@ def samples(images: object, per_class: int = 8) -> Picture:
                 side.set_visible(False)
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure.saying(f"{per_class} pictures of each class: {', '.join(images.classes)}.")
+
+
+def sliding(
+    picture: Tensor,
+    kernel: Sequence[Sequence[float]] = ((-1, 0, 1),) * 3,
+    row: int = 0,
+    column: int = 0,
+    stride: int = 1,
+    padding: int = 0,
+) -> Picture:
+    """Return a kernel over a greyscale picture (H, W) at one place of its map, its numbers, and the whole map.
+
+    Pixels count from 0 (white in the figure) to 1 (black). In the map blue is negative, white zero, red positive; the
+    value at the marked place is written out. Raises ValueError for a kernel that does not fit and a place that the map
+    does not have.
+    """
+    weights = torch.tensor(kernel, dtype=torch.float64)
+    X = functional.pad(picture.double() / 255, (padding,) * 4)
+    answer = correlate(X[None], weights[None, None], stride)[0]
+    if not (0 <= row < answer.shape[0] and 0 <= column < answer.shape[1]):
+        raise ValueError(f"the map has {answer.shape[0]} rows and {answer.shape[1]} columns, counted from 0")
+    figure = Picture(7.2, 2.8)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(3, 2, 3))
+    edges = dict(fill=False, edgecolor=ORANGE, linewidth=2)
+    left.imshow(np.asarray(X), cmap="gray_r", vmin=0, vmax=1)
+    corner = (column * stride - 0.5, row * stride - 0.5)
+    left.add_patch(Rectangle(corner, weights.shape[1], weights.shape[0], **edges))
+    left.set_title(f"{X.shape[0]} x {X.shape[1]} pixels", fontsize=9)
+    _signed(middle, weights, paler=2.5)
+    for i, line in enumerate(weights.tolist()):
+        for j, weight in enumerate(line):
+            middle.text(j, i, f"{weight:g}", ha="center", va="center", fontsize=9)
+    middle.set_title("kernel", fontsize=9)
+    _signed(right, answer)
+    right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **edges))
+    value = answer[row, column].item()
+    right.set_title(f"map {answer.shape[0]} x {answer.shape[1]}; here {value:.2f}", fontsize=9)
+    for axes in (left, middle, right):
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure.saying(
+        f"A {weights.shape[0]}x{weights.shape[1]} kernel over {X.shape[0]} x {X.shape[1]} pixels gives a map of "
+        f"{answer.shape[0]} x {answer.shape[1]}; at row {row}, column {column} it is {value:.2f}."
+    )
+
+
+def _signed(axes: Axes, values: Tensor, paler: float = 1.3) -> None:
+    """Draw numbers as colours: blue negative, white zero, red positive."""
+    limit = paler * max(values.abs().max().item(), 1e-9)
+    axes.imshow(np.asarray(values), cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+
+def descent(rate: float = 0.09, momentum: float = 0.0, decay: float = 0.0, steps: int = 40) -> Picture:
+    """Return the path of gradient descent through the ravine, seen from above, and its height step by step.
+
+    It starts at (-8, 1). Where it leaves the picture the path is cut off, and the figure says that it runs away.
+    """
+    path = descend(ravine_slope, torch.tensor([-8.0, 1.0], dtype=torch.float64), [rate] * steps, momentum, decay)
+    heights = ravine(path)
+    figure = Picture(7.2, 2.9)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    x, y = torch.linspace(-9, 9, 121), torch.linspace(-2, 2, 81)
+    ground = ravine(torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1))
+    left.contour(
+        np.asarray(x),
+        np.asarray(y),
+        np.asarray(ground),
+        levels=[0.25, 1, 3, 7, 13, 21, 31],
+        colors=GREY,
+        linewidths=0.6,
+    )
+    left.plot(*np.asarray(path).T, "o-", color=BLUE, markersize=3, linewidth=1)
+    left.annotate("start", path[0].tolist(), (0, 6), textcoords="offset points", fontsize=8, ha="center")
+    left.plot(0, 0, "*", color=RED, markersize=11)
+    left.set(xlim=(-9, 9), ylim=(-2, 2), xlabel="along", ylabel="across (enlarged)")
+    right.plot(range(steps + 1), np.asarray(heights), "o-", color=BLUE, markersize=2.5, linewidth=1)
+    right.set(xlabel="step", title="height", yscale="log", ylim=(1e-9, 1e6))
+    right.title.set_fontsize(9)
+    _plain(left)
+    _plain(right)
+    told = f"rate {rate:g}, momentum {momentum:g}" + (f", weight decay {decay:g}" if decay else "")
+    low, gone = heights[-1].item(), heights[-1] > heights[0]
+    end = "it runs away" if gone else f"height {low:.2g} after {steps} steps, from {heights[0].item():.3g}"
+    left.set_title(f"{told}: {'runs away' if gone else f'height {low:.2g}'}", fontsize=9)
+    return figure.saying(f"Descent through the ravine at {told}: {end}.")
 
 
 def history(run: object) -> Picture:

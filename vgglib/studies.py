@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import nn
+
 from vgglib import results
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
+from vgglib.earlier import LENET, build_lenet
 from vgglib.evaluation import accuracy_on
 from vgglib.training import Recipe, build, conditions, fit, recipe, split
 
@@ -21,6 +24,7 @@ class Study:
     question: str
     recipes: dict[str, Recipe]
     seeds: tuple[int, ...]
+    build: Callable[[Recipe, ImageSet, int], nn.Module] = build  # makes the network of a recipe
 
 
 _SMALL = dict(batch_norm=False, dropout=0.5, width=0.125, hidden=256, learning_rate=0.05, epochs=5)
@@ -43,6 +47,9 @@ STUDIES: dict[str, Study] = {
             if batch > 128 or rule == "rate kept"
         },
         seeds=(0, 1, 2),
+    ),
+    "lenet": Study(
+        "the baseline: what does LeNet-5 of 1998 reach on Fashion-MNIST?", {"LeNet-5": LENET}, (0, 1, 2), build_lenet
     ),
 }
 
@@ -68,19 +75,20 @@ def run_study(
     runs = [run for run in record["runs"] if younger | run["recipe"] == _plain(study.recipes.get(run["label"]))]
     done = {(run["label"], run["seed"]) for run in runs}
     for seed in study.seeds:
-        for label, chosen in study.recipes.items():
+        for label in study.recipes:
             if (label, seed) in done:
                 continue
-            runs.append(run := _train_and_test(label, chosen, seed, data, device))
+            runs.append(run := _train_and_test(study, label, seed, data, device))
             results.write(path, _record(name, study, runs))
             tell(f"{label}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
     return _record(name, study, runs)
 
 
-def _train_and_test(label: str, chosen: Recipe, seed: int, data: tuple[ImageSet, ImageSet], device: str | None) -> dict:
+def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, ImageSet], device: str | None) -> dict:
     """Return what one network gave."""
+    chosen = study.recipes[label]
     part, watched = split(chosen, *data)
-    net = build(chosen, part, seed)
+    net = study.build(chosen, part, seed)
     history = fit(net, part, watched, chosen, seed, device)
     return {
         "label": label,

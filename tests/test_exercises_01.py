@@ -1,0 +1,139 @@
+"""Chapter 01's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vgglib.exercises import chapter_01 as check
+
+
+def places(size, kernel, stride, padding, dilation):
+    """The solution."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+WRONG_PLACES = {
+    "forgot padding": lambda s, k, t, p, d: places(s, k, t, 0, d),
+    "padding at one end": lambda s, k, t, p, d: (s + p - d * (k - 1) - 1) // t + 1,
+    "forgot the floor": lambda s, k, t, p, d: (s + 2 * p - d * (k - 1) - 1) / t + 1,
+    "rounds up": lambda s, k, t, p, d: math.ceil((s + 2 * p - d * (k - 1) - 1) / t) + 1,
+    "rounds to the nearest": lambda s, k, t, p, d: round((s + 2 * p - d * (k - 1) - 1) / t) + 1,
+    "forgot the first place": lambda s, k, t, p, d: places(s, k, t, p, d) - 1,
+    "forgot the stride": lambda s, k, t, p, d: places(s, k, 1, p, d),
+    "forgot the dilation": lambda s, k, t, p, d: places(s, k, t, p, 1),
+    "dilates the kernel, not its steps": lambda s, k, t, p, d: (s + 2 * p - d * k) // t + 1,
+    "adds 1 before dividing": lambda s, k, t, p, d: (s + 2 * p - d * (k - 1)) // t,
+    "as large as the picture": lambda s, k, t, p, d: s // t,
+    "padding after the division": lambda s, k, t, p, d: (s - d * (k - 1) - 1) // t + 1 + 2 * p,
+}
+WRONG_GRADIENTS = {
+    "mean in place of a sum": lambda X, G: G.T @ X / len(X),
+    "transposed": lambda X, G: X.T @ G,
+    "the wrong sign": lambda X, G: -G.T @ X,
+    "sums before it multiplies": lambda X, G: torch.outer(G.sum(dim=0), X.sum(dim=0)),
+    "the last picture only": lambda X, G: torch.outer(G[-1], X[-1]),
+    "fails": lambda X, G: G @ X,
+}
+
+
+def test_places_passes():
+    assert check.check_places(places).status == "passed"
+
+
+def test_places_agrees_with_torch():
+    for size, kernel, stride, padding, dilation in ((28, 5, 1, 2, 1), (19, 4, 3, 2, 3), (14, 2, 3, 1, 1)):
+        found = F.conv1d(torch.zeros(1, 1, size), torch.zeros(1, 1, kernel), None, stride, padding, dilation)
+        assert found.shape[2] == places(size, kernel, stride, padding, dilation)
+
+
+def test_weight_gradient_passes():
+    assert check.check_weight_gradient(lambda X, G: G.T @ X).status == "passed"
+    assert check.check_weight_gradient(lambda X, G: torch.einsum("no,ni->oi", G, X)).status == "passed"
+
+
+@pytest.mark.parametrize("checked", [check.check_places, check.check_weight_gradient])
+@pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
+def test_functions_wait(checked, stub):
+    assert checked(stub).status == "todo"
+
+
+@pytest.mark.parametrize("mistake", WRONG_PLACES)
+def test_places_rejects(mistake):
+    verdict = check.check_places(WRONG_PLACES[mistake])
+    assert verdict.status == "failed"
+    assert "should be" in verdict.text
+
+
+@pytest.mark.parametrize("mistake", WRONG_GRADIENTS)
+def test_weight_gradient_rejects(mistake):
+    verdict = check.check_weight_gradient(WRONG_GRADIENTS[mistake])
+    assert verdict.status == "failed"
+    assert "should be" in verdict.text
+
+
+def by_autograd():
+    """What torch gives for the exercise computed by hand."""
+    x, k = (torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in ([2.0, 3, 5, 7], [4.0, 6]))
+    F.conv1d(x, k).backward(torch.tensor([[[8.0, 9, 11]]], dtype=torch.float64))
+    return tuple(k.grad.flatten().tolist()), tuple(x.grad.flatten().tolist())
+
+
+def test_gradients_by_hand_pass_and_wait():
+    kernel, pixels = by_autograd()
+    assert check.check_kernel_gradient(kernel).status == "passed"
+    assert check.check_kernel_gradient(list(kernel)).status == "passed"
+    assert check.check_input_gradient(pixels).status == "passed"
+    for checked in (check.check_kernel_gradient, check.check_input_gradient, check.check_explanation):
+        assert checked(...).status == "todo"
+
+
+X, K, G = [2, 3, 5, 7], [4, 6], [8, 9, 11]
+SUMS = [sum(G[i] * X[i + u] for i in range(3)) for u in range(2)]
+SPREAD = [sum(G[i] * K[a - i] for i in range(3) if 0 <= a - i < 2) for a in range(4)]
+TURNED = [sum(G[i] * K[1 - a + i] for i in range(3) if 0 <= a - i < 2) for a in range(4)]
+COUNTS = [1, 2, 2, 1]
+MISTAKES = [
+    (check.check_kernel_gradient, tuple(SUMS[::-1]), "turned round"),
+    (check.check_kernel_gradient, tuple(value / 3 for value in SUMS), "not averaged"),
+    (check.check_kernel_gradient, (G[0] * X[0], G[0] * X[1]), "first place alone"),
+    (check.check_kernel_gradient, tuple(-value for value in SUMS), "uphill"),
+    (check.check_kernel_gradient, (sum(X[:3]), sum(X[1:])), "gradient of the output"),
+    (check.check_kernel_gradient, (sum(G) * K[0], sum(G) * K[1]), "times the kernel"),
+    (check.check_kernel_gradient, (1, 2), "not it"),
+    (check.check_kernel_gradient, 98, "not it"),
+    (check.check_input_gradient, tuple(TURNED), "turned round"),
+    (check.check_input_gradient, tuple(G[i] * K[0] + G[i + 1] * K[1] for i in range(2)), "both ends"),
+    (check.check_input_gradient, tuple(v / n for v, n in zip(SPREAD, COUNTS, strict=True)), "not averaged"),
+    (check.check_input_gradient, (G[0] * 4, G[1] * 4, G[2] * 4, G[2] * 6), "two places"),
+    (check.check_input_gradient, tuple(-value for value in SPREAD), "uphill"),
+    (check.check_input_gradient, (4, 10, 10, 6), "counts as much"),
+    (check.check_input_gradient, (0, 0, 0, 0), "not it"),
+]
+
+
+@pytest.mark.parametrize(("checked", "wrong", "why"), MISTAKES)
+def test_gradients_by_hand_reject_with_the_reason(checked, wrong, why):
+    verdict = checked(wrong)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+def test_no_mistake_is_the_solution():
+    kernel, pixels = by_autograd()
+    assert list(kernel) == SUMS
+    assert list(pixels) == SPREAD
+
+
+def test_explanation():
+    good = "With the rate inside, the velocity still holds the old large steps; torch's rate is a tenth at once."
+    assert check.check_explanation(good).status == "passed"
+    for wrong in (
+        "There is no difference at all, because both programs have the same momentum and the same gradient.",
+        "The velocity still holds the old steps for a while, which makes the one program faster than the other.",
+        "torch becomes slower at once, and the other program is faster, but I do not know the reason for it.",
+        "no",
+        0.9,
+    ):
+        assert check.check_explanation(wrong).status == "failed"

@@ -1,0 +1,84 @@
+"""Checks of the exercises in notebooks/01_foundations.ipynb."""
+
+from collections.abc import Callable
+
+import torch
+
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
+
+
+def check_places(attempt: Callable) -> Verdict:
+    """Return the verdict on the places of a kernel, given size, kernel, stride, padding and dilation."""
+    cases = {
+        (28, 5, 1, 0, 1): 24,
+        (28, 5, 1, 2, 1): 28,
+        (224, 11, 4, 0, 1): 54,
+        (224, 11, 4, 2, 1): 55,
+        (13, 3, 2, 0, 1): 6,
+        (14, 3, 2, 0, 1): 6,
+        (14, 2, 3, 1, 1): 5,
+        (19, 4, 3, 2, 3): 5,
+        (30, 3, 1, 0, 4): 22,
+        (7, 7, 5, 0, 1): 1,
+    }
+    return check_function(attempt, cases, getattr(attempt, "__name__", "places"))
+
+
+def check_kernel_gradient(answer: object) -> Verdict:
+    """Return the verdict on the gradient of kernel (4, 6) over (2, 3, 5, 7), for the output gradient (8, 9, 11)."""
+    mistakes = {
+        (146, 98): "the order is turned round: the first weight meets 2, 3 and 5",
+        (98 / 3, 146 / 3): "gradients of a weight are summed over its places, not averaged",
+        (16, 24): "that is the first place alone; the same weight is used at every place",
+        (-98, -146): "the gradient points uphill; the minus belongs to the update",
+        (10, 15): "each pixel counts as much as the gradient of the output that it went into",
+        (112, 168): "that is the output's gradient times the kernel; a weight's factor is the pixel it met",
+    }
+    return check_answer(_plain(answer), (98, 146), mistakes)
+
+
+def check_input_gradient(answer: object) -> Verdict:
+    """Return the verdict on the gradient of the input (2, 3, 5, 7) in the same calculation."""
+    mistakes = {
+        (48, 86, 102, 44): "the kernel is turned round: the first pixel meets only the first weight, 4",
+        (86, 102): "that is the kernel slid over the gradient: it leaves out the pixels at both ends",
+        (32, 36, 44, 66): "a pixel in the middle lies under the kernel at two places, and its gradients add up",
+        (32, 42, 49, 66): "gradients of a pixel are summed over its places, not averaged",
+        (-32, -84, -98, -66): "the gradient points uphill; the minus belongs to the update",
+        (4, 10, 10, 6): "each weight counts as much as the gradient of the output that it helped",
+    }
+    return check_answer(_plain(answer), (32, 84, 98, 66), mistakes)
+
+
+def check_weight_gradient(attempt: Callable) -> Verdict:
+    """Return the verdict on the gradient of a fully connected layer's weights, given input (N, in) and G (N, out)."""
+    cases = {
+        (((2.0, 3.0, 5.0),), ((7.0, 11.0),)): [[14.0, 21.0, 35.0], [22.0, 33.0, 55.0]],
+        (((2.0, 3.0), (5.0, 7.0), (-4.0, 6.0)), ((8.0, -9.0), (0.5, 1.5), (2.5, 3.0))): [[8.5, 42.5], [-22.5, 1.5]],
+        (((2.0,), (3.0,)), ((4.0, 5.0, 6.0), (-7.0, 8.0, 9.0))): [[-13.0], [34.0], [39.0]],
+    }
+    name = getattr(attempt, "__name__", "weight_gradient")
+    return check_function(lambda X, G: attempt(torch.tensor(X), torch.tensor(G)), cases, name)
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on what differs after the rate is divided by 10, with the rate inside and outside."""
+    ideas = {
+        "where the rate stands": ("inside", "outside", "velocity", "before", "multipl"),
+        "what the velocity remembers": ("old", "remember", "still", "keep", "past", "earlier", "previous", "carr"),
+        "how the other one reacts": (
+            "at once",
+            "immediate",
+            "instant",
+            "same step",
+            "right away",
+            "next step",
+            "tenth",
+        ),
+    }
+    return check_words(answer, ideas, at_least=12)
+
+
+def _plain(answer: object) -> object:
+    """Return a list as the tuple that mistakes are kept as."""
+    return tuple(answer) if isinstance(answer, list) else answer
