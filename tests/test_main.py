@@ -47,7 +47,7 @@ def small(sets, tmp_path):
 def test_train_writes_the_network_and_its_history(small, sets, tmp_path, capsys):
     assert main([*small, "--root", "elsewhere", "--seed", "3"]) == 0
     folder = tmp_path / "runs" / "laptop-seed3"
-    assert sorted(path.name for path in folder.iterdir()) == ["history.json", "network.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["history.json", "metrics.jsonl", "network.safetensors"]
     said = capsys.readouterr().out
     history = json.loads((folder / "history.json").read_text())
     net = load_network(folder / "network.safetensors")

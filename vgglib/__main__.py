@@ -1,17 +1,22 @@
-"""``python -m vgglib train | evaluate | study | cost | receptive-field | doctor``."""
+"""``python -m vgglib train | resume | evaluate | study | cost | receptive-field | doctor``."""
 
 import argparse
 import ast
 import contextlib
+import io
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 failed with one sentence, 2 asked wrongly."""
+    """Run one command and return its exit status.
+
+    0 done, 1 failed with one sentence, 2 asked wrongly, 130 interrupted (Ctrl-C), 143 asked to leave (SIGTERM).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["doctor"]:  # before anything is imported that might be missing
         from vgglib import doctor
@@ -21,12 +26,18 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         options.command = shlex.join(["python", "-m", "vgglib", *arguments])
         return options.run(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
+        return 128 + getattr(interrupt, "signal", 2)
     except (ValueError, RuntimeError, OSError, ArithmeticError, AssertionError) as error:  # torch asserts its CUDA
         print(f"vgglib: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
         return 1
+
+
+_EXIT = (
+    "Exit status: 0 done, 1 failed with one sentence, 2 asked wrongly, 130 interrupted by Ctrl-C, 143 by SIGTERM; "
+    "after the last two the state is saved."
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,20 +53,45 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train a network on Fashion-MNIST by a recipe, test it once at the end",
-        description="Train on Fashion-MNIST by a recipe and test once, at the end. Any field of the recipe can be "
-        "replaced: --epochs 2 --learning-rate 0.02. The test set is used once; recipes seed and d2l follow their "
-        "originals and show it after every epoch.",
+        help="train a network by a recipe, test it once at the end",
+        description="Train by a recipe and test once, at the end. Any field of the recipe can be replaced: --epochs 2 "
+        "--learning-rate 0.02. The test set is used once; recipes seed and d2l follow their originals and show it "
+        "after every epoch. The state is saved after every epoch: the same command, or `resume`, goes on after a stop.",
+        epilog="Several processes, each with its share of every batch: torchrun --nproc-per-node 2 -m vgglib train "
+        "--recipe laptop. With --max-restarts 3 torchrun starts them again after one is lost, and they go on from the "
+        "last checkpoint. " + _EXIT,
     )
     train.set_defaults(run=_train)
     train.add_argument("--recipe", default="laptop", help=f"one of {', '.join(RECIPES)} (default: laptop)")
     train.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="one run per seed (default: 0)")
-    train.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    train.add_argument(
+        "--data",
+        default="fashion-mnist",
+        help="fashion-mnist, or a folder with one folder for each class, or with train/ and val/ of such "
+        "(default: fashion-mnist)",
+    )
     train.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    train.add_argument("--workers", type=int, default=0, help="processes that read pictures of a folder (default: 0)")
     train.add_argument("--out", default="runs", help="folder for networks and histories (default: runs)")
-    train.add_argument("--result", help="also write the summary of all seeds to this JSON file")
     train.add_argument("--estimate", action="store_true", help="measure a few steps, say how long it would take, stop")
-    train.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+    train.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save the state also within epochs")
+    train.add_argument("--keep", type=int, default=2, help="how many states to keep (default: 2)")
+
+    resume = commands.add_parser(
+        "resume",
+        help="go on with a run that was stopped",
+        description="Go on with a run that was stopped, from its newest complete checkpoint, with the recipe, seed and "
+        "data it had: python -m vgglib resume runs/laptop-seed0. On the same machine, thread count and versions it "
+        "ends as it would have without a stop, bit for bit; else it says what differs.",
+        epilog=_EXIT,
+    )
+    resume.set_defaults(run=_resume)
+    resume.add_argument("folder", help="the run's folder, such as runs/laptop-seed0")
+    for command in (train, resume):
+        command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+        command.add_argument("--result", help="also write the summary to this JSON file")
+        command.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+        command.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
     group = train.add_argument_group("fields of the recipe")
     for field in fields(Recipe):
         group.add_argument(f"--{field.name.replace('_', '-')}", dest=f"field_{field.name}", metavar="VALUE")
@@ -122,7 +158,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from vgglib import results
     from vgglib.training import recipe
 
     changes = {
@@ -133,13 +168,59 @@ def _train(options: argparse.Namespace) -> int:
     chosen = recipe(options.recipe, **changes)
     if options.estimate:
         return _estimate(options, chosen)
-    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        runs = [_one_run(options, chosen, seed) for seed in options.seeds]
+    with _as_asked(options) as device:
+        runs = [
+            _one_run(options, chosen, seed, Path(options.out) / f"{options.recipe}-seed{seed}", device)
+            for seed in options.seeds
+        ]
+    return _summarise(options, {"recipe_name": options.recipe, "changes": changes}, runs)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from vgglib import results
+    from vgglib.training import Recipe
+
+    folder = Path(options.folder)
+    settings = folder / "checkpoints" / "run.json"
+    if not settings.is_file():
+        if (folder / "network.safetensors").is_file():
+            raise ValueError(f"the run in {folder} is finished: its network is {folder / 'network.safetensors'}")
+        raise ValueError(f"{folder} holds no run to go on with: there is no {settings}")
+    told = results.read(settings)
+    for name in ("recipe", "data", "root", "workers", "checkpoint_every", "keep"):
+        setattr(options, name, told["options"][name])
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in told["recipe"].items()}
+    with _as_asked(options) as device:
+        run = _one_run(options, Recipe(**fields), told["seed"], folder, device)
+    return _summarise(options, {"recipe_name": options.recipe, "resumed": str(folder)}, [run])
+
+
+@contextlib.contextmanager
+def _as_asked(options: argparse.Namespace) -> Iterator[object]:
+    """Give the device to train on; in a group of processes, and silent, where that is asked for."""
+    from vgglib.distributed import rank, together
+
+    with together(options.device) as device, contextlib.ExitStack() as stack:
+        if rank() > 0:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # one process speaks for all
+            options.result = options.json = options.tensorboard = None
+        elif options.json:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield device
+        options.silent = rank() > 0
+
+
+def _summarise(options: argparse.Namespace, about: dict, runs: list[dict]) -> int:
+    """Write and print what several runs gave together."""
+    from vgglib import results
+
+    if options.silent:
+        return 0
+    accuracies = [run["test_accuracy"] for run in runs if run["test_accuracy"] is not None]
     result = {
         "command": options.command,
-        "recipe_name": options.recipe,
-        "changes": changes,
-        "test_accuracy": results.summary([run["test_accuracy"] for run in runs]),
+        **about,
+        "test_accuracy": results.summary(accuracies) if accuracies else None,
         "seconds": results.summary([run["seconds"] for run in runs]),
         "runs": runs,
     }
@@ -147,7 +228,7 @@ def _train(options: argparse.Namespace) -> int:
         results.write(options.result, result)
     if options.json:
         print(json.dumps(result))
-    elif len(runs) > 1:
+    elif len(accuracies) > 1:
         accuracy = result["test_accuracy"]
         print(
             f"test accuracy {100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} % (mean and standard deviation, "
@@ -159,12 +240,11 @@ def _train(options: argparse.Namespace) -> int:
 def _estimate(options: argparse.Namespace, chosen: object) -> int:
     """Print how long the run would take on this device, and write it where asked."""
     from vgglib import results
-    from vgglib.data import fashion_mnist
     from vgglib.devices import best_device
     from vgglib.progress import duration
-    from vgglib.training import build, conditions, estimate, split
+    from vgglib.training import build, conditions, estimate
 
-    train, _ = split(chosen, *fashion_mnist(options.root))
+    train, _, _ = _sets(options, chosen)
     device = options.device or best_device()
     measured = estimate(build(chosen, train, options.seeds[0]).to(device), train, chosen)
     where = conditions(chosen, device)
@@ -188,27 +268,62 @@ def _estimate(options: argparse.Namespace, chosen: object) -> int:
     return 0
 
 
-def _one_run(options: argparse.Namespace, chosen: object, seed: int) -> dict:
-    """Train and test one network, write it and its history, and return what was measured."""
-    from vgglib import results
-    from vgglib.checkpoint import save_network
-    from vgglib.data import fashion_mnist
-    from vgglib.evaluation import accuracy_on
-    from vgglib.progress import duration
-    from vgglib.training import build, fit, split
+def _sets(options: argparse.Namespace, chosen: object) -> tuple:
+    """Return what to train on, what to watch, and what to test on at the end; the last two may be None."""
+    from vgglib.training import split
 
-    train, test = fashion_mnist(options.root)
-    part, watched = split(chosen, train, test)
+    if options.data == "fashion-mnist":
+        from vgglib.data import fashion_mnist
+
+        train, test = fashion_mnist(options.root)
+    else:
+        from vgglib.folders import train_and_validation
+
+        train, test = train_and_validation(options.data, workers=options.workers)
+        if test is None and chosen.watch_test:
+            raise ValueError(f"{options.data} has no val/, and the recipe watches a test set: --watch-test false")
+    return *split(chosen, train, test), test
+
+
+def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Path, device: object) -> dict:
+    """Train and test one network, or go on with it, write it and its history, and return what was measured."""
+    import shutil
+    from dataclasses import asdict
+
+    from vgglib import distributed, results
+    from vgglib.checkpoint import save_network
+    from vgglib.monitor import Monitor
+    from vgglib.progress import duration
+    from vgglib.resuming import Checkpoints
+    from vgglib.throughput import throughput
+    from vgglib.training import build, fit, watched_accuracy
+
+    part, watched, test = _sets(options, chosen)
     net = build(chosen, part, seed)
     print(f"recipe {options.recipe}, seed {seed}: {len(part):,} training images, {_count(net):,} parameters")
-    history = fit(net, part, watched, chosen, seed, options.device, watch=print)
-    accuracy = accuracy_on(net, test.to(next(net.parameters()).device))
+    checkpoints = Checkpoints(folder / "checkpoints", options.keep)
+    alone = distributed.rank() == 0
+    if alone and not checkpoints.paths():
+        kept = {
+            name: getattr(options, name) for name in ("recipe", "data", "root", "workers", "checkpoint_every", "keep")
+        }
+        with contextlib.suppress(OSError):  # fit warns where the folder takes no files
+            results.write(checkpoints.folder / "run.json", {"options": kept, "recipe": asdict(chosen), "seed": seed})
+    with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
+        history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
+    accuracy = None if test is None else watched_accuracy(net, test)
+    speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
-    folder = Path(options.out) / f"{options.recipe}-seed{seed}"
+    run["throughput"] = {**asdict(speed), "share": speed.share}
+    if not alone:
+        return run
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}
     digest = save_network(net, folder / "network.safetensors", about)
     results.write(folder / "history.json", run)
-    print(f"test accuracy {100 * accuracy:.2f} % after {duration(history.seconds)} on {history.conditions['device']}")
+    shutil.rmtree(checkpoints.folder, ignore_errors=True)  # the run is whole
+    tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
+    print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
+    print(speed)
     print(f"wrote {folder / 'network.safetensors'} (sha256 {digest[:12]}...) and {folder / 'history.json'}")
     return run
 

@@ -19,9 +19,9 @@ def duration(seconds: float) -> str:
 class Progress:
     """A line that is written over: ``Progress().show("epoch 1")``, at most five times a second."""
 
-    def __init__(self, interval: float = 0.2):
+    def __init__(self, interval: float = 0.2, silent: bool = False):
         self._interval, self._last, self._handle = interval, 0.0, None
-        self._where, self._open = _where(), False
+        self._where, self._open = "nowhere" if silent else _where(), False
 
     @property
     def visible(self) -> bool:

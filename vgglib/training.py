@@ -219,7 +219,7 @@ def fit(
         fused=settings["fused"],
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
-    progress, rate = Progress(), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
+    progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
     run = Run(net, optimiser, rate, history, train, checkpoint, every)
     run.restore()
     forward = distributed.replicated(net)
@@ -258,7 +258,7 @@ def fit(
             synchronise(device)
             trained = run.seconds
             loss, right = (distributed.total(run.totals) / run.seen).tolist()
-            watched = None if validation is None else _watched(net, validation, settings["bf16"])
+            watched = None if validation is None else watched_accuracy(net, validation, settings["bf16"])
             last_rate = rate(number, run.step - 1)
             history.epochs.append(Epoch(number, loss, right, watched, last_rate, run.seconds, run.seen / trained))
             progress.show(str(history), final=True)
@@ -371,18 +371,18 @@ def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, re
     return found
 
 
-def _watched(net: nn.Module, validation: ImageSet, bf16: bool) -> float:
-    """Return the accuracy on the validation pictures, of which every process looks at its share."""
-    part = validation[distributed.share(len(validation))] if distributed.world() > 1 else validation
-    if _is_streamed(part):
-        posteriors = torch.cat([single_crop(net, image[None], bf16=bf16) for image, _ in part.pictures()])
+def watched_accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None = None) -> float:
+    """Return the accuracy of ``net`` by single_crop; every process of a group looks at its share of the pictures."""
+    part = pictures[distributed.share(len(pictures))] if distributed.world() > 1 else pictures
+    if _is_streamed(part):  # one by one: they have many sizes
+        posteriors = torch.cat([single_crop(net, picture[None], bf16=bf16) for picture, _ in part.pictures()])
     else:
         posteriors = single_crop(net, part.images, bf16=bf16)
     found = accuracy(posteriors, part.labels)
     if distributed.world() == 1:
         return found
     right = torch.tensor(found * len(part), dtype=torch.float64, device=device_of(net))
-    return distributed.total(right).item() / len(validation)
+    return distributed.total(right).item() / len(pictures)
 
 
 def _interrupted(run: Run, history: History, signal: int | None) -> Interrupted:
