@@ -26,18 +26,27 @@ FEW_STEPS: Recipe = recipe(
 )  # fmt: skip
 
 
-def paper_gain(net: VGG, seed: int = 0) -> VGG:
-    """Return ``net`` with normal weights, as N(0, 0.01) is for the paper's channels: biases 0, the same gain per layer.
+INPUTS = {
+    "features.0": 27,
+    "classifier.0": 25_088,
+    "classifier.3": 4096,
+    "classifier.6": 4096,
+}  # of a unit, in the paper
 
-    What a layer does to the size of a signal depends on standard deviation times the root of its inputs. A network
-    ``width`` times as wide has as many fewer inputs, so the standard deviation here is 0.01 / sqrt(width). The last
-    two fully connected layers are narrowed by ``hidden``, and follow it.
+
+def paper_gain(net: VGG, seed: int = 0) -> VGG:
+    """Return ``net`` with normal weights that do to a signal what N(0, 0.01) does in the paper's network; biases 0.
+
+    A layer multiplies the size of a signal by its standard deviation times the root of its inputs. A narrow network
+    has fewer inputs, so each standard deviation here is 0.01 times the root of how many times fewer they are.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            narrowed = 4096 / module.in_features if name in ("classifier.3", "classifier.6") else 1 / net.width
-            nn.init.normal_(module.weight, std=0.01 * narrowed**0.5, generator=generator)
+            inputs = module.weight[0].numel()
+            nn.init.normal_(
+                module.weight, std=0.01 * (INPUTS.get(name, inputs / net.width) / inputs) ** 0.5, generator=generator
+            )
             nn.init.zeros_(module.bias)
     return net
 
