@@ -44,9 +44,10 @@ def measure(
     A step of inference is a forward pass without gradients; one of training is forward, cross-entropy, backward and
     SGD with momentum. Pictures are noise. Each network is built anew in each of ``rounds``, so that a slow minute of
     the machine meets all of them; one step warms up, then ``steps`` are timed. Seconds are those of one step; their
-    summary is over rounds, each of which counts by its fastest step. Bytes are the highest use over what there was
-    before the network was built, the median of the rounds: torch's own count on a CUDA device, resident memory on
-    Linux, else None.
+    summary is over rounds, each of which counts by its fastest step. "processor_seconds" are those that this process
+    was at work on a CPU, on all its threads together: other work disturbs them least, a GPU's work is not in them.
+    Bytes are the highest use over what there was before the network was built, the median of the rounds: torch's own
+    count on a CUDA device, resident memory on Linux, else None.
     note: what must be said beside the numbers, such as other work on the machine. options: for VGG.
     Raises ValueError for a batch, a number of steps or of rounds below 1.
     """
@@ -58,12 +59,13 @@ def measure(
     found: dict[str, dict[str, list]] = {name: {mode: [] for mode in MODES} for name in names}
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
-            for mode in MODES:
-                found[name][mode].append(_once(name, mode, image_size, batch, steps, device, bf16, options))
+            for mode, run in _once(name, image_size, batch, steps, device, bf16, options).items():
+                found[name][mode].append(run)
             took = ", ".join(f"{mode} {runs[-1]['seconds']:.3f} s" for mode, runs in found[name].items())
             tell(f"round {number + 1}, {name}: {took} a step")
     record = {
-        "command": f"python -m vgglib measure-cost --device {device.type}{' --bf16' if bf16 else ''}",
+        "command": f"python -m vgglib measure-cost --device {device.type} --image-size {image_size} --batch {batch} "
+        f"--steps {steps} --rounds {rounds}{' --bf16' if bf16 else ''}",
         "conditions": {
             "device": describe(device),
             "torch": torch.__version__,
@@ -84,10 +86,10 @@ def measure(
 
 
 def _once(
-    name: str, mode: str, image_size: int, batch: int, steps: int, device: torch.device, bf16: bool, options: dict
-) -> dict:
-    """Return the fastest step in seconds, and the highest use of memory in bytes, of a network built for it."""
-    before = _start_of_memory(device)
+    name: str, image_size: int, batch: int, steps: int, device: torch.device, bf16: bool, options: dict
+) -> dict[str, dict]:
+    """Return, for each mode, the fastest step in seconds and the highest use of memory in bytes, of one new network."""
+    before, found = _start_of_memory(device), {}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         with device:
@@ -96,16 +98,23 @@ def _once(
             y = torch.arange(batch) % net.classifier[-1].out_features
         if bf16:
             net, X = net.to(memory_format=torch.channels_last), X.to(memory_format=torch.channels_last)
-        step = _step(net, X, y, mode, bf16)
-        times = []
-        for _ in range(1 + steps):
-            synchronise(device)
-            started = time.perf_counter()
-            step()
-            synchronise(device)
-            times.append(time.perf_counter() - started)
-    highest = _highest_memory(device)
-    return {"seconds": min(times[1:]), "peak_bytes": None if highest is None else highest - before}
+        for mode in MODES:
+            _start_of_memory(device)
+            step, times, busy = _step(net, X, y, mode, bf16), [], []
+            for _ in range(1 + steps):
+                synchronise(device)
+                started, processor = time.perf_counter(), time.process_time()
+                step()
+                synchronise(device)
+                times.append(time.perf_counter() - started)
+                busy.append(time.process_time() - processor)
+            highest = _highest_memory(device)
+            found[mode] = {
+                "seconds": min(times[1:]),
+                "processor_seconds": min(busy[1:]),
+                "peak_bytes": None if highest is None else highest - before,
+            }
+    return found
 
 
 def _step(net: VGG, X: Tensor, y: Tensor, mode: str, bf16: bool) -> Callable[[], None]:
@@ -134,11 +143,15 @@ def _summary(name: str, image_size: int, batch: int, options: dict, modes: dict[
     for mode, runs in modes.items():
         peaks = [run["peak_bytes"] for run in runs if run["peak_bytes"] is not None]
         summary[mode] = {
-            "seconds": results.summary([run["seconds"] for run in runs]),
+            **{clock: _timed([run[clock] for run in runs]) for clock in ("seconds", "processor_seconds")},
             "predicted_bytes": memory(net, batch, MODES[mode]).total,
             "peak_bytes": round(statistics.median(peaks)) if peaks else None,
         }
     return summary
+
+
+def _timed(values: list[float]) -> dict[str, float | int]:
+    return {**results.summary(values), "fastest": min(values)}
 
 
 def _start_of_memory(device: torch.device) -> int:
@@ -182,18 +195,18 @@ def layer_seconds(net: VGG, X: Tensor, runs: int = 5) -> dict[str, float]:
         for part, layers in (("features", net.features), ("classifier", net.classifier)):
             for number, layer in enumerate(layers):
                 if isinstance(layer, nn.ReLU):
-                    times[name] += _fastest(layer, X.clone(), runs)
+                    times[name] += fastest(layer, X.clone(), runs)
                     X = layer(X)
                 elif not isinstance(layer, nn.Dropout):
                     name = f"{part}.{number}"
-                    times[name] = _fastest(layer, X, runs)
+                    times[name] = fastest(layer, X, runs)
                     X = layer(X)
             X = X.flatten(1)
     return times
 
 
-def _fastest(layer: nn.Module, X: Tensor, runs: int) -> float:
-    """Return the seconds of the fastest run; the first one, which warms up, does not count."""
+def fastest(layer: nn.Module, X: Tensor, runs: int) -> float:
+    """Return the seconds of the fastest of ``runs`` forward passes of X; one more, before them, warms up."""
     times = []
     for _ in range(1 + runs):
         synchronise(X.device)
