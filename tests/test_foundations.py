@@ -158,3 +158,11 @@ def test_the_ravines_slope_is_its_gradient():
     w = noise(4, 2).requires_grad_()
     (expected,) = torch.autograd.grad(ravine(w).sum(), w)
     torch.testing.assert_close(ravine_slope(w.detach()), expected)
+
+
+def test_where_the_ravine_is_left_lowest_is_what_chapter_01_says():
+    start = torch.tensor([-8.0, 1.0], dtype=torch.float64)
+    rates, momenta = (0.01, 0.02, 0.05, 0.09, 0.1, 0.11, 0.13, 0.15, 0.18), (0.0, 0.5, 0.6, 0.8, 0.9, 0.99)
+    ends = {(r, m): ravine(descend(ravine_slope, start, [r] * 40, m)[-1]).item() for r in rates for m in momenta}
+    assert min(ends, key=ends.get) == (0.11, 0.6)
+    assert ends[0.09, 0.0] < ravine(start) <= ends[0.11, 0.0]

@@ -86,7 +86,7 @@ def kernel_view(pictures: Tensor) -> View:
         lambda picture, row, column, stride, padding: figures.sliding(
             pictures[picture, 0], _rows(list(weights.values())), row, column, stride, padding
         ),
-        start=dict(row=8, column=8),
+        start=dict(row=min(8, pictures.shape[2] - 1), column=min(11, pictures.shape[3] - 1)),
         picture=range(len(pictures)), row=range(pictures.shape[2]), column=range(pictures.shape[3]),
         stride=(1, 2, 3), padding=(0, 1, 2),
     )  # fmt: skip

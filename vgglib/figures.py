@@ -250,7 +250,7 @@ def sliding(
     middle.set_title("kernel", fontsize=9)
     _signed(right, answer)
     right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **edges))
-    value = answer[row, column].item()
+    value = round(answer[row, column].item(), 2) + 0.0  # no -0.00
     right.set_title(f"map {answer.shape[0]} x {answer.shape[1]}; here {value:.2f}", fontsize=9)
     for axes in (left, middle, right):
         axes.set_xticks([])
