@@ -782,7 +782,8 @@ export function mount(root, host) {
     const found = fields(state.layers);
     const [row, ...unit] = state.selected;
     const next = within(row + step, 0, state.layers.length);
-    return [next, ...unit.map((index) => Math.round((centreOf(found[row], index) - centreOf(found[next], 0)) / found[next].stride))];
+    const nearest = step > 0 ? (x) => Math.ceil(x - 0.5) : (x) => Math.floor(x + 0.5); // so that up undoes down
+    return [next, ...unit.map((index) => nearest((centreOf(found[row], index) - centreOf(found[next], 0)) / found[next].stride))];
   }
 
   presets.addEventListener("change", () => {
