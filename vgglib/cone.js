@@ -181,14 +181,14 @@ export function why(before, after, pixels, edit) {
   const rowName = at === undefined ? "" : nameOf(what === "remove" ? before : after, at + 1);
   const step = at === undefined ? 1 : now[Math.min(at, now.length - 1)].stride;
   const layer = after[at];
-  const steps = `${plural(step, "pixel")}, the product of the strides below`;
+  
   const last = at === after.length - 1;
   const said = [];
   if (what === "kernel") {
     const grown = (to - from) * layer.dilation * step;
     const factors = [Math.abs(to - from), ...(layer.dilation > 1 ? [`dilation ${layer.dilation}`] : []), step].join(" × ");
     said.push(`Kernel of ${rowName} from ${from} to ${to}: ${plural(Math.abs(to - from), "tap")} ${to > from ? "more" : "fewer"}.`);
-    said.push(`Neighbours below lie ${steps}, apart, so its field and all above ${grown > 0 ? "grow" : "shrink"} by ${factors} = ${Math.abs(grown)}.`);
+    said.push(`Neighbours in the map below lie ${plural(step, "pixel")} apart, the product of the strides so far: its field and all above ${grown > 0 ? "grow" : "shrink"} by ${factors} = ${Math.abs(grown)}.`);
   } else if (what === "stride") {
     said.push(`Stride of ${rowName} from ${from} to ${to}. Its own field stays ${now[at + 1].size}: a stride acts on the layers above it.`);
     if (last) said.push(`There is none, so no size changes, only the step from window to window.`);
@@ -205,7 +205,7 @@ export function why(before, after, pixels, edit) {
   } else if (what === "kind") {
     said.push(`${rowName}: a pooling reads the same units as a convolution with its kernel and stride. Which pixels are seen does not change, only what is computed from them.`);
   } else if (what === "add") {
-    said.push(`${rowName} on top: ${plural(layer.kernel - 1, "step")} of ${steps}, so ${(layer.kernel - 1) * layer.dilation * step} more.`);
+    said.push(`${rowName} on top: ${plural(layer.kernel - 1, "step")} of ${plural(step, "pixel")}, the product of the strides so far: ${(layer.kernel - 1) * layer.dilation * step} more.`);
   } else if (what === "remove") {
     said.push(`${rowName} removed. It had added ${old[at + 1].size - old[at].size} to the size, and its stride of ${before[at].stride} had spread all layers above.`);
   } else if (what === "move") {
