@@ -79,7 +79,7 @@ def page(browser):
     """A page that collects what the console says of errors in ``page.complaints``."""
     context = browser.new_context(viewport=dict(width=1500, height=950))
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.complaints = []
     page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
@@ -89,7 +89,7 @@ def page(browser):
 
 def says(page, text):
     """Wait until the line above the drawing starts with this."""
-    expect(page.locator(".cone-readout")).to_have_text(re.compile("^" + re.escape(text)), timeout=15_000)
+    expect(page.locator(".cone-readout")).to_have_text(re.compile("^" + re.escape(text)), timeout=60_000)
 
 
 def unit(page, row, index):
@@ -196,12 +196,6 @@ def test_the_page_works_offline(page):
     assert all(url.startswith(("file:", "data:")) for url in asked)
 
 
-def outputs(page, source):
-    """The text of the outputs of the cell whose code contains ``source``."""
-    cell = page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea-editor", has_text=source))
-    return cell.locator(".jp-OutputArea-output").all_inner_texts()
-
-
 def run_again(page, source):
     """Click into the cell whose code contains ``source`` and press Ctrl+Enter."""
     cell = page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea-editor", has_text=source))
@@ -212,8 +206,8 @@ def run_again(page, source):
 def test_the_explorer_in_jupyterlab(page, lab):
     page.goto(lab.url)
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
-    expect(prompts).to_have_count(lab.cells, timeout=60_000)
-    expect(page.get_by_text(re.compile("^Python 3 .*Idle$"))).to_be_visible(timeout=60_000)
+    expect(prompts).to_have_count(lab.cells, timeout=120_000)
+    expect(page.get_by_text(re.compile("^Python 3 .*Idle$"))).to_be_visible(timeout=120_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name=re.compile("^Run All Cells$")).click()
     expect(prompts.last).to_have_text(re.compile(r"\[\d+\]"), timeout=240_000)

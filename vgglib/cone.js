@@ -517,6 +517,9 @@ export function mount(root, host) {
       const were = old ? { units: oldCounts[row], ...old[row], centre: centreOf(old[row], 0) } : numbers;
       for (const [what, cell] of Object.entries(cells)) {
         const changed = were[what] !== numbers[what];
+        const key = `${numbers[what]}${changed ? ` ${were[what]}` : ""}`;
+        if (cell.dataset.key === key) continue;
+        cell.dataset.key = key;
         cell.className = changed ? "cone-number cone-changed" : "cone-number";
         cell.replaceChildren(make("b", { textContent: minus(numbers[what]) }));
         if (changed) cell.append(make("small", { textContent: `was ${minus(were[what])}` }));
@@ -527,6 +530,11 @@ export function mount(root, host) {
   // One side: rows of units above the pixels
 
   let geometry = null;
+  let space = { stage: 0, box: 0 }; // widths, measured only when they may have changed: asking costs a layout
+
+  function measure() {
+    space = { stage: stage.clientWidth, box: box.clientWidth };
+  }
 
   function buildLine() {
     const { layers, size } = state;
@@ -539,12 +547,12 @@ export function mount(root, host) {
       low = Math.min(low, centreOf(found[row], -padding(row)) - half(row));
       high = Math.max(high, centreOf(found[row], unitCounts[row] - 1 + padding(row)) + half(row));
     }
-    const width = Math.max(stage.clientWidth, 260);
+    const width = Math.max(space.stage, 260);
     const left = 50;
     const cell = Math.min((width - left - 8) / (high - low), 38);
     const start = left + (width - left - 8 - cell * (high - low)) / 2;
     const x = (pixel) => start + (pixel - low) * cell;
-    const above = box.clientWidth - 24 > BESIDE ? HEAD + ADD : 8; // beside the table, rows stand level with its rows
+    const above = space.box - 24 > BESIDE ? HEAD + ADD : 8; // beside the table, rows stand level with its rows
     const y = (row) => above + (layers.length - row + 0.5) * PITCH;
     const height = y(0) + PITCH / 2 + FOOT;
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
@@ -637,7 +645,7 @@ export function mount(root, host) {
     parts.push(draw("path", { d: first - 0.5 < low ? `M${x(ends[0]) + 6} ${line - 4}l-6 4l6 4` : `M${x(ends[0])} ${line - 6}v6` }));
     parts.push(draw("path", { d: last + 0.5 > high ? `M${x(ends[1]) - 6} ${line - 4}l6 4l-6 4` : `M${x(ends[1])} ${line - 6}v6` }));
     const padded = first < 0 || last >= state.size ? " with padding" : "";
-    const label = draw("text", { x: within((x(ends[0]) + x(ends[1])) / 2, 110, Math.max(stage.clientWidth - 100, 110)), y: line + 17 });
+    const label = draw("text", { x: within((x(ends[0]) + x(ends[1])) / 2, 110, Math.max(space.stage - 100, 110)), y: line + 17 });
     label.append(`${plural(last - first + 1, "pixel")}${padded}: ${between(first, last)}`);
     bracket.replaceChildren(...parts, label);
   }
@@ -843,6 +851,9 @@ export function mount(root, host) {
   }
 
   state.selected = settled(state);
+  buildTable(); // its width decides how much is left for the drawing
+  tableFor = state.layers.map(({ kind }) => kind).join(" ");
+  measure();
   render();
   reason.textContent = "Change a number of a layer: here stands why the field changed.";
   host.listen((next) => {
@@ -851,13 +862,12 @@ export function mount(root, host) {
     before = null;
     render();
   });
-  let width = stage.clientWidth;
   const watcher = new ResizeObserver(() => {
-    if (state.view === "line" && Math.abs(stage.clientWidth - width) > 1) {
-      width = stage.clientWidth;
-      buildLine();
-      light();
-    }
+    const was = space.stage;
+    measure();
+    if (state.view !== "line" || Math.abs(space.stage - was) <= 1) return;
+    buildLine();
+    light();
   });
   watcher.observe(stage);
   return () => {
