@@ -167,7 +167,7 @@ POOL = dict(kind="pool", kernel=2, stride=2, padding=0, dilation=1)
         ([CONV], [{**CONV, "padding": 1}], dict(what="padding", at=0), ["No size changes", "1 pixel further left"]),
         ([CONV], [{**CONV, "dilation": 3}], dict(what="dilation", at=0), ["2 steps", "4 more", "size 3 → 7"]),
         ([CONV], [{**CONV, "kind": "pool"}], dict(what="kind", at=0), ["does not change", "size 3,"]),
-        ([POOL], [POOL, CONV], dict(what="add", at=1), ["2 steps of 2 pixels", "so 4 more", "size 2 → 6"]),
+        ([POOL], [POOL, CONV], dict(what="add", at=1), ["2 steps of 2 pixels", "so far: 4 more", "size 2 → 6"]),
         ([POOL, CONV], [CONV], dict(what="remove", at=0), ["had added 1 to the size", "size 6 → 3"]),
         ([POOL, CONV], [CONV, POOL], dict(what="move", at=1), ["changed places", "size 6 → 4"]),
         ([CONV], [CONV], {"what": "size", "from": 7}, ["9 pixels instead of 7", "No field changes"]),

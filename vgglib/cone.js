@@ -181,14 +181,14 @@ export function why(before, after, pixels, edit) {
   const rowName = at === undefined ? "" : nameOf(what === "remove" ? before : after, at + 1);
   const step = at === undefined ? 1 : now[Math.min(at, now.length - 1)].stride;
   const layer = after[at];
-  const steps = `${plural(step, "pixel")}, the product of the strides below`;
+  
   const last = at === after.length - 1;
   const said = [];
   if (what === "kernel") {
     const grown = (to - from) * layer.dilation * step;
     const factors = [Math.abs(to - from), ...(layer.dilation > 1 ? [`dilation ${layer.dilation}`] : []), step].join(" × ");
     said.push(`Kernel of ${rowName} from ${from} to ${to}: ${plural(Math.abs(to - from), "tap")} ${to > from ? "more" : "fewer"}.`);
-    said.push(`Neighbours below lie ${steps}, apart, so its field and all above ${grown > 0 ? "grow" : "shrink"} by ${factors} = ${Math.abs(grown)}.`);
+    said.push(`Neighbours in the map below lie ${plural(step, "pixel")} apart, the product of the strides so far: its field and all above ${grown > 0 ? "grow" : "shrink"} by ${factors} = ${Math.abs(grown)}.`);
   } else if (what === "stride") {
     said.push(`Stride of ${rowName} from ${from} to ${to}. Its own field stays ${now[at + 1].size}: a stride acts on the layers above it.`);
     if (last) said.push(`There is none, so no size changes, only the step from window to window.`);
@@ -205,7 +205,7 @@ export function why(before, after, pixels, edit) {
   } else if (what === "kind") {
     said.push(`${rowName}: a pooling reads the same units as a convolution with its kernel and stride. Which pixels are seen does not change, only what is computed from them.`);
   } else if (what === "add") {
-    said.push(`${rowName} on top: ${plural(layer.kernel - 1, "step")} of ${steps}, so ${(layer.kernel - 1) * layer.dilation * step} more.`);
+    said.push(`${rowName} on top: ${plural(layer.kernel - 1, "step")} of ${plural(step, "pixel")}, the product of the strides so far: ${(layer.kernel - 1) * layer.dilation * step} more.`);
   } else if (what === "remove") {
     said.push(`${rowName} removed. It had added ${old[at + 1].size - old[at].size} to the size, and its stride of ${before[at].stride} had spread all layers above.`);
   } else if (what === "move") {
@@ -517,6 +517,9 @@ export function mount(root, host) {
       const were = old ? { units: oldCounts[row], ...old[row], centre: centreOf(old[row], 0) } : numbers;
       for (const [what, cell] of Object.entries(cells)) {
         const changed = were[what] !== numbers[what];
+        const key = `${numbers[what]}${changed ? ` ${were[what]}` : ""}`;
+        if (cell.dataset.key === key) continue;
+        cell.dataset.key = key;
         cell.className = changed ? "cone-number cone-changed" : "cone-number";
         cell.replaceChildren(make("b", { textContent: minus(numbers[what]) }));
         if (changed) cell.append(make("small", { textContent: `was ${minus(were[what])}` }));
@@ -527,6 +530,11 @@ export function mount(root, host) {
   // One side: rows of units above the pixels
 
   let geometry = null;
+  let space = { stage: 0, box: 0 }; // widths, measured only when they may have changed: asking costs a layout
+
+  function measure() {
+    space = { stage: stage.clientWidth, box: box.clientWidth };
+  }
 
   function buildLine() {
     const { layers, size } = state;
@@ -539,12 +547,12 @@ export function mount(root, host) {
       low = Math.min(low, centreOf(found[row], -padding(row)) - half(row));
       high = Math.max(high, centreOf(found[row], unitCounts[row] - 1 + padding(row)) + half(row));
     }
-    const width = Math.max(stage.clientWidth, 260);
+    const width = Math.max(space.stage, 260);
     const left = 50;
     const cell = Math.min((width - left - 8) / (high - low), 38);
     const start = left + (width - left - 8 - cell * (high - low)) / 2;
     const x = (pixel) => start + (pixel - low) * cell;
-    const above = box.clientWidth - 24 > BESIDE ? HEAD + ADD : 8; // beside the table, rows stand level with its rows
+    const above = space.box - 24 > BESIDE ? HEAD + ADD : 8; // beside the table, rows stand level with its rows
     const y = (row) => above + (layers.length - row + 0.5) * PITCH;
     const height = y(0) + PITCH / 2 + FOOT;
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
@@ -637,7 +645,7 @@ export function mount(root, host) {
     parts.push(draw("path", { d: first - 0.5 < low ? `M${x(ends[0]) + 6} ${line - 4}l-6 4l6 4` : `M${x(ends[0])} ${line - 6}v6` }));
     parts.push(draw("path", { d: last + 0.5 > high ? `M${x(ends[1]) - 6} ${line - 4}l6 4l-6 4` : `M${x(ends[1])} ${line - 6}v6` }));
     const padded = first < 0 || last >= state.size ? " with padding" : "";
-    const label = draw("text", { x: within((x(ends[0]) + x(ends[1])) / 2, 110, Math.max(stage.clientWidth - 100, 110)), y: line + 17 });
+    const label = draw("text", { x: within((x(ends[0]) + x(ends[1])) / 2, 110, Math.max(space.stage - 100, 110)), y: line + 17 });
     label.append(`${plural(last - first + 1, "pixel")}${padded}: ${between(first, last)}`);
     bracket.replaceChildren(...parts, label);
   }
@@ -782,7 +790,8 @@ export function mount(root, host) {
     const found = fields(state.layers);
     const [row, ...unit] = state.selected;
     const next = within(row + step, 0, state.layers.length);
-    return [next, ...unit.map((index) => Math.round((centreOf(found[row], index) - centreOf(found[next], 0)) / found[next].stride))];
+    const nearest = step > 0 ? (x) => Math.ceil(x - 0.5) : (x) => Math.floor(x + 0.5); // so that up undoes down
+    return [next, ...unit.map((index) => nearest((centreOf(found[row], index) - centreOf(found[next], 0)) / found[next].stride))];
   }
 
   presets.addEventListener("change", () => {
@@ -842,6 +851,9 @@ export function mount(root, host) {
   }
 
   state.selected = settled(state);
+  buildTable(); // its width decides how much is left for the drawing
+  tableFor = state.layers.map(({ kind }) => kind).join(" ");
+  measure();
   render();
   reason.textContent = "Change a number of a layer: here stands why the field changed.";
   host.listen((next) => {
@@ -850,13 +862,12 @@ export function mount(root, host) {
     before = null;
     render();
   });
-  let width = stage.clientWidth;
   const watcher = new ResizeObserver(() => {
-    if (state.view === "line" && Math.abs(stage.clientWidth - width) > 1) {
-      width = stage.clientWidth;
-      buildLine();
-      light();
-    }
+    const was = space.stage;
+    measure();
+    if (state.view !== "line" || Math.abs(space.stage - was) <= 1) return;
+    buildLine();
+    light();
   });
   watcher.observe(stage);
   return () => {

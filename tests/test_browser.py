@@ -1,0 +1,222 @@
+"""The explorer as a reader meets it: in chapter 02 in JupyterLab, and as a page without a kernel or a network."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from vgglib import cone
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTER = "02_receptive_fields.ipynb"
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    """A JupyterLab without the user's settings: the address of chapter 02 in it, not yet run, and its code cells."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "book").mkdir()
+    news = (
+        folder / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    )
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false"}', encoding="utf-8")
+    notebook = nbformat.read(ROOT / "notebooks" / CHAPTER, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    nbformat.write(notebook, folder / "book" / CHAPTER)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    names = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
+    names += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
+    env = {**os.environ, **{name: str(folder / name) for name in names}, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.root_dir={folder / 'book'}"]
+    words += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    words += ["--IdentityProvider.token=walk", "--LabApp.news_url=None"]
+    words += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    words += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with open(folder / "log", "w", encoding="utf-8") as log:
+        server = subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait_for_server(f"http://127.0.0.1:{port}/api", server, folder / "log")
+        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/lab/tree/{CHAPTER}?token=walk&reset", cells=cells)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def wait_for_server(url, server, log):
+    """Return as soon as it answers."""
+    for _ in range(600):
+        assert server.poll() is None, log.read_text(encoding="utf-8")
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    pytest.fail(log.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def page(browser):
+    """A page that collects what the console says of errors in ``page.complaints``."""
+    context = browser.new_context(viewport=dict(width=1500, height=950))
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.complaints = []
+    page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    yield page
+    context.close()
+
+
+def says(page, text):
+    """Wait until the line above the drawing starts with this."""
+    expect(page.locator(".cone-readout")).to_have_text(re.compile("^" + re.escape(text)), timeout=60_000)
+
+
+def unit(page, row, index):
+    """The middle of a unit's box, in pixels of the page; row 0 is the drawing's lowest."""
+    boxes = page.locator(".cone-stage rect.cone-unit").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect()).map(box => [box.x + box.width / 2, box.y + box.height / 2])"
+    )
+    heights = sorted({round(y) for _, y in boxes}, reverse=True)
+    found = sorted((x, y) for x, y in boxes if round(y) == heights[row])[index]
+    return found
+
+
+def point(page, row, index, said):
+    """Move the pointer onto a unit; again, if the page around it has moved meanwhile."""
+    for attempt in range(60):
+        page.locator(".cone-stage").scroll_into_view_if_needed()
+        x, y = unit(page, row, index)
+        page.mouse.move(x + attempt % 2, y)
+        if page.locator(".cone-readout").text_content().startswith(said):
+            return x, y
+        page.wait_for_timeout(250)
+    says(page, said)
+
+
+def walk(page):
+    """Hover, click, press keys, edit, be refused: the same wherever the explorer stands."""
+    stage = page.locator(".cone-stage")
+    stage.scroll_into_view_if_needed()
+    says(page, "Unit 1 of conv 2 sees 4 pixels: 1 to 4. Centre 2.5")
+    point(page, 2, 3, "Unit 3 of conv 2 sees 4 pixels: 3 to 6.")
+    assert page.locator(".cone-unit.cone-seen").count() == 3 + 4
+    point(page, 0, 2, "Pixel 2 of the input sees itself. It influences 2 units of conv 1 and 3 units of conv 2.")
+    assert page.locator(".cone-unit.cone-up").count() == 2 + 3
+    page.mouse.move(5, 5)
+    says(page, "Unit 1 of conv 2")  # what was only pointed at is forgotten
+    page.mouse.click(*point(page, 2, 2, "Unit 2 of conv 2"))
+    page.mouse.move(5, 5)
+    says(page, "Unit 2 of conv 2 sees 4 pixels: 2 to 5.")
+    stage.focus()
+    for key, said in (
+        ("ArrowRight", "Unit 3 of conv 2"),
+        ("ArrowRight", "Unit 3 of conv 2"),
+        ("ArrowDown", "Unit 4 of conv 1 sees 2 pixels: 4 to 5."),
+        ("Home", "Unit 0 of conv 1"),
+        ("ArrowDown", "Pixel 1 of the input"),
+        ("ArrowUp", "Unit 0 of conv 1"),
+        ("End", "Unit 5 of conv 1"),
+        ("ArrowUp", "Unit 3 of conv 2"),
+        ("ArrowLeft", "Unit 2 of conv 2"),
+    ):
+        page.keyboard.press(key)
+        says(page, said)
+        assert page.locator(".cone-live[role=status]").text_content().startswith(said)
+    kernel = page.get_by_label("kernel of conv 2")
+    kernel.fill("4")
+    says(page, "Unit 2 of conv 2 sees 5 pixels: 2 to 6.")
+    why = page.locator(".cone-why").text_content()
+    assert "grow by 1 × 1 = 1" in why
+    assert "size 4 → 5" in why
+    assert "was 4" in page.locator(".cone-table").inner_text()
+    stride = page.get_by_label("stride of conv 1")
+    stride.fill("0")
+    assert page.locator(".cone-why").text_content() == (
+        "Refused. conv 1: a stride of 0 would never move on; the smallest is 1."
+    )
+    assert stride.get_attribute("aria-invalid") == "true"
+    kernel.fill("9")
+    assert "its kernel spans 9 units, and the map below holds 6" in page.locator(".cone-why").text_content()
+    kernel.blur()
+    assert kernel.input_value() == "4"
+    assert stride.input_value() == "1"
+    says(page, "Unit 2 of conv 2 sees 5 pixels: 2 to 6.")
+
+
+def test_the_page_works_offline(page):
+    asked = []
+    page.context.set_offline(True)
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(cone.PAGE.as_uri())
+    walk(page)
+    page.get_by_role("button", name="Add a pool layer on top").click()
+    says(page, "Unit 0 of pool 3 sees 6 pixels: 0 to 5.")
+    page.get_by_role("button", name="Remove pool 3").click()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_label("input pixels along one side").fill("12")
+    says(page, "Unit 0 of pool 3")
+    assert page.locator(".cone-why").text_content().startswith("The input has 12 pixels instead of 7.")
+    page.reload()
+    says(page, "Unit 0 of pool 3 sees 6 pixels: 0 to 5.")  # the address keeps it
+    page.get_by_label("Start from").select_option(label="VGG: blocks 1 and 2 of D")
+    says(page, "Unit 3 of pool 6 sees 16 pixels: 6 to 21.")
+    page.get_by_text("Picture", exact=True).first.click()
+    says(page, "Unit (3, 3) of pool 6 sees 16 × 16 pixels: rows 6 to 21, columns 6 to 21.")
+    assert page.locator("rect.cone-window").count() == 6  # one in another
+    box = page.locator(".cone-map").nth(1).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator(".cone-readout")).to_contain_text("of conv 1 sees 3 × 3")
+    page.mouse.move(5, 5)
+    page.locator(".cone-stage").focus()
+    for key, said in (("ArrowUp", "Unit (2, 3) of pool 6"), ("PageDown", "Unit (5, 7) of conv 5")):
+        page.keyboard.press(key)
+        says(page, said)
+    assert page.complaints == []
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def run_again(page, source):
+    """Click into the cell whose code contains ``source`` and press Ctrl+Enter."""
+    cell = page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea-editor", has_text=source))
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+
+
+def test_the_explorer_in_jupyterlab(page, lab):
+    page.goto(lab.url)
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    expect(prompts).to_have_count(lab.cells, timeout=120_000)
+    expect(page.get_by_text(re.compile("^Python 3 .*Idle$"))).to_be_visible(timeout=120_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells$")).click()
+    expect(prompts.last).to_have_text(re.compile(r"\[\d+\]"), timeout=240_000)
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    walk(page)
+    run_again(page, "print(explorer.selection)")
+    page.get_by_text("Selection(layer=2, unit=2, field=ReceptiveField(size=5, stride=1, padding=0)").wait_for()
+    page.get_by_text("kernels of 2 and 3 only: conv 2 has another").wait_for()
+    run_again(page, "explorer = cone.explorer()")
+    expect(page.locator(".cone")).to_have_count(1)
+    says(page, "Unit 2 of conv 2 sees 5 pixels: 2 to 6.")
+    assert page.complaints == []
