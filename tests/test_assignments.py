@@ -69,7 +69,7 @@ def test_the_solution_gets_everything_and_the_stub_nothing(number, tmp_path):
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_visible_checks_pass_the_solution_and_wait_for_the_stub(number):
     for sources, status in ((classroom.solutions(number), "passed"), (stubs(number), "todo")):
-        found = classroom.run_checks(number, classroom.defined(sources))
+        found = classroom.run_checks(number, classroom.defined(number, sources))
         assert {verdict.status for verdict in found.values()} == {status}, found
         assert len(found) == len(classroom.grade.assignment(number).exercises) + 1
 
@@ -78,7 +78,7 @@ def test_the_visible_checks_pass_the_solution_and_wait_for_the_stub(number):
 def test_the_visible_check_names_what_is_wrong(number, exercise, name):
     cell, text, _, _ = WRONG[number][exercise][name]
     sources = {**classroom.solutions(number), cell: text("teacher") if callable(text) else text}
-    verdict = classroom.run_checks(number, classroom.defined(sources))[exercise]
+    verdict = classroom.run_checks(number, classroom.defined(number, sources))[exercise]
     assert verdict.status in ("failed", "todo"), verdict
     assert re.search(r"\d|should be|returned|is not it|:", verdict.text)
 
