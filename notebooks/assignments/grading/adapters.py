@@ -49,6 +49,52 @@ def network(names: dict, name: str, args: list) -> object:
     return {"layers": layers, "shape": shape, "parameters": sum(one.numel() for one in net.parameters())}
 
 
+def train(names: dict, name: str, args: list) -> object:
+    """Return what one pass of training gives, what it leaves, and the modes in which the network saw the pictures.
+
+    args: what the judge looks at, weight, bias, batches, rate and momentum.
+    """
+    import torch
+
+    class Watch(torch.nn.Module):
+        def forward(self, X: torch.Tensor) -> torch.Tensor:
+            modes.append(self.training)
+            return X
+
+    _, weight, bias, batches, rate, momentum = args
+    modes: list[bool] = []
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    net = torch.nn.Sequential(Watch(), linear).eval()
+    loss = wanted(names, name)(net, batches, rate, momentum)
+    if loss is None or loss is ...:
+        return None
+    return {"loss": loss, "weight": linear.weight, "bias": linear.bias, "modes": modes[:50]}
+
+
+def convolution(names: dict, name: str, args: list) -> object:
+    """Return a convolution's kernel, and what it gives on a map.
+
+    args: what the judge looks at, weight, bias, map and side.
+    """
+    import torch
+
+    _, weight, bias, X, side = args
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    conv = wanted(names, name)(linear, X.shape[1], side)
+    if conv is None or conv is ...:
+        return None
+    if not isinstance(conv, torch.nn.Module):
+        raise plain.NotPlainError("it is no torch.nn.Module")
+    with torch.no_grad():
+        return {"kernel": list(getattr(conv, "weight", torch.empty(0)).shape), "output": conv(X)}
+
+
 def flat(net: object) -> list:
     """Return the layers of a network of Sequentials in order, one that stands in it twice twice."""
     import torch
@@ -75,4 +121,4 @@ def wanted(names: dict, name: str) -> object:
     return names[name]
 
 
-ADAPTERS = {"call": call, "value": value, "network": network}
+ADAPTERS = {"call": call, "value": value, "network": network, "train": train, "convolution": convolution}

@@ -7,7 +7,6 @@ from vgglib.configurations import layers
 from vgglib.exercises.assignment_03 import my_table
 
 NAME = "03_blocks"
-MODULES = ["teaching.py", "exercises/__init__.py", "exercises/assignment_01.py", "exercises/assignment_03.py"]
 PRELOAD = ("torch",)
 
 
