@@ -14,8 +14,8 @@ sys.path.insert(0, str(ASSIGNMENTS))
 from grading import grade, sandbox, unisolated  # noqa: E402
 
 SECRET = "a secret for tests"
-LIMITS = sandbox.Limits(seconds=60, cell_seconds=3, call_seconds=2, wall_seconds=8, memory=1536 * sandbox.MIB)
-TEACHER = {path.name[:2]: path / f"{path.name}.ipynb" for path in sorted(ASSIGNMENTS.glob("[0-9][0-9]_*"))}
+LIMITS = sandbox.Limits(seconds=60, cell_seconds=1, call_seconds=0.7, wall_seconds=6, memory=1536 * sandbox.MIB)
+TEACHER = {path.name[:2]: path / f"{path.name}.ipynb" for path in sorted((ASSIGNMENTS / "source").glob("[0-9]*"))}
 RELEASED = {number: ASSIGNMENTS / "release" / path.parent.name / path.name for number, path in TEACHER.items()}
 
 

@@ -86,7 +86,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_release_follows_the_teachers_edition(made, number):
-    fresh, kept = (path.read_text(encoding="utf-8") for path in (made[number], classroom.RELEASED[number]))
+    fresh, kept = classroom.book(made[number]), classroom.book(classroom.RELEASED[number])
     assert fresh == kept, f"assignment {number} was changed, or its student's edition edited: run `make assignments`"
 
 

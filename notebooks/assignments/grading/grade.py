@@ -50,7 +50,7 @@ class Assignment:
 
     def solution(self) -> list[Cell]:
         """The cells of the teacher's edition."""
-        return read(HERE / self.name / f"{self.name}.ipynb", "teacher").cells
+        return read(HERE / "source" / self.name / f"{self.name}.ipynb", "teacher").cells
 
     def ids(self) -> set[str]:
         """The names of all cells that nbgrader knows."""
@@ -294,7 +294,7 @@ def _cell_problem(problem: dict) -> str:
         return f"it was stopped, because {problem['why']}"
     kind = str(problem.get("kind"))[:40]
     if kind == "TooSlow":
-        return "it took longer than it may"
+        return "it did not end within the time it has"
     kind = "an error" if kind == "own" else kind
     text, code = str(problem.get("text") or "")[:160], str(problem.get("code") or "")[:100]
     return kind + (f": {text}" if text else "") + (f", in the line `{code}`" if code else "")

@@ -180,7 +180,7 @@ def in_words(problem: dict, wanted: str) -> str:
     kind, code = str(problem.get("kind")), str(problem.get("code") or "")[:120]
     at = f", in the line `{code}`" if code else ""
     if kind == "TooSlow":
-        return f"{wanted} did not come to an end within the time it has"
+        return f"{wanted} did not end within the time it has"
     if kind == "Gone":
         return f"{wanted} was stopped: {problem.get('why')}"
     if kind == "NotPlain":

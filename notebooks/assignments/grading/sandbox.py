@@ -61,7 +61,7 @@ class GoneError(Exception):
 
 
 WHY = {
-    "time": "it took longer than it may",
+    "time": "it did not end within the time it has",
     "output": "it printed without end",
     "memory": "it needed more memory than it may",
     "processes": "it started more and more processes",
