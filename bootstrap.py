@@ -39,9 +39,14 @@ VERBS = [
     ("doctor", "say what works here, what does not, and the remedy"),
     ("lint", "ruff: check and format --check"),
     ("notebooks", "execute the notebooks again and write them back (NB=02 for some of them)"),
+    ("assignments", "write the students' editions of the assignments, by nbgrader"),
+    ("grade", "grade a folder of submissions (SUBMISSIONS=folder ASSIGNMENT=01 INTO=folder)"),
     ("bench", "run tests/benchmarks/bench_*.py"),
     ("clean", "remove .venv, caches and extracted data; keeps runs/"),
 ]
+SETTINGS = ("ARGS", "PORT", "NB", "SUBMISSIONS", "ASSIGNMENT", "INTO")  # NAME=value, as for make
+TEACHING = os.path.join("notebooks", "assignments")
+TEACHERS = ("test", "assignments", "grade")  # the verbs that need what teachers need: the tests test it, too
 
 
 class Problem(Exception):
@@ -122,7 +127,7 @@ def venv_python():
 def clean_env():
     """The environment for what we start: .venv first, nothing of another Python's."""
     drop = ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
-    drop += ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON", "ARGS", "PORT", "NB")  # what was said to us is done by us
+    drop += ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON") + SETTINGS  # what was said to us is done by us
     env = {key: value for key, value in os.environ.items() if key not in drop}
     env["PATH"] = os.path.dirname(venv_python()) + os.pathsep + env.get("PATH", os.defpath)
     env["VIRTUAL_ENV"] = VENV
@@ -283,6 +288,20 @@ def install(verb):
         pip(options + ["-r", "requirements.txt"], log, verb)
         pip(["--no-deps", "-e", "."], log, verb)
     write_stamp("installed.stamp", fingerprint())
+
+
+def install_for_teachers(verb):
+    """Install what only grading needs, once; a reader's first run does without."""
+    path = os.path.join(ROOT, TEACHING, "requirements.txt")
+    if not os.path.exists(path):
+        return
+    with open(path, "rb") as file:
+        wanted = hashlib.sha256(fingerprint().encode() + file.read()).hexdigest()
+    if read_stamp("teachers.stamp") != wanted:
+        say("Installing what teachers need beside the book.")
+        with open(os.path.join(VENV, "install.log"), "a", encoding="utf-8") as log:
+            pip(["-r", os.path.join(TEACHING, "requirements.txt")], log, verb)
+        write_stamp("teachers.stamp", wanted)
 
 
 def site_packages(name):
@@ -449,6 +468,8 @@ def set_up(verb, always=False):
         make_venv(verb)
         if always or read_stamp("installed.stamp") != fingerprint():
             install(verb)
+        if verb in TEACHERS:
+            install_for_teachers(verb)
 
 
 def lab(settings):
@@ -539,6 +560,24 @@ def bench():
     return 1 if failed else 0
 
 
+def assignments(*words):
+    """The exit status of the grader's own command line."""
+    start = "import sys; sys.path[0] = {!r}; from grading.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    return run("-c", start.format(os.path.join(ROOT, TEACHING)), *words)
+
+
+def grade(settings, words):
+    """The exit status of grading; raise Problem if no folder is named."""
+    if not settings.get("SUBMISSIONS"):
+        raise Problem("Say which folder to grade: {} SUBMISSIONS=path/to/folder".format(command("grade")))
+    words = (
+        [os.path.abspath(os.path.expanduser(settings["SUBMISSIONS"]))] + shlex.split(settings.get("ARGS", "")) + words
+    )
+    words += ["--into", os.path.abspath(os.path.expanduser(settings["INTO"]))] if settings.get("INTO") else []
+    words += ["--assignment", settings["ASSIGNMENT"][:2]] if settings.get("ASSIGNMENT") else []
+    return assignments("grade", *words)
+
+
 def doctor(words):
     """Look at what there is, without installing anything; 0 if nothing fails."""
     if python_version([venv_python()]):
@@ -575,7 +614,7 @@ def show_help():
     """Print the verbs."""
     say("Usage: {}\n".format(command("VERB")))
     for verb, text in VERBS:
-        say("  {:10} {}".format(verb, text))
+        say("  {:12} {}".format(verb, text))
     return 0
 
 
@@ -592,6 +631,10 @@ def perform(verb, settings, words):
     set_up(verb, always=verb == "setup")
     if verb == "lint":
         return lint()
+    if verb == "assignments":
+        return assignments("release")
+    if verb == "grade":
+        return grade(settings, words)
     prepare_data(always=verb in ("setup", "data"))
     if verb == "notebooks":
         return run(os.path.join("tests", "execute_notebooks.py"), *(shlex.split(settings.get("NB", "")) + words))
@@ -603,9 +646,10 @@ def perform(verb, settings, words):
 
 def main(argv):
     """The exit status; argv is a verb, NAME=value settings as for make, and words for pytest."""
-    settings = {name: os.environ[name] for name in ("ARGS", "PORT", "NB") if name in os.environ}
-    settings.update(word.split("=", 1) for word in argv if re.match(r"(ARGS|PORT|NB)=", word))
-    words = [word for word in argv if not re.match(r"(ARGS|PORT|NB)=", word)] or ["help"]
+    settings = {name: os.environ[name] for name in SETTINGS if name in os.environ}
+    named = "({})=".format("|".join(SETTINGS))
+    settings.update(word.split("=", 1) for word in argv if re.match(named, word))
+    words = [word for word in argv if not re.match(named, word)] or ["help"]
     verb = words.pop(0)
     try:
         if verb not in dict(VERBS):

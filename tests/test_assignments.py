@@ -4,7 +4,6 @@ student's edition follows the teacher's, runs unsolved, and gives nothing away."
 import importlib
 import json
 import re
-from functools import cache
 
 import classroom
 import pytest
@@ -17,18 +16,6 @@ NAMED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def wrong(tmp_path_factory):
-    """A function that gives what became of all wrong answers to one assignment, graded once."""
-
-    @cache
-    def graded(number):
-        folder = tmp_path_factory.mktemp(f"wrong{number}")
-        return {case[:2]: case for case in classroom.grade_the_wrong(folder, number, WRONG[number])}
-
-    return graded
-
-
 def stubs(number):
     """Return the cells that the student fills in, as they are handed out."""
     handed_out = classroom.book(classroom.RELEASED[number])
@@ -36,8 +23,11 @@ def stubs(number):
 
 
 @pytest.mark.parametrize(("number", "exercise", "name"), NAMED)
-def test_a_mistake_loses_its_points_and_is_named(wrong, number, exercise, name):
-    classroom.assert_lost(wrong(number)[exercise, name])
+def test_a_mistake_loses_its_points_and_is_named(number, exercise, name):
+    cell, text, points, words = WRONG[number][exercise][name]
+    mark = classroom.marked(number, exercise, cell, text)
+    assert mark.points == points, mark.text
+    assert words in mark.text
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -69,7 +59,7 @@ def test_the_solution_gets_everything_and_the_stub_nothing(number, tmp_path):
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_visible_checks_pass_the_solution_and_wait_for_the_stub(number):
     for sources, status in ((classroom.solutions(number), "passed"), (stubs(number), "todo")):
-        found = classroom.run_checks(number, classroom.defined(sources))
+        found = classroom.run_checks(number, classroom.defined(number, sources))
         assert {verdict.status for verdict in found.values()} == {status}, found
         assert len(found) == len(classroom.grade.assignment(number).exercises) + 1
 
@@ -78,7 +68,7 @@ def test_the_visible_checks_pass_the_solution_and_wait_for_the_stub(number):
 def test_the_visible_check_names_what_is_wrong(number, exercise, name):
     cell, text, _, _ = WRONG[number][exercise][name]
     sources = {**classroom.solutions(number), cell: text("teacher") if callable(text) else text}
-    verdict = classroom.run_checks(number, classroom.defined(sources))[exercise]
+    verdict = classroom.run_checks(number, classroom.defined(number, sources))[exercise]
     assert verdict.status in ("failed", "todo"), verdict
     assert re.search(r"\d|should be|returned|is not it|:", verdict.text)
 
@@ -96,7 +86,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_release_follows_the_teachers_edition(made, number):
-    fresh, kept = (path.read_text(encoding="utf-8") for path in (made[number], classroom.RELEASED[number]))
+    fresh, kept = classroom.book(made[number]), classroom.book(classroom.RELEASED[number])
     assert fresh == kept, f"assignment {number} was changed, or its student's edition edited: run `make assignments`"
 
 

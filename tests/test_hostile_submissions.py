@@ -247,7 +247,7 @@ ACCIDENTS = {
     "no function": (only("field = 5"), REST, "TypeError", ""),
     "other arguments": (only("def field(a, b):\n    return 1, 1"), REST, "TypeError", ""),
     "a widget": (added("import ipywidgets\nipywidgets.interact(lambda n: n, n=(0, 9))"), ALL, "right", ""),
-    "a slow cell": (added("import time\ntime.sleep(60)"), ALL, "took longer", ""),
+    "a slow cell": (added("import time\ntime.sleep(60)"), ALL, "within the time it has", "stopped"),
     "an error in a cell": (added("undefined_name"), ALL, "NameError", ""),
     "recursion": (only("def field(layers):\n    return field(layers)"), REST, "calls itself", ""),
     "by vgglib": (
@@ -268,8 +268,8 @@ ATTACKS = {
     "greedy marks": (changed(greedy), ALL, "right", ""),
     "answer under the check's name": (changed(lying_metadata), ALL, "right", "changed locked cell"),
     "fake outputs": (changed(fake_outputs), 0, "not attempted yet", ""),
-    "infinite loop": (only(body("while True: pass")), REST, "did not come to an end", ""),
-    "infinite loop in a cell": (added("while True: pass"), ALL, "took longer", ""),
+    "infinite loop": (only(body("while True: pass")), REST, "within the time it has", ""),
+    "infinite loop in a cell": (added("while True: pass"), ALL, "within the time it has", ""),
     "infinite loop with output": (only(body("while True: print('x' * 1000)")), REST, "printed without end", "stopped"),
     "stubborn loop": (
         only(body("while True:", "    try:", "        while True: pass", "    except BaseException: pass")),
@@ -280,7 +280,7 @@ ATTACKS = {
     "alarm switched off": (
         only(body("import signal", "signal.signal(signal.SIGALRM, signal.SIG_IGN)", "while True: pass")),
         REST,
-        "took longer",
+        "within the time it has",
         "stopped",
     ),
     "deep recursion": (
@@ -402,7 +402,7 @@ ATTACKS = {
     ),
     "deleting everything": (
         added(
-            "import shutil\nfor path in ('/submission', '..', '/grader', '/usr', '/tmp'):\n"
+            "import shutil\nfor path in ('/submission', '..', '/grader', '/tmp'):\n"
             "    shutil.rmtree(path, ignore_errors=True)"
         ),
         ALL,

@@ -5,6 +5,8 @@ try:
 except ImportError:
     from grading import plain
 
+MOST_LAYERS = 200
+
 
 def ready(value: object) -> object:
     """Return an argument as the student's function gets it: arrays as tensors."""
@@ -25,6 +27,93 @@ def value(names: dict, name: str, args: list) -> object:
     return names.get(args[0])
 
 
+def network(names: dict, name: str, args: list) -> object:
+    """Return what a network that was built is made of, and what shape comes out of it.
+
+    The last two args are not for the student's function: what the judge looks at, and the shape of a batch. A network
+    that fails on that batch has the shape None.
+    """
+    import torch
+
+    net = wanted(names, name)(*args[:-2])
+    if net is None or net is ...:
+        return None
+    if not isinstance(net, torch.nn.Module):
+        raise plain.NotPlainError("it is no torch.nn.Module")
+    layers = [described(layer) for layer in flat(net)[:MOST_LAYERS]]
+    try:
+        with torch.no_grad():
+            shape = list(net(torch.zeros(*args[-1])).shape)
+    except Exception:
+        shape = None
+    return {"layers": layers, "shape": shape, "parameters": sum(one.numel() for one in net.parameters())}
+
+
+def train(names: dict, name: str, args: list) -> object:
+    """Return what one pass of training gives, what it leaves, and the modes in which the network saw the pictures.
+
+    args: what the judge looks at, weight, bias, batches, rate and momentum.
+    """
+    import torch
+
+    class Watch(torch.nn.Module):
+        def forward(self, X: torch.Tensor) -> torch.Tensor:
+            modes.append(self.training)
+            return X
+
+    _, weight, bias, batches, rate, momentum = args
+    modes: list[bool] = []
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    net = torch.nn.Sequential(Watch(), linear).eval()
+    loss = wanted(names, name)(net, batches, rate, momentum)
+    if loss is None or loss is ...:
+        return None
+    return {"loss": loss, "weight": linear.weight, "bias": linear.bias, "modes": modes[:50]}
+
+
+def convolution(names: dict, name: str, args: list) -> object:
+    """Return a convolution's kernel, and what it gives on a map.
+
+    args: what the judge looks at, weight, bias, map and side.
+    """
+    import torch
+
+    _, weight, bias, X, side = args
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    conv = wanted(names, name)(linear, X.shape[1], side)
+    if conv is None or conv is ...:
+        return None
+    if not isinstance(conv, torch.nn.Module):
+        raise plain.NotPlainError("it is no torch.nn.Module")
+    with torch.no_grad():
+        return {"kernel": list(getattr(conv, "weight", torch.empty(0)).shape), "output": conv(X)}
+
+
+def flat(net: object) -> list:
+    """Return the layers of a network of Sequentials in order, one that stands in it twice twice."""
+    import torch
+
+    if isinstance(net, torch.nn.Sequential):
+        return [layer for child in net for layer in flat(child)]
+    return [net]
+
+
+def described(layer: object) -> list:
+    """Return a layer as plain data: its kind, and of a convolution the channels in and out and the kernel."""
+    import torch
+
+    if isinstance(layer, torch.nn.Conv2d):
+        return ["Conv2d", layer.in_channels, layer.out_channels, layer.kernel_size[0]]
+    known = (torch.nn.ReLU, torch.nn.MaxPool2d)
+    return [next((kind.__name__ for kind in known if isinstance(layer, kind)), "another")]
+
+
 def wanted(names: dict, name: str) -> object:
     """Return what the student called ``name``."""
     if name not in names:
@@ -32,4 +121,4 @@ def wanted(names: dict, name: str) -> object:
     return names[name]
 
 
-ADAPTERS = {"call": call, "value": value}
+ADAPTERS = {"call": call, "value": value, "network": network, "train": train, "convolution": convolution}

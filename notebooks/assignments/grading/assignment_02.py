@@ -6,8 +6,7 @@ from grading.judge import ByHand, Case, Exercise
 from vgglib.exercises.assignment_02 import my_layer
 
 NAME = "02_counting"
-MODULES = ["teaching.py", "exercises/__init__.py", "exercises/assignment_01.py", "exercises/assignment_02.py"]
-PRELOAD = ()
+PRELOAD = ("numpy",)
 
 
 def by_hand(name, student, bias=1, side=2, reach=True, flops=1, square=False, whose="after", size=4, bias_macs=0):
@@ -243,6 +242,6 @@ BY_HAND = [
         "1 point: weights: the stack has fewer where the channels stay the same, and may have more where its first "
         "layer raises them, because its second layer works on the wide map. 1 point: memory in training: a stack keeps "
         "one map for each layer, always more than the single layer. 1 point: a condition or a measurement is named "
-        "that decides (channels, whether it is trained or only used, time measured on the device), not a rule of thumb.",
+        "that decides (channels, whether it is trained or only used, time measured on the device), no rule of thumb.",
     )
 ]  # fmt: skip

@@ -40,7 +40,6 @@ class Assignment:
     name: str
     exercises: list[judge.Exercise]
     by_hand: list[judge.ByHand]
-    modules: list[str]
     preload: tuple[str, ...]
     handed_out: list[tuple[Cell, dict]]  # each cell with nbgrader's marks
 
@@ -51,7 +50,7 @@ class Assignment:
 
     def solution(self) -> list[Cell]:
         """The cells of the teacher's edition."""
-        return read(HERE / self.name / f"{self.name}.ipynb", "teacher").cells
+        return read(HERE / "source" / self.name / f"{self.name}.ipynb", "teacher").cells
 
     def ids(self) -> set[str]:
         """The names of all cells that nbgrader knows."""
@@ -99,7 +98,7 @@ def assignment(number: str) -> Assignment:
     for cell in book["cells"]:
         marks = cell["metadata"].get("nbgrader", {})
         cells.append((Cell(cell["cell_type"], "".join(cell["source"]), marks.get("grade_id")), marks))
-    return Assignment(module.NAME, module.EXERCISES, module.BY_HAND, module.MODULES, module.PRELOAD, cells)
+    return Assignment(module.NAME, module.EXERCISES, module.BY_HAND, module.PRELOAD, cells)
 
 
 def secret_of(path: Path) -> str:
@@ -169,7 +168,7 @@ class Session:
             self._restarts += 1
             cells = [(n, source) for n, source in self.cells if "why" not in self.problems.get(n, {})]
             self._student = sandbox.Student(
-                self.limits, cells, self.assignment.modules, self.assignment.preload,
+                self.limits, cells, self.assignment.preload,
                 self.submission.folder, self.sandboxed, self.slot,
             )  # fmt: skip
             current, began = None, time.monotonic()
@@ -177,7 +176,7 @@ class Session:
                 self._student.start()
                 began = time.monotonic()
                 for _ in range(MOST_MESSAGES):
-                    message = self._student.hear(self.limits.cell_seconds + 2)
+                    message = self._student.hear()
                     self._note(message)
                     if "defined" in message:
                         return
@@ -295,7 +294,7 @@ def _cell_problem(problem: dict) -> str:
         return f"it was stopped, because {problem['why']}"
     kind = str(problem.get("kind"))[:40]
     if kind == "TooSlow":
-        return "it took longer than it may"
+        return "it did not end within the time it has"
     kind = "an error" if kind == "own" else kind
     text, code = str(problem.get("text") or "")[:160], str(problem.get("code") or "")[:100]
     return kind + (f": {text}" if text else "") + (f", in the line `{code}`" if code else "")

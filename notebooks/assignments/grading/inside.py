@@ -27,7 +27,7 @@ MOST_EVENTS = 20
 
 
 class TooSlow(BaseException):
-    """A cell or a call that took longer than it may; no Exception, so that a bare handler does not keep it."""
+    """A cell or a call that computed for longer than it may; no Exception, so that a bare handler does not keep it."""
 
 
 def confine(limits: dict) -> None:
@@ -65,7 +65,7 @@ def main() -> None:
     for name in job["preload"]:
         __import__(name)
     seed()
-    signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGPROF, stop)
     events = watch()
     say({"ready": True})
     names = namespace()
@@ -113,7 +113,7 @@ def run(source: str, number: int, names: dict, seconds: float) -> dict | None:
     """Run one cell; what went wrong, or None."""
     file = f"<cell {number}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 0.5)
     try:
         tree = ast.parse(source, file)
         exec(compile(tree, file, "exec"), names)
@@ -122,24 +122,24 @@ def run(source: str, number: int, names: dict, seconds: float) -> dict | None:
     except BaseException as error:
         return described(error)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return None
 
 
 def reply(adapter: object, names: dict, name: str, args: list, limits: dict, plain: object) -> dict:
     """Ask the student's function; the answer as plain data, or the problem."""
-    signal.setitimer(signal.ITIMER_REAL, limits["call_seconds"], 0.5)
+    signal.setitimer(signal.ITIMER_PROF, limits["call_seconds"], 0.5)
     try:
         try:
             return {"value": plain.dumps(adapter(names, name, args))}
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
     except TooSlow:
         return {"problem": {"kind": "TooSlow", "line": 0, "text": ""}}
     except plain.NotPlainError as error:
         return {"problem": {"kind": "NotPlain", "line": 0, "text": str(error)}}
     except BaseException as error:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         return {"problem": described(error)}
 
 
@@ -176,7 +176,7 @@ def watch() -> list[str]:
             return
         busy[0] = True  # looking at frames is itself an event
         try:
-            if from_a_cell(look(1), direct=event == "import"):
+            if from_a_cell(look(1), direct=event in ("import", "sys._getframe")):
                 what = arguments[0] if arguments else ""
                 what = what.decode("utf-8", "replace") if isinstance(what, bytes) else what
                 events.append(f"{event} {what[:80] if isinstance(what, str) else ''}".strip())

@@ -36,6 +36,7 @@ class Exercise:
     expected: Callable
     mistakes: dict[str, Callable] = field(default_factory=dict)
     adapter: str = "call"
+    read: Callable = lambda value, args: value
     close: float = 1e-6
 
     @property
@@ -88,7 +89,7 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
             else:
                 todo = value is ... or value is None
                 attempted |= not todo
-                got.append((not todo, value))
+                got.append((not todo, _read(exercise, value, case.args)))
                 continue
         problem = problem if isinstance(problem, dict) else {}
         kind, missing = str(problem.get("kind")), missing or _is_missing(problem, exercise.wanted)
@@ -104,6 +105,14 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
     if not attempted:
         return Mark(0, "not attempted yet", "todo")
     return _mark(exercise, cases, got, complaint)
+
+
+def _read(exercise: Exercise, value: object, args: tuple) -> object:
+    """Return what counts of an answer; a text says that it could not be read."""
+    try:
+        return exercise.read(value, args)
+    except Exception:
+        return "unreadable"
 
 
 def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str) -> Mark:
@@ -171,7 +180,7 @@ def in_words(problem: dict, wanted: str) -> str:
     kind, code = str(problem.get("kind")), str(problem.get("code") or "")[:120]
     at = f", in the line `{code}`" if code else ""
     if kind == "TooSlow":
-        return f"{wanted} did not come to an end within the time it has"
+        return f"{wanted} did not end within the time it has"
     if kind == "Gone":
         return f"{wanted} was stopped: {problem.get('why')}"
     if kind == "NotPlain":

@@ -27,6 +27,9 @@ class Array:
     def __init__(self, shape: tuple[int, ...], dtype: str, data: bytes):
         self.shape, self.dtype, self.data = shape, dtype, data
 
+    def __repr__(self) -> str:
+        return f"Array({self.shape}, {self.dtype}, {self.data[:16].hex()})"
+
     def tensor(self):
         """Return it as a torch tensor."""
         import torch

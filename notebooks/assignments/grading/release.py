@@ -12,7 +12,9 @@ STUB = "...  # your code"
 
 def names() -> list[str]:
     """Return the assignments that have a teacher's edition."""
-    return sorted(path.name for path in HERE.glob("[0-9][0-9]_*") if (path / f"{path.name}.ipynb").exists())
+    return sorted(
+        path.name for path in (HERE / "source").glob("[0-9][0-9]_*") if (path / f"{path.name}.ipynb").exists()
+    )
 
 
 def make(into: Path, only: list[str] | None = None) -> list[Path]:
@@ -25,7 +27,7 @@ def make(into: Path, only: list[str] | None = None) -> list[Path]:
     with tempfile.TemporaryDirectory() as room:
         course = Path(room)
         for name in only or names():
-            shutil.copytree(HERE / name, course / "source" / name)
+            shutil.copytree(HERE / "source" / name, course / "source" / name)
             config = Config()
             config.CourseDirectory.root = str(course)
             config.CourseDirectory.assignment_id = name

@@ -1,0 +1,279 @@
+"""Assignment 04, train and test: hidden inputs, right answers, known mistakes. torch gives the right answers."""
+
+import math
+import random
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from grading import plain
+from grading.judge import ByHand, Case, Exercise
+from vgglib.exercises.assignment_04 import FINE, LOOP, my_loop
+
+NAME = "04_train_and_test"
+PRELOAD = ("torch", "torch._dynamo")  # torch.optim imports the second at the first step
+
+
+def numbers(chance: random.Random, *shape: int) -> plain.Array:
+    """Return float64 numbers between -2 and 2, as they travel to the student's process."""
+    values = [chance.uniform(-2, 2) for _ in range(math.prod(shape))]
+    return packed(torch.tensor(values, dtype=torch.float64).reshape(shape))
+
+
+def packed(tensor: Tensor) -> plain.Array:
+    """Return a tensor as it travels."""
+    return plain.Array(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.numpy().tobytes())
+
+
+def only(number: int):
+    """Return the answer of somebody who names this line, whatever the loop."""
+    return lambda name, student: number
+
+
+def faulty_line(name, student):
+    """Return the number of the line in which a student's own loop differs from the right one."""
+    mine = my_loop(student).splitlines()
+    return next(n for n, line in enumerate(LOOP, start=1) if mine[n - 1] != line)
+
+
+# the training loop
+
+
+def trained(
+    what, weight, bias, batches, rate, momentum, score=lambda Z: Z, clear=True, modes=True, mean="pictures", k=1.0
+):
+    """Return one side of one pass of training by hand, without an optimiser; the options make it wrong."""
+    weight, bias = weight.tensor(), bias.tensor()
+    speed, grads = [torch.zeros_like(weight), torch.zeros_like(bias)], None
+    total, losses, count = 0.0, [], 0
+    for X, y in batches:
+        w, b = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+        loss = F.cross_entropy(score(X.tensor() @ w.T + b), y.tensor())
+        new = torch.autograd.grad(k * loss, [w, b])
+        grads = list(new) if clear or grads is None else [old + one for old, one in zip(grads, new, strict=True)]
+        speed = [momentum * v + g for v, g in zip(speed, grads, strict=True)]
+        weight, bias = weight - rate * speed[0], bias - rate * speed[1]
+        total, count = total + loss.item() * len(y.tensor()), count + len(y.tensor())
+        losses.append(loss.item())
+    means = {"pictures": total / count, "batches": sum(losses) / len(losses), "last": losses[-1], "sum": total}
+    means["too small"] = sum(losses) / count
+    found = {"loss": means[mean], "weight": weight, "bias": bias, "modes": [modes] * len(batches)}
+    return seen(found, (what,))
+
+
+def seen(value, args):
+    """Return what a case is about."""
+    if args[0] == "mean":
+        return value["loss"]
+    return value["modes"] if args[0] == "mode" else [value["weight"], value["bias"]]
+
+
+def train_cases(chance: random.Random, student: str) -> list[Case]:
+    """Return passes over one batch and over several of different sizes."""
+    found = []
+    for what, sizes in (("step", [(5,), (7,)]), ("several", [(5, 7, 4)]), ("mode", [(4, 6)]), ("mean", [(6, 9, 4)])):
+        for several in sizes:
+            classes, features = chance.sample([3, 4, 5, 6], 2)
+            batches = [
+                (
+                    numbers(chance, size, features),
+                    packed(torch.tensor([chance.randrange(classes) for _ in range(size)])),
+                )
+                for size in several
+            ]
+            momentum = 0.0 if what == "step" else chance.uniform(0.5, 0.9)
+            rate = chance.uniform(0.2, 0.4)
+            case = (what, numbers(chance, classes, features), numbers(chance, classes), batches, rate, momentum)
+            found.append(Case(what, case))
+    return found
+
+
+# the schedule
+
+
+def rates(
+    first, accuracies, patience, best_only=True, restart=True, late=0, factor=10, most=3, equal=False, after=False
+):
+    """Return the rate of every epoch; the options make it wrong."""
+    rate, best, waited, drops, found = first, -math.inf, 0, 0, []
+    for accuracy in accuracies:
+        before = rate
+        if accuracy > best or (equal and accuracy == best):
+            best, waited = accuracy, 0
+        else:
+            waited += 1
+            best = best if best_only else accuracy
+        if waited >= patience + late and drops < most:
+            rate, drops, waited = rate / factor, drops + 1, 0 if restart else waited
+        found.append(rate if after else before)
+    return found
+
+
+def rates_cases(chance: random.Random, student: str) -> list[Case]:
+    """Return a run that improves, runs with one drop or two, and runs with more than three occasions to drop."""
+    first = chance.choice([0.2, 0.3, 0.5])
+    up = sorted(chance.sample(range(300, 900), 7))
+    found = [Case("improving", (first, [one / 1000 for one in up], 2))]
+    flat = [0.52, 0.61, 0.61, 0.58, 0.61, 0.7, 0.66, 0.69, 0.68, 0.67, 0.75]
+    shift = chance.randint(2, 20) / 100
+    found.append(Case("several", (first, [one + shift for one in flat], 3)))
+    found.append(Case("several", (first, [one - shift for one in [0.6, 0.55, 0.58, 0.65, 0.63, 0.64, 0.62, 0.6]], 2)))
+    long = [0.6, *(chance.randint(300, 500) / 1000 for _ in range(13))]
+    return [*found, Case("three", (first, long, 2))]
+
+
+# the convolution
+
+
+def convolved(what, weight, bias, X, side, order=(0, 1, 2, 3), with_bias=True, padding=0):
+    """Return one side of the fully connected layer as a convolution; the options make it wrong."""
+    X, weight = X.tensor(), weight.tensor()
+    units, channels = weight.shape[0], X.shape[1]
+    kernel = weight.reshape([units, *((channels, side, side) if order != "last" else (side, side, channels))])
+    kernel = kernel.permute(0, 3, 1, 2) if order == "last" else kernel.permute(order)
+    output = F.conv2d(X, kernel, bias.tensor() if with_bias else None, padding=padding)
+    return output_of({"kernel": list(kernel.shape), "output": output}, (what,))
+
+
+def output_of(value, args):
+    """Return what a case is about."""
+    return value["kernel"] if args[0] == "kernel" else value["output"]
+
+
+def convolution_cases(chance: random.Random, student: str) -> list[Case]:
+    """Return layers on maps of their own size, and on larger ones."""
+    found = []
+    for what in ("kernel", "once", "once", "wide"):
+        channels, side, units = chance.choice([5, 6]), chance.choice([3, 4]), chance.choice([7, 8])
+        size = (side + chance.randint(2, 3), side + chance.randint(4, 5)) if what == "wide" else (side, side)
+        case = (
+            numbers(chance, units, channels * side * side),
+            numbers(chance, units),
+            numbers(chance, 2, channels, *size),
+        )
+        found.append(Case(what, (what, *case, side)))
+    return found
+
+
+# posteriors
+
+
+def combined(scores, each=lambda Z: Z.softmax(1), mean=lambda Z: Z.mean(0), last=lambda Z: Z):
+    """Return the mean of posteriors; the options make it wrong."""
+    return last(mean(torch.stack([each(one.tensor()) for one in scores])))
+
+
+def combine_cases(chance: random.Random, student: str) -> list[Case]:
+    """Return the scores of two networks, and of more."""
+    found = []
+    for part, count in (("two", 2), ("two", 2), ("many", 3), ("many", 5)):
+        pictures, classes = chance.sample([4, 5, 6, 7], 2)
+        found.append(Case(part, ([numbers(chance, pictures, classes) for _ in range(count)],)))
+    return found
+
+
+EXERCISES = [
+    Exercise(
+        "line", "Exercise 1, the faulty line", "line",
+        {"line": (2, "that line of your loop is right")},
+        lambda chance, student: [Case("line", ("line", student))],
+        faulty_line,
+        {why: only(number) for number, why in FINE.items()},
+        adapter="value",
+    ),
+    Exercise(
+        "train", "Exercise 2, the loop mended", "train",
+        {
+            "step": (1, "the weights after one step are wrong"),
+            "several": (1, "the weights after several steps are wrong"),
+            "mode": (1, "the network must be in training mode while it trains"),
+            "mean": (1, "the returned loss is not the mean over all pictures"),
+        },
+        train_cases, trained,
+        {
+            "cross-entropy takes scores: it has its own soft-max, and yours is a second one":
+                lambda *args: trained(*args, score=lambda Z: Z.softmax(1)),
+            "gradients add up until they are cleared: is zero_grad really called, with brackets?":
+                lambda *args: trained(*args, clear=False),
+            "the network must be in training mode while it trains": lambda *args: trained(*args, modes=False),
+            "the last batch may be smaller: a mean of the batches' means is not the mean over all pictures":
+                lambda *args: trained(*args, mean="batches"),
+            "you divide a sum over batches by a number of pictures": lambda *args: trained(*args, mean="too small"),
+            "you give the loss of the last batch alone": lambda *args: trained(*args, mean="last"),
+            "you give the sum over all pictures: divide it by their number": lambda *args: trained(*args, mean="sum"),
+            "the momentum is not used": lambda *args: trained(*args[:-1], 0.0),
+            "rate and momentum are exchanged": lambda *args: trained(*args[:-2], args[-1], args[-2]),
+        },
+        adapter="train", read=seen,
+    ),
+    Exercise(
+        "rates", "Exercise 3, a schedule", "rates",
+        {
+            "improving": (1, "wrong even where every epoch improves"),
+            "several": (2, "wrong where the accuracy stops improving"),
+            "three": (1, "the rate drops three times at most"),
+        },
+        rates_cases, rates,
+        {
+            "compare with the best so far, not with the epoch before": lambda *args: rates(*args, best_only=False),
+            "after a drop the count starts again": lambda *args: rates(*args, restart=False),
+            "you wait an epoch too long": lambda *args: rates(*args, late=1),
+            "you do not wait long enough": lambda *args: rates(*args, late=-1),
+            "the paper divides by 10": lambda *args: rates(*args, factor=2),
+            "three drops in all, and you made more": lambda *args: rates(*args, most=99),
+            "as good as the best is no improvement": lambda *args: rates(*args, equal=True),
+            "a drop counts from the next epoch on: the epoch that showed it is over":
+                lambda *args: rates(*args, after=True),
+        },
+    ),
+    Exercise(
+        "as_convolution", "Exercise 4, a fully connected layer as a convolution", "as_convolution",
+        {
+            "kernel": (1, "the kernel has the wrong shape"),
+            "once": (2, "on a map of its own size it gives other numbers than the fully connected layer"),
+            "wide": (1, "wrong on a larger map"),
+        },
+        convolution_cases, convolved,
+        {
+            "flatten goes channel by channel: the weight is (units, channels, side, side), not channels last":
+                lambda *args: convolved(*args, order="last"),
+            "rows and columns are exchanged": lambda *args: convolved(*args, order=(0, 1, 3, 2)),
+            "the bias was left behind": lambda *args: convolved(*args, with_bias=False),
+            "a padding lets units look outside of the map: there is none in a fully connected layer":
+                lambda *args: convolved(*args, padding=1),
+            "a padding lets units look outside of the map: there is none in a fully connected layer ":
+                lambda *args: convolved(*args, padding=args[-1] // 2),
+        },
+        adapter="convolution", read=output_of,
+    ),
+    Exercise(
+        "combine", "Exercise 5, the mean of posteriors", "combine",
+        {"two": (2, "wrong for two networks"), "many": (1, "wrong for more than two networks")},
+        combine_cases, combined,
+        {
+            "average the posteriors, not the scores: the soft-max comes first":
+                lambda scores: combined(scores, each=lambda Z: Z, last=lambda Z: Z.softmax(1)),
+            "the soft-max runs over the classes of a picture, not over the pictures":
+                lambda scores: combined(scores, each=lambda Z: Z.softmax(0)),
+            "these are scores: each network's become posteriors by a soft-max":
+                lambda scores: combined(scores, each=lambda Z: Z),
+            "you added the posteriors: divide by the number of networks":
+                lambda scores: combined(scores, mean=lambda Z: Z.sum(0)),
+            "take the mean, not the largest": lambda scores: combined(scores, mean=lambda Z: Z.amax(0)),
+            "posteriors were asked for, not labels": lambda scores: combined(scores, last=lambda Z: Z.argmax(1)),
+            "you divide by 2, however many networks there are":
+                lambda scores: combined(scores, mean=lambda Z: Z.sum(0) / 2),
+        },
+    ),
+]  # fmt: skip
+BY_HAND = [
+    ByHand(
+        "explain_04", "Exercise 6, explain", 3,
+        "1 point: the loss of equal posteriors for ten classes is ln 10 = 2.303, so the network gives every "
+        "picture the same answer. 1 point: at least two plausible causes in a sensible order (rate too low or too "
+        "high, signal that dies on its way through a deep network, labels or pictures mixed up, gradients cleared "
+        "at the wrong place). 1 point: for each cause a look that can tell (a smaller rate, the spread of the "
+        "activations layer by layer, one batch learned by heart).",
+    )
+]  # fmt: skip

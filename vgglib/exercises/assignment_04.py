@@ -1,0 +1,203 @@
+"""Visible checks of notebooks/assignments/04_train_and_test, and the faulty training loop that each student repairs."""
+
+from collections.abc import Callable
+
+from vgglib.exercises.assignment_01 import dice, patient
+from vgglib.teaching import Verdict, check_function, check_words
+
+LOOP = """\
+def train(net, batches, rate, momentum):
+    optimiser = torch.optim.SGD(net.parameters(), lr=rate, momentum=momentum)
+    net.train()
+    total, count = 0.0, 0
+    for X, y in batches:
+        loss = F.cross_entropy(net(X), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        total += loss.item() * len(y)
+        count += len(y)
+    return total / count""".splitlines()
+SLIPS = {  # line of the loop, counted from 1: what it may become
+    2: "    optimiser = torch.optim.SGD(net.parameters(), lr=rate)",
+    3: "    net.eval()",
+    6: "        loss = F.cross_entropy(net(X).softmax(dim=1), y)",
+    7: "        optimiser.zero_grad",
+    10: "        total += loss.item()",
+    11: "        count += 1",
+}
+FINE = {
+    1: "line 1 only names what comes in",
+    2: "line 2 hands the optimiser all that it needs: the weights, the rate and the momentum",
+    3: "line 3 is right: dropout and batch normalisation behave differently in training",
+    4: "line 4 starts both counts at zero, before the loop, where it belongs",
+    5: "line 5 goes through the batches, and nothing is wrong with that",
+    6: "line 6 is right: cross-entropy wants the scores as they come, and means over the batch",
+    7: "line 7 is right: it clears the gradients of the step before, and any place before backward will do",
+    8: "line 8 is right: backward belongs before the step",
+    9: "line 9 is right: the step comes after backward",
+    10: "line 10 is right: a batch counts as often as it has pictures",
+    11: "line 11 is right: it counts pictures",
+    12: "line 12 is right: the mean over all pictures",
+}
+
+
+class MyLoop(str):
+    """A program, printed with the numbers of its lines."""
+
+    def __repr__(self) -> str:
+        if not self:
+            return "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+        return "\n".join(f"{n:2}  {line}" for n, line in enumerate(self.splitlines(), start=1))
+
+
+def my_loop(student: object) -> MyLoop:
+    """Return the training loop that this student repairs, with one faulty line; empty while ``student`` is ``...``."""
+    if student is ... or not str(student).strip():
+        return MyLoop()
+    faulty = dice(student, "assignment 04").choice(sorted(SLIPS))
+    return MyLoop("\n".join(SLIPS[n] if n == faulty else line for n, line in enumerate(LOOP, start=1)))
+
+
+def check_line(student: object, line: object) -> Verdict:
+    """Return the verdict on the number of the faulty line, with the reason why another one is right."""
+    loop = my_loop(student)
+    if not loop or line is ...:
+        return Verdict("todo", "not attempted yet")
+    if type(line) is not int or line not in FINE:
+        return Verdict("failed", f"line should be a number from 1 to {len(LOOP)}, yours is {line!r}")
+    if loop.splitlines()[line - 1] != LOOP[line - 1]:
+        return Verdict("passed", f"line {line} it is; now write the loop without its fault")
+    return Verdict("failed", FINE[line])
+
+
+def _waves(*shape: int, start: int = 0) -> object:
+    """Return numbers between -1 and 1 that look random and are the same on every machine."""
+    import torch
+
+    count = 1
+    for side in shape:
+        count *= side
+    return torch.sin((start + torch.arange(count, dtype=torch.float64)) ** 2).reshape(shape)
+
+
+def check_train(attempt: Callable) -> Verdict:
+    """Return the verdict on one pass of training: what it gives, what it leaves in the network, and the mode."""
+    import torch
+    from torch import nn
+
+    class Watch(nn.Module):
+        def forward(self, X: torch.Tensor) -> torch.Tensor:
+            modes.append(self.training)
+            return X
+
+    for sizes, momentum, loss, weight in ((4,), 0.0, 1.175793, 0.830462), ((4, 4, 2), 0.9, 1.205993, 0.757471):
+        modes: list[bool] = []
+        net = nn.Sequential(Watch(), nn.Linear(5, 3, dtype=torch.float64))
+        with torch.no_grad():
+            net[1].weight.copy_(_waves(3, 5))
+            net[1].bias.zero_()
+        batches = [(_waves(size, 5, start=7 * size), torch.arange(size) % 3) for size in sizes]
+        call = f"train on {len(sizes)} batches of {' and '.join(map(str, sizes))} pictures"
+        try:
+            got = attempt(net.eval(), batches, 0.1, momentum)
+        except NotImplementedError:
+            got = None
+        except Exception as error:
+            return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
+        if got is None or got is ...:
+            return Verdict("todo", "train: not attempted yet")
+        if not all(modes) or not modes:
+            return Verdict("failed", f"{call}: the network was not in training mode when it saw the pictures")
+        found = net[1].weight[0, 1].item()
+        if abs(found - weight) > 1e-5:
+            return Verdict("failed", f"{call}: weight (0, 1) should become {weight}, yours became {found:.6f}")
+        if not isinstance(got, float) or abs(got - loss) > 1e-5:
+            shown = f"{got:.6f}" if isinstance(got, float) else repr(got)
+            return Verdict("failed", f"{call} should return the mean loss over all pictures {loss}, yours gave {shown}")
+    return Verdict("passed", "train: 2 cases agree")
+
+
+def check_rates(attempt: Callable) -> Verdict:
+    """Return the verdict on a learning-rate schedule."""
+    cases = {
+        (0.1, (0.5, 0.6, 0.7), 2): [0.1, 0.1, 0.1],
+        (0.1, (0.5, 0.6, 0.6, 0.6, 0.7), 2): [0.1, 0.1, 0.1, 0.1, 0.01],
+        (1.0, (0.5, 0.4, 0.45, 0.6, 0.5), 2): [1.0, 1.0, 1.0, 0.1, 0.1],
+        (1.0, (0.5, 0.4, 0.4, 0.4, 0.4), 2): [1.0, 1.0, 1.0, 0.1, 0.1],
+        (1.0, (0.5, 0.4, 0.4, 0.4, 0.4, 0.4), 1): [1.0, 1.0, 0.1, 0.01, 0.001, 0.001],
+    }
+    return check_function(patient(lambda first, seen, patience: attempt(first, list(seen), patience)), cases, "rates")
+
+
+def check_convolution(attempt: Callable) -> Verdict:
+    """Return the verdict on a fully connected layer as a convolution: the same numbers on the same map."""
+    import torch
+    from torch import nn
+
+    for channels, side, units in (2, 3, 4), (3, 2, 5):
+        linear = nn.Linear(channels * side * side, units, dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(_waves(units, channels * side * side))
+            linear.bias.copy_(_waves(units, start=50))
+        call = f"as_convolution of a layer on {channels} channels of {side}x{side}"
+        X = _waves(2, channels, side, side, start=90)
+        try:
+            conv = attempt(linear, channels, side)
+            if conv is None or conv is ...:
+                return Verdict("todo", "as_convolution: not attempted yet")
+            if not isinstance(conv, nn.Conv2d):
+                return Verdict("failed", f"{call} should be an nn.Conv2d, yours is a {type(conv).__name__}")
+            got, right = conv(X), linear(X.flatten(1))[..., None, None]
+        except NotImplementedError:
+            return Verdict("todo", "as_convolution: not attempted yet")
+        except Exception as error:
+            return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
+        if got.shape != right.shape:
+            return Verdict("failed", f"{call} should give {tuple(right.shape)}, yours gave {tuple(got.shape)}")
+        if not torch.allclose(got, right):
+            pair = f"{right[0, 0].item():.4f}, yours gave {got[0, 0].item():.4f}"
+            return Verdict("failed", f"{call}: the first output should be {pair}")
+        wide = _waves(1, channels, side + 1, side + 2, start=70)
+        corner = linear(wide[:, :, 1:, 2:].flatten(1))
+        got = conv(wide)
+        if got.shape[2:] != (2, 3) or not torch.allclose(got[:, :, 1, 2], corner):
+            shape = f"{side + 1}x{side + 2}"
+            return Verdict("failed", f"{call}: on a map of {shape} the last of 2x3 places should see its last corner")
+    return Verdict("passed", "as_convolution: 2 cases agree")
+
+
+def check_combine(attempt: Callable) -> Verdict:
+    """Return the verdict on the mean of posteriors."""
+    import torch
+
+    cases = {
+        "one network, scores 0 and 0": ([[[0.0, 0.0]]], [[0.5, 0.5]]),
+        "scores (0, 0, 9) and (9, 0, 0)": (
+            [[[0.0, 0.0, 9.0]], [[9.0, 0.0, 0.0]]], [[0.499938, 0.000123, 0.499938]]),
+        "a sure and an unsure network": ([[[0.0, 8.0]], [[2.0, 0.0]]], [[0.440566, 0.559434]]),
+        "two pictures": (
+            [[[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]]], [[0.090031, 0.244728, 0.665241], [0.909443, 0.045279, 0.045279]]),
+    }  # fmt: skip
+    for name, (scores, right) in cases.items():
+        try:
+            got = attempt([torch.tensor(one) for one in scores])
+        except NotImplementedError:
+            got = None
+        except Exception as error:
+            return Verdict("failed", f"combine, {name}, raised {type(error).__name__}: {error}")
+        if got is None or got is ...:
+            return Verdict("todo", "combine: not attempted yet")
+        if not isinstance(got, torch.Tensor) or got.shape != torch.tensor(right).shape:
+            return Verdict(
+                "failed", f"combine, {name}: should be a tensor of shape {tuple(torch.tensor(right).shape)}: {got}"
+            )
+        if not torch.allclose(got.double(), torch.tensor(right).double(), atol=1e-5):
+            return Verdict("failed", f"combine, {name}: should be {right}, yours gave {got.tolist()}")
+    return Verdict("passed", f"combine: {len(cases)} cases agree")
+
+
+def check_explanation(answer: object) -> Verdict:
+    """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
+    ideas = {"guessing": ("guess", "chance", "uniform", "equal", "ln("), "the learning rate": ("rate",)}
+    return check_words(answer, ideas, at_least=25)
