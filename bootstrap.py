@@ -42,6 +42,7 @@ VERBS = [
     ("assignments", "write the students' editions of the assignments, by nbgrader"),
     ("grade", "grade a folder of submissions (SUBMISSIONS=folder ASSIGNMENT=01 INTO=folder)"),
     ("bench", "run tests/benchmarks/bench_*.py"),
+    ("faults", "kill, fill, truncate and flip a thousand times what training must survive (10 minutes)"),
     ("clean", "remove .venv, caches and extracted data; keeps runs/"),
 ]
 SETTINGS = ("ARGS", "PORT", "NB", "SUBMISSIONS", "ASSIGNMENT", "INTO")  # NAME=value, as for make
@@ -578,6 +579,15 @@ def grade(settings, words):
     return assignments("grade", *words)
 
 
+def faults(words):
+    """Cause every fault that training must survive, as often as promised; 0 if all of them are."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # a process with threads cannot be forked, and these are killed by the dozen
+    os.environ["VGGLIB_FAULTS"] = "all"
+    counted = run(os.path.join("tests", "faults.py"), *words)
+    names = [os.path.join("tests", "test_" + name + ".py") for name in ("faults", "distributed", "resuming")]
+    return run("-m", "pytest", "-v", "--no-header", *names) or counted
+
+
 def doctor(words):
     """Look at what there is, without installing anything; 0 if nothing fails."""
     if python_version([venv_python()]):
@@ -640,6 +650,8 @@ def perform(verb, settings, words):
         return run(os.path.join("tests", "execute_notebooks.py"), *(shlex.split(settings.get("NB", "")) + words))
     if verb == "bench":
         return bench()
+    if verb == "faults":
+        return faults(words)
     say("Ready: `{}` opens the book.".format(command("lab")))
     return 0
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from vgglib import checkpoint
-from vgglib.checkpoint import CheckpointError, digest, load_network, save_network
+from vgglib.checkpoint import CheckpointError, digest, load_network, load_pt, save_network
 from vgglib.model import VGG, initialise
 
 ABOUT = {"seed": 3, "test_accuracy": 0.8125, "words": "größer <b>", "list": [1, None, True]}
@@ -209,3 +209,45 @@ def test_a_pickle_is_refused_and_does_not_run(tmp_path, write):
         load_network(path)
     assert not trap.exists()
     assert "weights_only" not in str(refused.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"state_dict": w, "epoch": 3}, lambda w: {"model": w}])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_of_others_are_loaded(net, tmp_path, wrap, zipped):
+    weights = {f"module.{name}": tensor for name, tensor in net.state_dict().items()}
+    torch.save(wrap(weights), tmp_path / "net.pt", _use_new_zipfile_serialization=zipped)
+    found = load_pt(tmp_path / "net.pt")
+    assert found.keys() == net.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("write", [bare_pickle, torch.save])
+def test_a_pickle_of_others_does_not_run(tmp_path, write):
+    path, trap = tmp_path / "net.pt", tmp_path / "it ran"
+    write(Payload(trap), path)
+    with pytest.raises(CheckpointError, match=r"net\.pt (holds more than weights|is damaged)") as refused:
+        load_pt(path)
+    assert not trap.exists()
+    assert refused.value.__context__ is None
+    assert "weights_only" not in str(refused.value)
+
+
+def test_whole_networks_and_other_things_are_refused(net, tmp_path):
+    path = tmp_path / "net.pt"
+    torch.save(net, path)
+    with pytest.raises(CheckpointError, match=r"a whole network.*nothing was run"):
+        load_pt(path)
+    for other in ([1, 2], {}, {"a": 1}, torch.ones(2)):
+        torch.save(other, path)
+        with pytest.raises(CheckpointError, match="holds no weights by name"):
+            load_pt(path)
+    torch.save({"w": torch.tensor([torch.nan])}, path)
+    with pytest.raises(CheckpointError, match=r"net\.pt: w holds numbers that are not finite"):
+        load_pt(path)
+    torch.save({"w": torch.ones(50)}, path)
+    for content in (path.read_bytes()[:-40], b"", b"<html>"):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"net\.pt (is damaged|holds more)"):
+            load_pt(path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_pt(tmp_path / "none.pt")

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import two_processes
 from safetensors.torch import load_file
-from two_processes import CASES
+from test_training import patterns
+from two_processes import CASES, SURVIVING
 
 from vgglib import distributed
 from vgglib.distributed import from_all, highest, share, together, total
+from vgglib.resuming import CheckpointWarning
+from vgglib.training import build, fit
 
+pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
 TESTS = Path(__file__).resolve().parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
@@ -28,9 +33,10 @@ def results(tmp_path_factory):
     """(weights, report) by (case, process, number of processes), from two processes and from one."""
     folder, found = tmp_path_factory.mktemp("processes"), {}
     script = [str(TESTS / "two_processes.py"), str(folder)]
-    for words in ([*TORCHRUN, "--nproc-per-node", "2", *script], [sys.executable, *script]):
-        done = subprocess.run(words, env=calm(), capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+    words = [*TORCHRUN, "--nproc-per-node", "2", *script]
+    done = subprocess.run(words, env=calm(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two_processes.main(folder)
     for path in folder.glob("*.json"):
         case, _, which = path.stem.rpartition(", ")
         number, _, world = which.partition(" of ")
@@ -75,6 +81,49 @@ def test_every_process_sees_its_own_share(results):
     assert [results["unequal shards", *which][1]["pictures"] for which in [(0, 1), (0, 2), (1, 2)]] == [60, 31, 29]
     assert results["unequal shards", 0, 2][1]["conditions"]["processes"] == 2
     assert [results["batch norm", *which][1]["pictures"] for which in [(0, 1), (0, 2), (1, 2)]] == [60, 30, 30]
+
+
+def torchrun(folder, word, kind, restarts):
+    """The finished process of a run with checkpoints."""
+    folder.mkdir(exist_ok=True)
+    words = ["--nproc-per-node", "2", "--max-restarts", str(restarts), str(TESTS / "two_processes.py")]
+    words = [*TORCHRUN, *words, str(folder), word, kind]
+    return subprocess.run(words, env=calm(), capture_output=True, text=True, timeout=600)
+
+
+def test_after_a_process_is_killed_torchruns_restart_goes_on(tmp_path):
+    done = torchrun(tmp_path, "KILL", "exact", restarts=1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "exitcode: -9" in done.stderr
+    end, train, recipe = load_file(tmp_path / "end.safetensors"), patterns(60), SURVIVING["exact"]
+    whole = build(recipe, train, seed=3).double()
+    history = fit(whole, train, train[:31], recipe, 3, "cpu")
+    assert apart(dict(whole.named_parameters()), end) < 1e-9
+    assert json.loads((tmp_path / "losses.json").read_text()) == pytest.approx(history.column("train_loss"), rel=1e-6)
+    # what two processes saved in the middle of the last epoch, taken over by one, which says what differs
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["epoch-0002-step-0000004.safetensors", "epoch-0003-step-0000000.safetensors"]
+    (tmp_path / "checkpoints" / names[1]).unlink()
+    net = build(recipe, train, seed=3).double()
+    with pytest.warns(CheckpointWarning, match="processes is 1, was 2"):
+        fit(net, train, train[:31], recipe, 3, "cpu", checkpoint=tmp_path / "checkpoints")
+    assert apart(dict(whole.named_parameters()), dict(net.named_parameters())) < 1e-9
+
+
+@pytest.mark.skipif("VGGLIB_FAULTS" not in os.environ, reason="a minute more, by `make faults`")
+def test_a_killed_process_ends_the_job_with_the_reason_and_what_follows_is_the_same(tmp_path):
+    lost = torchrun(tmp_path / "lost", "KILL", "random", restarts=0)
+    assert lost.returncode != 0
+    assert "Signal 9 (SIGKILL)" in lost.stderr
+    saved = [path.name for path in (tmp_path / "lost" / "checkpoints").iterdir()]
+    assert saved == ["epoch-0001-step-0000004.safetensors"]
+    assert torchrun(tmp_path / "lost", "live", "random", restarts=0).returncode == 0  # the same command again
+    restarted, whole = (torchrun(tmp_path / word, word, "random", restarts=1) for word in ("KILL", "live"))
+    assert (restarted.returncode, whole.returncode) == (0, 0), restarted.stderr[-2000:]
+    ends = [load_file(tmp_path / folder / "end.safetensors") for folder in ("lost", "KILL", "live")]
+    assert apart(ends[0], ends[2]) == apart(ends[1], ends[2]) == 0
+    losses = [(tmp_path / folder / "losses.json").read_text() for folder in ("lost", "KILL", "live")]
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_a_lone_process_has_nothing_to_tell():

@@ -1,8 +1,11 @@
 """The command line: files written, JSON and nothing else where it is asked for, one sentence for every error."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -169,6 +172,143 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
     monkeypatch.setattr(__main__, "_one_run", interrupt)
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+# --- stopping and going on -----------------------------------------------------------------------------------------
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def stopping(monkeypatch, after, number=signal.SIGINT):
+    """Send a signal to this process while it waits for its batch after so many."""
+    there, seen = training.batches, []
+
+    def batches(*arguments):
+        for batch in there(*arguments):
+            seen.append(1)
+            if len(seen) == after + 1:
+                os.kill(os.getpid(), number)
+            yield batch
+
+    monkeypatch.setattr(training, "batches", batches)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_stopped_is_resumed(small, sets, tmp_path, capsys, monkeypatch, number):
+    small = [*small, "--dropout", "0.3"]
+    assert main([*small, "--out", str(tmp_path / "whole")]) == 0
+    folder = tmp_path / "runs" / "laptop-seed0"
+    with monkeypatch.context() as patch:
+        stopping(patch, 6, number)
+        assert main(small) == 128 + number
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith("interrupted: stopped in epoch 2, after 2 steps; ")
+    assert f"python -m vgglib resume {folder}" in err
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "metrics.jsonl"]
+    assert main(["resume", str(folder), "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    whole = json.loads((tmp_path / "whole" / "laptop-seed0" / "history.json").read_text())
+    assert found["resumed"] == str(folder)
+    assert found["test_accuracy"]["mean"] == whole["test_accuracy"]
+    resumed, peaceful = (
+        load_network(one / "network.safetensors").state_dict() for one in (folder, tmp_path / "whole" / "laptop-seed0")
+    )
+    assert all(torch.equal(resumed[name], peaceful[name]) for name in peaceful)
+    assert sorted(path.name for path in folder.iterdir()) == ["history.json", "metrics.jsonl", "network.safetensors"]
+    assert [line["train_loss"] for line in lines(folder / "metrics.jsonl")] == [
+        epoch["train_loss"] for epoch in whole["epochs"]
+    ]
+    assert main(["resume", str(folder)]) == 1
+    assert "is finished: its network is" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path)]) == 1
+    assert "holds no run to go on with" in capsys.readouterr().err
+
+
+def test_the_same_command_goes_on_and_another_recipe_is_refused(small, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "runs" / "laptop-seed0" / "checkpoints"
+    with monkeypatch.context() as patch:
+        stopping(patch, 3)
+        assert main([*small, "--checkpoint-every", "2", "--keep", "5"]) == 130
+    steps = sorted(path.name for path in folder.glob("epoch*"))
+    assert steps == [f"epoch-0001-step-000000{step}.safetensors" for step in (2, 4)]
+    assert main([*small, "--learning-rate", "0.01"]) == 1
+    assert "recipe.learning_rate is 0.01, was 0.1" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.glob("epoch*")) == steps
+    assert main(small) == 0
+    assert not folder.exists()
+
+
+def test_the_speed_is_told_with_the_share_of_the_peak(small, tmp_path, capsys):
+    assert main(small) == 0
+    said = capsys.readouterr().out
+    assert "images/s with data loading" in said
+    assert "of a large matrix product here in float32" in said
+    told = json.loads((tmp_path / "runs" / "laptop-seed0" / "history.json").read_text())["throughput"]
+    assert told["share"] == pytest.approx(told["flops_per_second"] / told["peak"])
+    assert told["bf16"] is False
+
+
+def test_tensorboard_gets_its_events(small, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("tensorboard")
+    assert main([*small, "--tensorboard"]) == 0
+    assert list((tmp_path / "runs" / "laptop-seed0" / "tensorboard").glob("events*"))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert main([*small, "--tensorboard"]) == 1
+    assert "TensorBoard is not installed" in capsys.readouterr().err
+
+
+class Folder:
+    """Pictures as vgglib.folders has them: read while training, of several sizes."""
+
+    def __init__(self, images):
+        self.images, self.labels, self.classes, self.channels = images.images, images.labels, images.classes, 1
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return Folder(ImageSet(self.images[index], self.labels[index], self.classes))
+
+    def split(self, validation):
+        return tuple(map(Folder, ImageSet(self.images, self.labels, self.classes).split(validation)))
+
+    def mean_and_std(self):
+        return torch.tensor([0.3]), torch.tensor([0.2])
+
+    def batches(self, recipe, seed, epoch, start=0, rank=0, world=1):
+        inner = ImageSet(self.images, self.labels, self.classes)
+        yield from training.batches(torch.nn.Identity(), inner, recipe, seed, epoch, start, rank, world)
+
+    def pictures(self):
+        for number, (image, label) in enumerate(zip(self.images, self.labels.tolist(), strict=True)):
+            yield image[:, number % 3 :], label
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_a_folder_of_pictures(small, sets, tmp_path, capsys, monkeypatch, tested):
+    asked = []
+
+    def train_and_validation(root, workers):
+        asked.append((root, workers))
+        return Folder(sets[0]), Folder(sets[1]) if tested else None
+
+    monkeypatch.setitem(sys.modules, "vgglib.folders", SimpleNamespace(train_and_validation=train_and_validation))
+    assert main([*small, "--data", "photos", "--workers", "3"]) == 0
+    assert asked == [("photos", 3)]
+    run = json.loads((tmp_path / "runs" / "laptop-seed0" / "history.json").read_text())
+    assert (run["test_accuracy"] is None) != tested
+    assert ("test accuracy" in capsys.readouterr().out.splitlines()[-3]) == tested
+    if not tested:
+        return
+    assert main([*small, "--data", "photos", "--watch-test", "true", "--estimate"]) == 0
+    alike = [*small, "--out", str(tmp_path / "in memory")]
+    net = load_network(tmp_path / "runs" / "laptop-seed0" / "network.safetensors")
+    assert (net.mean.item(), net.std.item()) == pytest.approx((0.3, 0.2))
+    assert main(alike) == 0
+    other = json.loads((tmp_path / "in memory" / "laptop-seed0" / "history.json").read_text())
+    assert len(other["epochs"]) == len(run["epochs"]) == 2
 
 
 @pytest.mark.parametrize("arguments", ["", "fly", "cost", "cost D --image-size big", "train --colour red"])

@@ -1,9 +1,13 @@
 """What the processes of test_distributed.py do: train by several recipes together, and write what came out.
 
-``torchrun --nproc-per-node 2 tests/two_processes.py FOLDER``; alone, it does the same in one process.
+``torchrun --nproc-per-node 2 tests/two_processes.py FOLDER``; alone, it does the same in one process. With
+"KILL random", "live random", "KILL exact" or "live exact": one run with checkpoints instead, with dropout and batch
+normalisation or without; at KILL the last process kills itself at its fifth step, unless it was started again.
 """
 
 import json
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from test_training import TINY, patterns
 
-from vgglib import distributed
+from vgglib import distributed, training
 from vgglib.training import batches, build, fit
 
 SMALL = replace(TINY, epochs=2, flip=True, scale=(12, 15), schedule="linear")
@@ -28,7 +32,6 @@ CASES = {  # recipe, number of pictures, number format
 
 
 def main(folder: Path) -> None:
-    torch.set_num_threads(1)
     with distributed.together("cpu") as device:
         rank, world = distributed.rank(), distributed.world()
         for name, (recipe, count, dtype) in CASES.items():
@@ -42,5 +45,36 @@ def main(folder: Path) -> None:
             (folder / f"{name}, {rank} of {world}.json").write_text(json.dumps(said))
 
 
+SURVIVING = {
+    "random": replace(SMALL, batch_size=10, dropout=0.5, batch_norm=True),
+    "exact": replace(SMALL, batch_size=10),
+}
+
+
+def survive(folder: Path, kill: bool, kind: str) -> None:
+    there = training.batches
+
+    def deadly(*arguments):
+        for step, batch in enumerate(there(*arguments), start=1):
+            last = distributed.rank() == distributed.world() - 1
+            if kill and last and step == 5 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    training.batches = deadly
+    with distributed.together("cpu") as device:
+        train = patterns(60)
+        recipe = SURVIVING[kind]
+        net = build(recipe, train, seed=3).double()
+        history = fit(net, train, train[:31], recipe, 3, device, checkpoint=folder / "checkpoints", every=4)
+        if distributed.rank() == 0:
+            save_file(dict(net.named_parameters()), folder / "end.safetensors")
+            (folder / "losses.json").write_text(json.dumps(history.column("train_loss")))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    torch.set_num_threads(1)
+    if sys.argv[2:]:
+        survive(Path(sys.argv[1]), sys.argv[2] == "KILL", sys.argv[3])
+    else:
+        main(Path(sys.argv[1]))

@@ -292,6 +292,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
 
     from vgglib import distributed, results
     from vgglib.checkpoint import save_network
+    from vgglib.interrupts import Interrupted
     from vgglib.monitor import Monitor
     from vgglib.progress import duration
     from vgglib.resuming import Checkpoints
@@ -310,7 +311,11 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
         with contextlib.suppress(OSError):  # fit warns where the folder takes no files
             results.write(checkpoints.folder / "run.json", {"options": kept, "recipe": asdict(chosen), "seed": seed})
     with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
-        history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
+        try:
+            history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
+        except Interrupted as interrupt:
+            interrupt.args = (f"{interrupt}; go on with: python -m vgglib resume {folder}",)
+            raise
     accuracy = None if test is None else watched_accuracy(net, test)
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from vgglib.durable import publish, temporary_name
 from vgglib.model import VGG
 
 FORMAT = "vgglib network 1"
@@ -46,11 +47,11 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_name(path)
     try:
         save_file(tensors, temporary, metadata=described)
         temporary.chmod(0o644)  # safetensors leaves it readable by its owner alone
-        os.replace(temporary, path)
+        publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return digest(path)
@@ -89,6 +90,41 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{path.name} is damaged: weights and description do not fit: {error}") from error
     return net.eval()
+
+
+def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """Return the tensors by name in a ``.pt`` or ``.pth`` file of others, on the CPU: net.load_state_dict takes them.
+
+    Such files are pickles, which can run anything when they are opened; this one is read as tensors and plain values
+    only. A dictionary with the weights under "state_dict", "model" or "model_state_dict" is understood as well, and
+    the prefix "module." that several GPUs leave is taken off. Raises CheckpointError, naming the file, for whole
+    modules, for other objects, and for damage; ``load_network`` is for our own files.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    refused = None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError) as error:
+        refused = f"{path.name} is damaged, or no file of weights: {(str(error) or 'it is empty').splitlines()[0]}"
+    except Exception:  # torch's own words would advise to run what is in the file: ours stand alone
+        refused = (
+            f"{path.name} holds more than weights (a whole network, or other objects), or is no file of weights at "
+            "all; opening it could run code, and nothing was run. Ask its author for torch.save(net.state_dict(), ...)"
+        )
+    if refused:
+        raise CheckpointError(refused)
+    for name in ("state_dict", "model", "model_state_dict"):
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise CheckpointError(f"{path.name} holds no weights by name: {type(found).__name__}")
+    found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
+    return found
 
 
 def digest(path: str | os.PathLike) -> str:

@@ -69,7 +69,7 @@ class Checkpoints:
             write_durably(path, content)
         except (OSError, CheckpointError) as error:
             if not self._failing:
-                warnings.warn(self._failure(path, error, len(content)), CheckpointWarning, stacklevel=3)
+                warnings.warn(self._failure(path, error, len(content)), CheckpointWarning, stacklevel=4)
             self._failing = True
             return None
         self._failing = False

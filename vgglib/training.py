@@ -24,6 +24,7 @@ from vgglib.guard import Guard
 from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits
+from vgglib.memory import BatchTooLargeError, MicroBatchWarning, largest_that_fits, release
 from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.progress import Progress, duration
 from vgglib.resuming import Checkpoints
@@ -458,9 +459,17 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(2):  # the first step also warms up
             slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
-        affordable = max(8, min(recipe.batch_size, len(train), int(1 / slowest)))
-        some = _on(train[:affordable], device)
-        times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
+        most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
+        affordable, times = max(min(8, most), min(most, int(1 / slowest))), None
+        while times is None:  # until a batch fits into memory
+            try:
+                some = _on(train[:affordable], device)
+                times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
+            except torch.OutOfMemoryError:
+                if affordable <= 2:
+                    raise
+                affordable //= 2
+                release()
     for name, buffer in net.named_buffers():
         buffer.copy_(buffers[name])
     for module, mode in modes.items():
