@@ -1,8 +1,7 @@
 # bootstrap.py does it all; on Windows, without make, type `py bootstrap.py lab`. `make help` lists the verbs.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	command -v $$name && break; done)
-VERBS := help lab test setup data doctor lint notebooks assignments grade bench clean
-VERBS := help lab test setup data doctor lint notebooks bench faults clean
+VERBS := help lab test setup data doctor lint notebooks assignments grade bench faults clean
 
 .PHONY: $(VERBS)
 $(VERBS):

@@ -23,8 +23,7 @@ from vgglib.evaluation import accuracy, prepared, single_crop
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
-from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits
-from vgglib.memory import BatchTooLargeError, MicroBatchWarning, largest_that_fits, release
+from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits, release
 from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.progress import Progress, duration
 from vgglib.resuming import Checkpoints
