@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--width", type=float, default=1.0, help="factor on the channels (default: 1)")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    study.add_argument("name", help="lenet, three-by-three, batch-size, protocol or protocol-canvas")
+    study.add_argument("name", help="lenet, three-by-three, batch-size, warm-start, lighter, depth, protocol or protocol-canvas")
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")

@@ -126,8 +126,11 @@ def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> 
 
 
 def _record(runs: list[dict]) -> dict:
-    labels = dict.fromkeys(run["label"] for run in runs)
-    late = {label: results.summary([run["late_loss"] for run in runs if run["label"] == label]) for label in labels}
+    """Return the record: a summary for each configuration and way, in their order, then every run."""
+    planned = [f"{name}, {way}{warm}" for name in DEEP for way in WAYS for warm in ("", ", warm")]
+    runs = sorted(runs, key=lambda run: (run["seed"], planned.index(run["label"])))
+    found = {label: [run["late_loss"] for run in runs if run["label"] == label] for label in planned}
+    late = {label: results.summary(losses) for label, losses in found.items() if losses}
     return {
         "command": "python -m vgglib study warm-start",
         "question": "section 3.1: what lets a deep network begin to learn: better random weights, or A's layers?",
