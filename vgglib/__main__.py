@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
     study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
     study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
+    study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -250,7 +251,7 @@ def _study(options: argparse.Namespace) -> int:
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(
             options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
-            options.width,
+            options.width, options.pictures,
         )  # fmt: skip
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")
