@@ -65,6 +65,14 @@ def test_posteriors_are_probabilities_in_any_batching(net, images):
     torch.testing.assert_close(single_crop(net, images, batch_size=3, bf16=False), whole)
 
 
+@pytest.mark.parametrize("method", [dense, multi_crop, score_map])
+def test_bf16_is_near_and_averages_in_single_precision(net, images, method):
+    found = method(net, images, 20, bf16=True)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, method(net, images, 20, bf16=False), atol=0.03, rtol=0)
+    assert not torch.equal(found, found.bfloat16().float())
+
+
 def test_bf16_is_near(net, images):
     found = single_crop(net, images, bf16=True)
     assert found.dtype == torch.float32

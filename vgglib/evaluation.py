@@ -223,7 +223,7 @@ def _maps(
         def maps(flip: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
             for batch in batches:
                 X = prepared(full, whole(batch, scale))
-                yield full(X), full(X.flip(3)) if flip else None
+                yield _wide(full(X)), _wide(full(X.flip(3))) if flip else None
 
         yield maps
 
@@ -244,9 +244,14 @@ def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: i
     return max(min(1, batch_size), batch_size * crop[0] * crop[1] // (height * width))
 
 
+def _wide(scores: Tensor) -> Tensor:
+    """Return scores in float32 at least: averages want more digits than bfloat16 has."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def _posteriors(scores: Tensor) -> Tensor:
     """Return the soft-max of scores (N, classes), in float32 at least."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(dim=1)
+    return _wide(scores).softmax(dim=1)
 
 
 def accuracy(posteriors: Tensor, labels: Tensor) -> float:
