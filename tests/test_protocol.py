@@ -26,7 +26,7 @@ def tiny(monkeypatch):
     data = ImageSet(images.repeat(2, 1, 1, 1), torch.arange(160) % 10)
     whole = recipe_of
 
-    def short(configuration, stage, width=0.125):
+    def short(configuration, stage, width=0.125, longer=1):
         chosen = whole(configuration, stage, 1 / 64)
         return dataclasses.replace(chosen, epochs=1, validation=16, batch_size=32, hidden=4, bf16=False)
 
@@ -157,9 +157,7 @@ def test_wrong_studies_are_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match="choose from protocol, protocol-canvas"):
         run_protocol("nonsense")
     run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
-    with pytest.raises(
-        ValueError, match=r"width 0\.125 and 120 pictures: give another --result for width 0\.25 and 120"
-    ):
+    with pytest.raises(ValueError, match=r"'width': 0\.125, .*give another --result for \{'width': 0\.25"):
         run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, width=0.25)
 
 
@@ -214,12 +212,15 @@ def test_tables_have_the_papers_shape():
 
 def test_the_ladder_compares_seeds_with_themselves():
     rungs = ladder(RECORD)
+    again = rungs.pop(3)  # the rung below the crops, on their pictures
+    assert again == protocol.Rung("three test scales, first 20 pictures", {0: 16.0, 1: 16.0}, 24.8, None)
     assert tuple(rung.paper for rung in rungs) == reference.LADDER_OF_D
     assert rungs[0].gain is None
     assert rungs[1].gain == pytest.approx({"n": 2, "mean": 3.0, "standard_error": 1.0})
     assert rungs[3].gain == pytest.approx({"n": 2, "mean": 0.0, "standard_error": 1.0})  # 16, 16 against 15, 17
     assert rungs[4].errors == pytest.approx({0: 14.0, 1: 15.0})
     assert rungs[5].errors == pytest.approx({0: 11.0})
+    assert rungs[5].gain == {"n": 1, "mean": pytest.approx(3.0), "standard_error": None}
     assert gain({0: 5.0}, {1: 4.0}) is None
 
 

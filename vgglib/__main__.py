@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
     study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
     study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
+    study.add_argument("--longer", type=int, default=1, help="protocol: factor on the epochs (default: 1)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -251,7 +252,7 @@ def _study(options: argparse.Namespace) -> int:
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(
             options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
-            options.width, options.pictures,
+            options.width, options.pictures, options.longer,
         )  # fmt: skip
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")

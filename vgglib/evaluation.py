@@ -197,9 +197,13 @@ def _testing(
             yield batch.to(device)
             done += len(batch)
             passed = time.monotonic() - started
-            if tell and passed > 2:  # what is over in a moment needs no line
+            if not tell or passed < 5:  # what is soon over needs no line
+                continue
+            if done < len(images):
                 left = f"{duration(passed * (len(images) / done - 1))} left"
-                progress.show(f"{tell}: {done:,} of {len(images):,} pictures, {left}", final=done == len(images))
+                progress.show(f"{tell}: {done:,} of {len(images):,} pictures, {left}")
+            else:
+                progress.show(f"{tell}: {done:,} pictures in {duration(passed)}", final=True)
 
     net.eval()
     try:

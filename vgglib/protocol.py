@@ -65,7 +65,7 @@ PLAN = (
 TOGETHER = (("D 32", "D 48"), ("D [32, 64]", "E [32, 64]"), ("D [32, 64]", "B [32, 64]"))
 
 
-def recipe_of(configuration: str, stage: str, width: float = 0.125) -> Recipe:
+def recipe_of(configuration: str, stage: str, width: float = 0.125, longer: int = 1) -> Recipe:
     """Return how a network is trained: section 3.1's momentum and weight decay, and what makes few epochs do.
 
     Batch normalisation, which the paper did not have, small batches, and a rate that falls in a straight line stand for
@@ -74,8 +74,9 @@ def recipe_of(configuration: str, stage: str, width: float = 0.125) -> Recipe:
     chosen = STAGES[stage]
     return Recipe(
         at_28(configuration), width=width, hidden=round(512 * width), batch_norm=True, dropout=0.2, image_size=28,
-        scale=chosen.scale, flip=True, normalise="mean", initialisation="he", epochs=chosen.epochs, batch_size=64,
-        learning_rate=chosen.learning_rate, schedule="linear", momentum=0.9, weight_decay=5e-4, validation=5000,
+        scale=chosen.scale, flip=True, normalise="mean", initialisation="he", epochs=longer * chosen.epochs,
+        batch_size=64, learning_rate=chosen.learning_rate, schedule="linear", momentum=0.9, weight_decay=5e-4,
+        validation=5000,
     )  # fmt: skip
 
 
@@ -88,40 +89,41 @@ def run_protocol(
     networks: int | None = None,
     width: float = 0.125,
     pictures: int = 30_000,
+    longer: int = 1,
     folder: Path = Path("runs"),
 ) -> dict:
     """Train and test what the plan holds and the record does not, and return the whole record.
 
     data: training and test set, by default those of the study. path: of the record, by default
     ``data/results/<name>.json``. networks: stop after so many, to go on later. width: factor on the channels.
-    pictures: how many training pictures are used, 5,000 of them to watch; a sixth as many test pictures. Another width
-    or number of pictures needs another record. folder: where trained networks and their posteriors are kept, from which
-    chains and ensembles go on. The test set is used once for each network, after its training.
-    Raises ValueError for an unknown name, and for a record that was made with another width or number of pictures.
+    pictures: how many training pictures are used, 5,000 of them to watch; a sixth as many test pictures. longer:
+    factor on the epochs. Each setting of these three needs a record of its own. folder: where trained networks and
+    their posteriors are kept, from which chains and ensembles go on. The test set is used once for each network, after
+    its training. Raises ValueError for an unknown name, and for a record that was made with another setting.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown study {name!r}: choose from {', '.join(PROTOCOLS)}")
     path = path or results.FOLDER / f"{name}.json"
-    new = {"width": width, "training_pictures": pictures, "runs": [], "ensembles": []}
-    record = results.read(path) if path.is_file() else new
-    if (record["width"], record["training_pictures"]) != (width, pictures):
-        made = f"width {record['width']} and {record['training_pictures']:,} pictures"
-        raise ValueError(f"{path} was made with {made}: give another --result for width {width} and {pictures:,}")
-    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width))]
+    setting = {"width": width, "training_pictures": pictures, "longer": longer}
+    record = results.read(path) if path.is_file() else {**setting, "runs": [], "ensembles": []}
+    made = {key: record.get(key, 1) for key in setting}
+    if made != setting:
+        raise ValueError(f"{path} was made with {made}: give another --result for {setting}")
+    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width, longer))]
     todo = [item for item in PLAN if item not in {_key(run) for run in runs}][:networks]
     if todo:
         train, test = PROTOCOLS[name]() if data is None else data
         data = train[:pictures], test[: pictures // 6]
-    place = _Place(Path(folder) / f"{name}-{width:g}-{pictures}")
+    place = _Place(Path(folder) / _folder_of(name, setting))
     for configuration, seed, stage in todo:
         if (configuration, seed, stage) in {_key(run) for run in runs}:
             continue  # it was trained on the way to another
-        for run in _chain(configuration, seed, stage, data, width, device, place):
+        for run in _chain(configuration, seed, stage, data, (width, longer), device, place):
             runs = [other for other in runs if _key(other) != _key(run)] + [run]
-            results.write(path, _record(name, width, pictures, runs, _ensembles(runs, data[1].labels, place)))
+            results.write(path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place)))
             tell(f"{configuration}, S = {run['stage']}, seed {seed}: {_told(run)}")
     together = _ensembles(runs, data[1].labels, place) if todo else record["ensembles"]
-    return _record(name, width, pictures, runs, together)
+    return _record(name, setting, runs, together)
 
 
 class _Place:
@@ -146,14 +148,14 @@ class _Place:
 
 
 def _chain(
-    configuration: str, seed: int, stage: str, data: tuple[ImageSet, ImageSet], width: float, device: str | None,
-    place: _Place,
+    configuration: str, seed: int, stage: str, data: tuple[ImageSet, ImageSet], size: tuple[float, int],
+    device: str | None, place: _Place,
 ) -> Iterable[dict]:  # fmt: skip
     """Yield what the stage gave, after those stages before it whose network is not there."""
     before = STAGES[stage].after
     if before is not None and place.network(configuration, seed, before) is None:
-        yield from _chain(configuration, seed, before, data, width, device, place)
-    recipe = recipe_of(configuration, stage, width)
+        yield from _chain(configuration, seed, before, data, size, device, place)
+    recipe = recipe_of(configuration, stage, *size)
     part, watched = split(recipe, *data)
     net = build(recipe, part, seed) if before is None else place.network(configuration, seed, before)
     # each stage sees its own order, crops and flips
@@ -232,17 +234,22 @@ def _ensembles(runs: list[dict], labels: Tensor, place: _Place) -> list[dict]:
     return found
 
 
-def _record(name: str, width: float, pictures: int, runs: list[dict], together: list[dict]) -> dict:
+def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) -> dict:
     order = {item: n for n, item in enumerate(PLAN)}
     return {
         "command": f"python -m vgglib study {name}",
         "question": "section 4: what do training scale, test scales, dense evaluation, many crops and ensembles give?",
         "pictures": "Fashion-MNIST" if name == "protocol" else "Fashion-MNIST on canvases of 64 x 64 pixels",
-        "width": width,
-        "training_pictures": pictures,
+        **setting,
         "runs": sorted(runs, key=lambda run: order.get(_key(run), len(order))),
         "ensembles": together,
     }
+
+
+def _folder_of(name: str, setting: dict) -> str:
+    """Return where networks of one setting are kept."""
+    longer = f"-{setting['longer']}" if setting["longer"] > 1 else ""
+    return f"{name}-{setting['width']:g}-{setting['training_pictures']}{longer}"
 
 
 def _key(run: dict) -> tuple[str, int, str]:
@@ -377,39 +384,43 @@ class Rung:
 def ladder(record: dict) -> list[Rung]:
     """Return the ladder of D: the paper's 27.0, 25.6, 24.8, 24.6, 24.4 % beside ours; 23.7 where E was trained, too.
 
-    A step is a difference of two errors of the same seed on the same pictures. The rungs from the crops on are on the
-    first CROPS_ON test pictures; the rung below them is measured again there.
+    A step is a difference of two errors of the same seed on the same pictures. Crops were tested on the first pictures
+    only, so the rung below them appears twice: on all test pictures, and on those, where no step leads to it.
     """
     jitter = "[32, 64]"
+    few = f"three test scales, first {_few(record):,} pictures"
     steps = [
-        ("S = 32, one test scale", errors(record, "D", "32", "dense", False), 27.0, None),
-        ("scale jitter, one test scale", errors(record, "D", jitter, "dense", False), 25.6, None),
-        ("three test scales", errors(record, "D", jitter, "dense", True), 24.8, None),
-        ("150 crops instead", errors(record, "D", jitter, "multi-crop", True, few=True), 24.6, "dense"),
-        ("dense and crops", errors(record, "D", jitter, "both", True, few=True), 24.4, None),
+        ("S = 32, one test scale", errors(record, "D", "32", "dense", False), 27.0),
+        ("scale jitter, one test scale", errors(record, "D", jitter, "dense", False), 25.6),
+        ("three test scales", errors(record, "D", jitter, "dense", True), 24.8),
+        (few, errors(record, "D", jitter, "dense", True, few=True), 24.8),
+        ("150 crops instead", errors(record, "D", jitter, "multi-crop", True, few=True), 24.6),
+        ("dense and crops", errors(record, "D", jitter, "both", True, few=True), 24.4),
     ]
     both = {
         one["seed"]: 100 * one["top1_error"]
         for one in record["ensembles"]
         if one["networks"] == ["D [32, 64]", "E [32, 64]"] and one["method"] == "both"
     }
-    steps += [("with network E", both, 23.7, None)] if both else []
+    steps += [("with network E", both, 23.7)] if both else []
     rungs, below = [], None
-    for label, ours, paper, again in steps:
-        if again:
-            below = errors(record, "D", jitter, again, True, few=True)
-        rungs.append(Rung(label, ours, paper, None if below is None else gain(below, ours)))
+    for label, ours, paper in steps:
+        rungs.append(Rung(label, ours, paper, None if below is None or label == few else gain(below, ours)))
         below = ours
     return rungs
 
 
 def gain(before: dict[int, float], after: dict[int, float]) -> dict | None:
-    """Return by how many points the error falls, over the seeds that both have: n, mean and standard error."""
+    """Return by how many points the error falls, over the seeds that both have: n, mean and standard error.
+
+    One seed has no standard error: None. Without any, the whole is None.
+    """
     differences = [before[seed] - after[seed] for seed in sorted(before.keys() & after.keys())]
     if not differences:
         return None
     found = results.summary(differences)
-    return {"n": found["n"], "mean": found["mean"], "standard_error": found["sd"] / found["n"] ** 0.5}
+    error = found["sd"] / found["n"] ** 0.5 if found["n"] > 1 else None
+    return {"n": found["n"], "mean": found["mean"], "standard_error": error}
 
 
 def ship(name: str, path: Path, seed: int = 0, folder: Path = Path("runs")) -> dict[str, dict]:
@@ -422,8 +433,7 @@ def ship(name: str, path: Path, seed: int = 0, folder: Path = Path("runs")) -> d
     for run in record["runs"]:
         if (run["configuration"], run["seed"]) != ("D", seed) or run["stage"] not in CHAIN:
             continue
-        where = f"{name}-{record['width']:g}-{record['training_pictures']}"
-        source = _Place(Path(folder) / where).file("D", seed, run["stage"], "network")
+        source = _Place(Path(folder) / _folder_of(name, record)).file("D", seed, run["stage"], "network")
         net, test = load_network(source), run["tests"][0]
         label = f"{name}-D-{run['stage'].strip('[]').replace(', ', '-')}"
         about = {
