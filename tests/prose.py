@@ -9,7 +9,7 @@ import re
 
 import torch
 
-from vgglib import results, scaling
+from vgglib import protocol, results, scaling
 from vgglib.configurations import TABLE_1, layers, names
 from vgglib.cost import CostTable, cost
 from vgglib.model import VGG, vgg
@@ -57,7 +57,7 @@ def macs(configuration: str, image_size: int = 224, **options: object) -> int:
 
 
 NAMES = {
-    **dict(math=math, torch=torch, results=results, reference=reference, scaling=scaling),
+    **dict(math=math, torch=torch, results=results, reference=reference, scaling=scaling, protocol=protocol),
     **dict(layers=layers, names=names, receptive_field=receptive_field, table=table, TABLE_1=TABLE_1),
     **dict(VGG=VGG, vgg=vgg, cost=cost, RECIPES=RECIPES, recipe=recipe, count=count, macs=macs, costs=costs),
 }

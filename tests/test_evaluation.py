@@ -2,6 +2,7 @@
 networks that score nothing, refusals."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -63,6 +64,14 @@ def test_posteriors_are_probabilities_in_any_batching(net, images):
     assert not whole.requires_grad
     torch.testing.assert_close(whole.sum(dim=1), torch.ones(11))
     torch.testing.assert_close(single_crop(net, images, batch_size=3, bf16=False), whole)
+
+
+@pytest.mark.parametrize("method", [dense, multi_crop, score_map])
+def test_bf16_is_near_and_averages_in_single_precision(net, images, method):
+    found = method(net, images, 20, bf16=True)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, method(net, images, 20, bf16=False), atol=0.03, rtol=0)
+    assert method is score_map or not torch.equal(found, found.bfloat16().float())
 
 
 def test_bf16_is_near(net, images):
@@ -364,13 +373,16 @@ def test_a_long_test_says_how_far_it_is(net, images, method, monkeypatch):
         def show(self, text, final=False):
             said.append((text, final))
 
-    clock = iter(range(0, 10_000, 3))
+    clock = iter(range(0, 10_000, 6))
     monkeypatch.setattr("vgglib.evaluation.Progress", Line)
     monkeypatch.setattr("vgglib.evaluation.time.monotonic", lambda: next(clock))
     method(net, images, 12, batch_size=4)
-    assert [final for _, final in said][-1]
-    assert "of 11 pictures" in said[0][0]
-    assert "left" in said[0][0]
+    *before, (last, final) = said
+    assert final
+    assert before
+    assert not any(final for _, final in before)
+    assert re.fullmatch(r"(dense|multi-crop) at 12: 3 of 11 pictures, 16 s left", before[0][0])
+    assert re.fullmatch(r"(dense|multi-crop) at 12: 11 pictures in 24 s", last)
 
 
 def test_an_ensemble_is_the_mean():

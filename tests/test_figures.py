@@ -62,7 +62,7 @@ FIGURES = {
     "ladder": lambda: figures.ladder(
         [
             Rung("one scale", {0: 9.0, 1: 9.4}, 27.0, None),
-            Rung("jitter", {0: 8.5, 1: 8.3}, 25.6, None),
+            Rung("jitter", {0: 8.5, 1: 8.3}, 25.6, {"n": 2, "mean": 0.8, "standard_error": 0.3}),
             Rung("with E", {}, 23.7, None),
         ]
     ),
@@ -365,6 +365,8 @@ def test_dots_are_told():
 def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     figure = FIGURES["ladder"]()
     assert {" 27.0", " 25.6", " 23.7", " 9.20", " 8.40"} == set(words(figure))
+    lines = [len(line.get_xdata()) for line in figure.axes[1].lines if line.get_linestyle() == "-"]
+    assert lines == [2, 0]  # no line to a rung that no step leads to
     assert "The paper: 27.0, 25.6, 23.7. ours: 9.20, 8.40." in str(figure)
 
 

@@ -1,6 +1,7 @@
 """The study of section 4: the paper's geometry and figures, chains that go on after a stop, tables, the ladder."""
 
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -20,19 +21,21 @@ JITTER = "[32, 64]"
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """A plan of one chain each of D and E on 80 pictures, narrow and short."""
+    """A plan of one chain each of D and E on 120 pictures, narrow and short."""
     images = torch.randint(0, 256, (80, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-    data = ImageSet(images, torch.arange(80) % 10)
+    data = ImageSet(images.repeat(2, 1, 1, 1), torch.arange(160) % 10)
     whole = recipe_of
 
-    def short(configuration, stage, width=0.125):
+    def short(configuration, stage, width=0.125, longer=1):
         chosen = whole(configuration, stage, 1 / 64)
         return dataclasses.replace(chosen, epochs=1, validation=16, batch_size=32, hidden=4, bf16=False)
 
     monkeypatch.setattr(protocol, "recipe_of", short)
     monkeypatch.setattr(protocol, "CROPS_ON", 6)
     monkeypatch.setattr(protocol, "PLAN", [(name, 0, stage) for name in "DE" for stage in ("32", "48", JITTER)])
-    return data, data[:20]
+    short_run = functools.partial(run_protocol, pictures=120)
+    monkeypatch.setitem(globals(), "run_protocol", short_run)
+    return data, data[:30]
 
 
 def test_the_configurations_at_28_pixels():
@@ -70,7 +73,7 @@ def test_chains_follow_section_3():
     chain = sum(STAGES[stage].epochs for stage in ("48", JITTER))
     assert STAGES["32 longer"].epochs == chain  # as long as the network with jitter
     recipe = recipe_of("D", JITTER)
-    assert (recipe.scale, recipe.image_size, recipe.batch_size, recipe.momentum) == ((32, 64), 28, 256, 0.9)
+    assert (recipe.scale, recipe.image_size, recipe.batch_size, recipe.momentum) == ((32, 64), 28, 64, 0.9)
     assert len(set(PLAN)) == len(PLAN)
     for name, seed, stage in PLAN:
         before = STAGES[stage].after
@@ -84,8 +87,8 @@ def test_a_chain_is_trained_tested_and_recorded(tiny, tmp_path):
     assert json.loads(path.read_text()) == record
     run = record["runs"][2]
     assert (run["configuration"], run["stage"], run["seed"]) == ("D", JITTER, 0)
-    net = load_network(tmp_path / "protocol-0.125" / "D-32-64-seed0.network.safetensors")
-    images, labels = tiny[1].images, tiny[1].labels
+    net = load_network(tmp_path / "protocol-0.125-120" / "D-32-64-seed0.network.safetensors")
+    images, labels = tiny[1].images[:20], tiny[1].labels[:20]
     scales, few = [32, 48, 64], slice(6)
     over_all = over_scales(dense, net, images, scales)
     crops = over_scales(multi_crop, net, images[few], scales)
@@ -100,7 +103,9 @@ def test_a_chain_is_trained_tested_and_recorded(tiny, tmp_path):
     for key, posteriors in expected.items():
         assert tests[key] == pytest.approx(top1_error(posteriors, labels[: len(posteriors)]))
     assert ("single crop", 1, 20) in tests
-    two = [load_network(tmp_path / "protocol-0.125" / f"D-{stage}-seed0.network.safetensors") for stage in ("32", "48")]
+    two = [
+        load_network(tmp_path / "protocol-0.125-120" / f"D-{stage}-seed0.network.safetensors") for stage in ("32", "48")
+    ]
     together = ensemble(
         over_scales(dense, net, images, STAGES[stage].several) for net, stage in zip(two, ("32", "48"), strict=True)
     )
@@ -152,7 +157,7 @@ def test_wrong_studies_are_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match="choose from protocol, protocol-canvas"):
         run_protocol("nonsense")
     run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
-    with pytest.raises(ValueError, match=r"made with width 0\.125: give another --result for width 0\.25"):
+    with pytest.raises(ValueError, match=r"'width': 0\.125, .*give another --result for \{'width': 0\.25"):
         run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, width=0.25)
 
 
@@ -207,12 +212,15 @@ def test_tables_have_the_papers_shape():
 
 def test_the_ladder_compares_seeds_with_themselves():
     rungs = ladder(RECORD)
+    again = rungs.pop(3)  # the rung below the crops, on their pictures
+    assert again == protocol.Rung("three test scales, first 20 pictures", {0: 16.0, 1: 16.0}, 24.8, None)
     assert tuple(rung.paper for rung in rungs) == reference.LADDER_OF_D
     assert rungs[0].gain is None
     assert rungs[1].gain == pytest.approx({"n": 2, "mean": 3.0, "standard_error": 1.0})
     assert rungs[3].gain == pytest.approx({"n": 2, "mean": 0.0, "standard_error": 1.0})  # 16, 16 against 15, 17
     assert rungs[4].errors == pytest.approx({0: 14.0, 1: 15.0})
     assert rungs[5].errors == pytest.approx({0: 11.0})
+    assert rungs[5].gain == {"n": 1, "mean": pytest.approx(3.0), "standard_error": None}
     assert gain({0: 5.0}, {1: 4.0}) is None
 
 
@@ -226,7 +234,7 @@ def test_shipped_networks_are_small_and_described(tiny, tmp_path, monkeypatch):
         assert net.about["stage"] == entry["stage"]
         assert next(net.parameters()).dtype == torch.float32
         whole = load_network(
-            tmp_path / "protocol-0.125" / f"{name.removeprefix('protocol-')}-seed0.network.safetensors"
+            tmp_path / "protocol-0.125-120" / f"{name.removeprefix('protocol-')}-seed0.network.safetensors"
         )
         assert torch.equal(net.mean, whole.mean)
         torch.testing.assert_close(net.classifier[0].weight, whole.classifier[0].weight, atol=1e-3, rtol=1e-3)

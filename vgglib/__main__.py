@@ -42,6 +42,7 @@ _EXIT = (
 
 def _parser() -> argparse.ArgumentParser:
     from vgglib.configurations import TABLE_1
+    from vgglib.studies import STUDIES
     from vgglib.training import RECIPES, Recipe
 
     parser = argparse.ArgumentParser(
@@ -127,17 +128,16 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--width", type=float, default=1.0, help="factor on the channels (default: 1)")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    study.add_argument("name", help="lenet, three-by-three, batch-size, warm-start, lighter, depth, protocol or protocol-canvas")
+    study.add_argument(
+        "name", help=", ".join([*STUDIES, "warm-start", "lighter", "depth", "protocol", "protocol-canvas"])
+    )
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
     study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
     study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
-    lighter = commands.add_parser("lighter", help="chapter 08's study: VGG without, and with small, fc layers")
-    lighter.set_defaults(run=_lighter)
-    lighter.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
-    lighter.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
-    lighter.add_argument("--result", type=Path, help="where to record it (default: data/results/lighter.json)")
+    study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
+    study.add_argument("--longer", type=int, default=1, help="protocol: factor on the epochs (default: 1)")
     measured = commands.add_parser("measure-cost", help="time and memory of A to E on this device, in use and training")
     measured.set_defaults(run=_measure_cost)
     measured.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
@@ -148,11 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--bf16", action="store_true", help="multiply in bfloat16, channels last")
     measured.add_argument("--note", default="", help="what must be said beside the numbers")
     measured.add_argument("--result", type=Path, help="default: data/results/measured-cost-<device>.json")
-    depth = commands.add_parser("depth", help="chapter 10's experiment: E and twice its depth, or go on with it")
-    depth.set_defaults(run=_depth)
-    depth.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
-    depth.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
-    depth.add_argument("--result", type=Path, help="where to record it (default: data/results/depth.json)")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -383,35 +378,35 @@ def _same_classes(net: object, classes: tuple) -> None:
 
 
 def _study(options: argparse.Namespace) -> int:
+    from vgglib.beginnings import run_warm_starts
     from vgglib.data import fashion_mnist
+    from vgglib.depth import run_depth
+    from vgglib.lighter import run_lighter
     from vgglib.protocol import PROTOCOLS, run_protocol, tables
+    from vgglib.studies import STUDIES, run_study
 
+    own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth}
     if options.name in PROTOCOLS:
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(
             options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
-            options.width,
+            options.width, options.pictures, options.longer,
         )  # fmt: skip
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")
         return 0
-    from vgglib.studies import run_study
-
-    record = run_study(options.name, fashion_mnist(options.root), options.result, options.device)
-    for label, accuracy in record["test_accuracy"].items():
+    if options.name not in {*STUDIES, *own}:
+        raise ValueError(f"unknown study {options.name!r}: choose from {', '.join([*STUDIES, *own, *PROTOCOLS])}")
+    data = fashion_mnist(options.root)
+    if options.name in own:
+        record = own[options.name](data, options.result, options.device)
+    else:
+        record = run_study(options.name, data, options.result, options.device)
+    for label, loss in record.get("late_loss", {}).items():
+        print(f"{label}: train loss {loss['mean']:.3f} ± {loss['sd']:.3f} (n={loss['n']} seeds)")
+    for label, accuracy in record.get("test_accuracy", {}).items():
         spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
         print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
-    return 0
-
-
-def _lighter(options: argparse.Namespace) -> int:
-    from vgglib.data import fashion_mnist
-    from vgglib.lighter import run_lighter
-
-    record = run_lighter(fashion_mnist(options.root), options.result, options.device)
-    for head, found in record["test_accuracy"].items():
-        spread = f"{100 * found['mean']:.2f} ± {100 * found['sd']:.2f} %"
-        print(f"{head}: test accuracy {spread} (mean and standard deviation, n={found['n']} seeds)")
     return 0
 
 
@@ -427,17 +422,6 @@ def _measure_cost(options: argparse.Namespace) -> int:
             seconds, peak = found[mode]["seconds"]["mean"], found[mode]["peak_bytes"]
             said = "memory not known" if peak is None else f"{peak / 1e6:,.0f} MB"
             print(f"{name}, {mode}: {1000 * seconds / record['batch']:,.1f} ms a picture, {said}")
-
-
-def _depth(options: argparse.Namespace) -> int:
-    from vgglib.data import fashion_mnist
-    from vgglib.depth import run_depth
-
-    record = run_depth(fashion_mnist(options.root), options.result, options.device)
-    for label, accuracy in record["test_accuracy"].items():
-        spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
-        print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
-    return 0
 
 
 def _cost(options: argparse.Namespace) -> int:

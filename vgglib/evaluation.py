@@ -197,9 +197,13 @@ def _testing(
             yield batch.to(device)
             done += len(batch)
             passed = time.monotonic() - started
-            if tell and passed > 2:  # what is over in a moment needs no line
+            if not tell or passed < 5:  # what is soon over needs no line
+                continue
+            if done < len(images):
                 left = f"{duration(passed * (len(images) / done - 1))} left"
-                progress.show(f"{tell}: {done:,} of {len(images):,} pictures, {left}", final=done == len(images))
+                progress.show(f"{tell}: {done:,} of {len(images):,} pictures, {left}")
+            else:
+                progress.show(f"{tell}: {done:,} pictures in {duration(passed)}", final=True)
 
     net.eval()
     try:
@@ -223,7 +227,7 @@ def _maps(
         def maps(flip: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
             for batch in batches:
                 X = prepared(full, whole(batch, scale))
-                yield full(X), full(X.flip(3)) if flip else None
+                yield _wide(full(X)), _wide(full(X.flip(3))) if flip else None
 
         yield maps
 
@@ -244,9 +248,14 @@ def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: i
     return max(min(1, batch_size), batch_size * crop[0] * crop[1] // (height * width))
 
 
+def _wide(scores: Tensor) -> Tensor:
+    """Return scores in float32 at least: averages want more digits than bfloat16 has."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
 def _posteriors(scores: Tensor) -> Tensor:
     """Return the soft-max of scores (N, classes), in float32 at least."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32)).softmax(dim=1)
+    return _wide(scores).softmax(dim=1)
 
 
 def accuracy(posteriors: Tensor, labels: Tensor) -> float:

@@ -569,21 +569,18 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
     figure = Picture(7.0, 0.9 + 0.42 * len(rungs))
     left, right = figure.subplots(1, 2, sharey=True)
     places = range(len(rungs))
-    left.plot([rung.paper for rung in rungs], places, "s--", color=RED, markersize=5)
+    starts = [y for y, rung in enumerate(rungs) if y == 0 or rung.gain is None]
+    ours = {y: list(rung.errors.values()) for y, rung in enumerate(rungs) if rung.errors}
+    means = {y: sum(values) / len(values) for y, values in ours.items()}
+    for first, end in zip(starts, [*starts[1:], len(rungs)], strict=True):  # no line leads to other pictures
+        left.plot([rung.paper for rung in rungs[first:end]], range(first, end), "s--", color=RED, markersize=5)
+        part = [y for y in range(first, end) if y in means]
+        right.plot([means[y] for y in part], part, "-", color=BLUE)
     for y, rung in enumerate(rungs):
         left.text(rung.paper, y - 0.18, f" {rung.paper:.1f}", color=RED, fontsize=8, va="bottom")
-    ours = {y: list(rung.errors.values()) for y, rung in enumerate(rungs) if rung.errors}
     for y, values in ours.items():
         right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
-        right.text(
-            sum(values) / len(values),
-            y - 0.18,
-            f" {sum(values) / len(values):.2f}",
-            color=BLUE,
-            fontsize=8,
-            va="bottom",
-        )
-    right.plot([sum(values) / len(values) for values in ours.values()], list(ours), "-", color=BLUE)
+        right.text(means[y], y - 0.18, f" {means[y]:.2f}", color=BLUE, fontsize=8, va="bottom")
     left.set_yticks(places, [rung.label for rung in rungs], fontsize=8)
     left.set_ylim(len(rungs) - 0.5, -0.7)
     for axes, name in ((left, "the paper, ImageNet"), (right, title)):
@@ -592,9 +589,9 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + 0.2 * (high - low))
         _plain(axes)
-    means = ", ".join(f"{sum(values) / len(values):.2f}" for values in ours.values())
+    told = ", ".join(f"{mean:.2f}" for mean in means.values())
     paper = ", ".join(f"{rung.paper:.1f}" for rung in rungs)
-    return figure.saying(f"Top-1 error in per cent, rung by rung. The paper: {paper}. {title}: {means}.")
+    return figure.saying(f"Top-1 error in per cent, rung by rung. The paper: {paper}. {title}: {told}.")
 
 
 def score_maps(picture: Tensor, maps: Mapping[str, Tensor]) -> Picture:
