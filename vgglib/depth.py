@@ -1,6 +1,6 @@
 """The study of chapter 10: configuration E and twice its depth, with and without batch normalisation and shortcuts.
 
-``python -m vgglib depth`` trains what is not recorded yet: stopped, it goes on where it was.
+``python -m vgglib study depth`` trains what is not recorded yet: stopped, it goes on where it was.
 """
 
 from collections.abc import Callable, Iterable
@@ -108,7 +108,7 @@ def _record(runs: list[dict]) -> dict:
     """Return the record: summaries by network, then every run."""
     found = {label: [run for run in runs if run["label"] == label] for label in NETWORKS}
     return {
-        "command": "python -m vgglib depth",
+        "command": "python -m vgglib study depth",
         "question": QUESTION,
         "note": "other work was running on the machine: the seconds are too many",
         "test_accuracy": {

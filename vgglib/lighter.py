@@ -1,6 +1,6 @@
 """The study of chapter 08: what VGG's fully connected layers are good for, measured on Fashion-MNIST.
 
-``python -m vgglib lighter`` trains one convolutional part under three heads, and compresses the first fully connected
+``python -m vgglib study lighter`` trains one convolutional part under three heads, and compresses the first fully connected
 layer of each full network afterwards, without training it again.
 """
 
@@ -134,7 +134,7 @@ def _record(runs: list[dict]) -> dict:
     by_head = {head: [run for run in runs if run["label"] == head] for head in HEADS}
     full = [run["curves"] for run in by_head["fully connected"]]
     return {
-        "command": "python -m vgglib lighter",
+        "command": "python -m vgglib study lighter",
         "question": QUESTION,
         "test_accuracy": {
             head: results.summary([run["test_accuracy"] for run in found]) for head, found in by_head.items() if found
