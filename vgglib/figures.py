@@ -13,6 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
+from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -835,9 +836,9 @@ def four_blocks() -> Picture:
     for x, title, steps in columns:
         heights = [4.1 - 4.1 * n / (len(steps) - 1) for n in range(len(steps))]
         _steps(axes, x, title, steps, heights)
-    axes.annotate("", (2.28, 1.025), (2.1, 4.85), arrowprops=dict(arrowstyle="->", color=RED, linewidth=1.6,
-                  connectionstyle="arc,angleA=0,angleB=0,armA=62,armB=48,rad=8"))  # fmt: skip
-    axes.text(3.22, 2.9, "the shortcut:\nadds what\nwent in", fontsize=8, color=RED, va="center")
+    axes.plot([2.1, 2.95, 2.95, 2.55], [4.85, 4.85, 1.025, 1.025], color=RED, linewidth=1.6)
+    axes.annotate("", (2.28, 1.025), (2.6, 1.025), arrowprops=dict(arrowstyle="->", color=RED, linewidth=1.6))
+    axes.text(3.08, 2.9, "the shortcut:\nadds what\nwent in", fontsize=8, color=RED, va="center")
     axes.text(5.0, 5.5, "RepVGG, in training", ha="center", fontsize=10, weight="bold")
     for top in (4.1, 1.6):
         for x, label in ((4.3, "3x3, norm"), (5.0, "1x1,\nnorm"), (5.6, "norm")):
@@ -921,10 +922,11 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         place = records.index(net.record)
         look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
         cost_of = (net.macs if by == "MACs" else net.parameters) / 1e6
-        axes.errorbar(cost_of, 100 * net.mean, yerr=100 * net.sd, markersize=5, capsize=2, linewidth=1, **look)
-        axes.annotate(
-            str(n + 1), (cost_of, 100 * net.mean), (6, 0), textcoords="offset points", fontsize=7, va="center"
-        )
+        error, sd = 100 * (1 - net.mean), 100 * net.sd
+        reach = [[min(sd, 0.9 * error)], [min(sd, max(0, 99.9 - error))]]  # a bar ends at 0 and 100 %
+        axes.errorbar(cost_of, error, yerr=reach, markersize=5, capsize=2, linewidth=1, **look)
+        side = dict(xytext=(6, 0), ha="left") if n % 2 else dict(xytext=(-6, 0), ha="right")
+        axes.annotate(str(n + 1), (cost_of, error), textcoords="offset points", fontsize=7, va="center", **side)
         spread = f" ± {100 * net.sd:.1f}" if net.n > 1 else ""
         row = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.record}; {net.shown / 1e3:.0f}k)"
         height = 1 - (n + 1) / (len(ordered) + 1)
@@ -932,11 +934,17 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         beside.text(0.06, height, row, fontsize=7.5, va="center")
     beside.set(xlim=(0, 1), ylim=(0, 1))
     beside.set_title("test accuracy in %, network (record; pictures shown in training)", fontsize=9, loc="left")
-    axes.set(xscale="log", ylabel="test accuracy (%)")
+    axes.set(xscale="log", yscale="log", ylabel="test accuracy (%)")
+    axes.invert_yaxis()  # the errors of good networks are small and near each other: a logarithm keeps them apart
+    axes.yaxis.set_major_locator(FixedLocator([90, 50, 30, 20, 15, 10, 8, 6, 5]))
+    axes.yaxis.set_major_formatter(lambda error, _place: f"{100 - error:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.margins(0.08)
     axes.set_xlabel("million MACs for one picture" if by == "MACs" else "million parameters")
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks(lambda value, _place: f"{value:g}" if f"{value:e}"[0] in "125" else "")
     _plain(axes)
+    axes.tick_params(which="minor", labelsize=8)
     best, last = ordered[0], ordered[-1]
     return figure.saying(
         f"Test accuracy of {len(ordered)} trained networks against {by}: from {100 * last.mean:.1f} % ({last.label}) "
