@@ -495,6 +495,28 @@ def test_failing_benchmark_is_named(started, book, monkeypatch, capfd):
     assert capfd.readouterr().out.endswith("2 benchmarks in tests/benchmarks\nfailed: tests/benchmarks/bench_b.py\n")
 
 
+def test_what_teachers_need_is_installed_once_and_only_for_them(book, monkeypatch):
+    (book / "notebooks" / "assignments").mkdir(parents=True)
+    (book / "notebooks" / "assignments" / "requirements.txt").write_text("nbgrader\n")
+    monkeypatch.setattr(bootstrap, "run", lambda *words: 0)
+    assert bootstrap.main(["lint"]) == 0
+    readers = calls(book)
+    assert bootstrap.main(["assignments"]) == 0
+    assert bootstrap.main(["grade", "SUBMISSIONS=handed in"]) == 0
+    assert calls(book) == readers + 1
+
+
+def test_grade_asks_for_a_folder_and_passes_on_what_it_is_told(started, monkeypatch, capfd):
+    assert bootstrap.main(["grade"]) == 1
+    assert "make grade SUBMISSIONS=path/to/folder" in capfd.readouterr().out.replace("py bootstrap.py", "make")
+    told = []
+    monkeypatch.setattr(bootstrap, "run", lambda *words: told.extend(words) or 0)
+    assert bootstrap.main(["grade", "SUBMISSIONS=handed in", "ASSIGNMENT=01_receptive_fields", "INTO=there"]) == 0
+    assert told[2:] == [
+        "grade", os.path.abspath("handed in"), "--into", os.path.abspath("there"), "--assignment", "01",
+    ]  # fmt: skip
+
+
 def test_unknown_verb(started, capfd):
     assert bootstrap.main(["lap"]) == 1
     assert "There is no verb 'lap'" in capfd.readouterr().out

@@ -278,7 +278,7 @@ ATTACKS = {
         "",
     ),
     "alarm switched off": (
-        only(body("import signal", "signal.signal(signal.SIGALRM, signal.SIG_IGN)", "while True: pass")),
+        only(body("import signal", "signal.signal(signal.SIGPROF, signal.SIG_IGN)", "while True: pass")),
         REST,
         "within the time it has",
         "stopped",
@@ -402,7 +402,7 @@ ATTACKS = {
     ),
     "deleting everything": (
         added(
-            "import shutil\nfor path in ('/submission', '..', '/grader', '/tmp'):\n"
+            "import shutil\nfor path in ('/submission', '../submission', '/grader', '/tmp'):\n"
             "    shutil.rmtree(path, ignore_errors=True)"
         ),
         ALL,
