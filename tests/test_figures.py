@@ -46,6 +46,7 @@ FIGURES = {
     "confusion_matrix": lambda: figures.confusion_matrix(torch.tensor([[5, 2], [1, 6]]), ("coat", "bag")),
     "lines": lambda: figures.lines({"he": [3.0, 2.0], "glorot": [2.5, 2.2]}, "layer", "spread"),
     "signal": lambda: figures.signal(std=0.05, channels=8, depth=4),
+    "signals": lambda: figures.signals({"he": [1, 0.5], "mine": [1, 0.9], "normal-0.01": [1e-8, 1e-16]}, "two layers"),
     "cone": figures.cone,
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
