@@ -1,10 +1,12 @@
 """Chapter 05's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from vgglib.data import ImageSet
 from vgglib.exercises import chapter_05 as check
 from vgglib.training import RECIPES, Rate, recipe
 
@@ -140,6 +142,68 @@ def test_evaluate_rejects(mistake):
 def test_evaluate_says_which_of_the_two_errors_is_left():
     assert "evaluation mode" in check.check_evaluate(WRONG_EVALUATIONS["stays in training mode"]).text
     assert "count pictures" in check.check_evaluate(WRONG_EVALUATIONS["averages over batches"]).text
+
+
+# --- the sick network: a deep one that learns at once if its start is good ------------------------------------------
+
+DEEP = recipe(
+    "laptop", configuration="32 " * 10, image_size=8, scale=8, width=1.0, hidden=32, batch_norm=False, dropout=0.0,
+    initialisation="glorot", schedule="constant", learning_rate=0.02, batch_size=16, epochs=2, bf16=False, flip=False,
+)  # fmt: skip
+
+
+def two_kinds():
+    """Bright left halves and bright right halves, with noise."""
+    dice = torch.Generator().manual_seed(0)
+    labels = torch.arange(256) % 2
+    images = torch.randint(0, 60, (256, 1, 8, 8), generator=dice)
+    images[labels == 0, :, :, :4] += 150
+    images[labels == 1, :, :, 4:] += 150
+    return ImageSet(images.to(torch.uint8), labels, ("left", "right"))
+
+
+SICK = replace(DEEP, initialisation="normal-0.01")
+
+
+@pytest.mark.parametrize("cure", [dict(initialisation="he"), dict(batch_norm=True)])
+def test_mended_passes(cure):
+    verdict = check.check_mended(SICK, replace(SICK, **cure), two_kinds())
+    assert verdict.status == "passed", verdict
+    assert "it learns" in verdict.text
+    assert next(iter(cure)) in verdict.text
+
+
+def test_mended_waits():
+    assert check.check_mended(SICK, ..., two_kinds()).status == "todo"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (SICK, "0 fields differ"),
+        (replace(SICK, initialisation="he", batch_norm=True), "2 fields differ from sick: batch_norm, initialisation"),
+        (dict(initialisation="he"), "mended is a dict; it should be replace"),
+        ("he", "mended is a str"),
+        (None, "mended is a NoneType"),
+        (replace(SICK, epochs=50), "epochs is patience"),
+        (replace(SICK, configuration="32"), "configuration is another network"),
+        (replace(SICK, validation=10), "no effect"),
+        (replace(SICK, learning_rate=0.1), "that of guessing; the steepest gradient in conv1_1 is"),
+        (replace(SICK, momentum=0.0), "that of guessing"),
+        (replace(SICK, dropout=0.5), "that of guessing"),
+    ],
+)
+def test_mended_rejects(wrong, match):
+    verdict = check.check_mended(SICK, wrong, two_kinds())
+    assert verdict.status == "failed"
+    assert match in verdict.text
+
+
+def test_mended_says_where_it_broke():
+    sick = replace(DEEP, initialisation="he", learning_rate=50.0)
+    verdict = check.check_mended(sick, replace(sick, learning_rate=1e6), two_kinds())
+    assert verdict.status == "failed"
+    assert "with learning_rate = 1000000.0: the loss is" in verdict.text
 
 
 def test_pictures():

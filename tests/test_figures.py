@@ -55,6 +55,7 @@ FIGURES = {
     "signal": lambda: figures.signal(std=0.05, channels=8, depth=4),
     "sliding": lambda: figures.sliding(images().images[0, 0]),
     "descent": figures.descent,
+    "signals": lambda: figures.signals({"he": [1, 0.5], "mine": [1, 0.9], "normal-0.01": [1e-8, 1e-16]}, "two layers"),
     "cone": figures.cone,
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),

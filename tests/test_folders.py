@@ -640,6 +640,9 @@ def test_a_last_batch_of_one_is_left_out_under_batch_normalisation(root, setting
     sizes = [len(y) for _, y in pictures.batches(recipe("laptop", batch_size=5), seed=0, epoch=1)]
     assert sizes == [5, 5]
     assert [len(y) for _, y in pictures.batches(settings, seed=0, epoch=1)] == [5, 5, 1]
+    four = recipe("laptop", batch_size=4)
+    assert [len(y) for _, y in pictures.batches(four, seed=0, epoch=1)] == [4, 4, 3]
+    assert [len(y) for _, y in pictures.batches(four, seed=0, epoch=1, rank=1, world=2)] == [2, 2]
 
 
 def test_long_thin_pictures(root, settings):

@@ -212,23 +212,6 @@ def fashion_mnist_on_canvas(
     return on_canvas(train, 2 * seed), on_canvas(test, 2 * seed + 1)
 
 
-def image_folder(
-    root: str | os.PathLike, classes: Sequence[str] | None = None, channels: int = 3, workers: int = 0
-) -> "FolderSet":
-    """The pictures in ``root``, a folder for each class inside, as torchvision's ImageFolder has it; read when needed.
-
-    classes: the names in the order of their labels; None means the folders' own, sorted. Give the training set's to
-    another set, or a class that is missing there would shift the labels of the rest. channels: 3 (RGB) or 1 (grey),
-    whatever the files hold. workers: processes that read ahead. The set has ``labels``, ``classes``, ``split``,
-    ``mean_and_std``, ``batches`` (section 3.1) and ``pictures`` (for section 3.2); see vgglib/folders.py.
-    Raises DataError for a folder that is not laid out so; files that are no pictures are named when they are opened,
-    all of them by ``faults()``. Warns of files that are left out for their suffix.
-    """
-    from vgglib.folders import read_folder  # needs torchvision and Pillow, which Fashion-MNIST does not
-
-    return read_folder(root, classes, channels, workers)
-
-
 def prepare(root: str | os.PathLike | None = None) -> None:
     """Nothing; afterwards the four extracted files are verified and lie where torchvision and d2l find them.
 
@@ -266,6 +249,23 @@ def check(root: str | os.PathLike | None = None) -> list[tuple[str, bool, str]]:
         if any(stale.glob("*.pt")):
             rows.append(("processed", False, f"torchvision and d2l would read {stale} unverified; delete that folder"))
     return rows
+
+
+def image_folder(
+    root: str | os.PathLike, classes: Sequence[str] | None = None, channels: int = 3, workers: int = 0
+) -> "FolderSet":
+    """The pictures in ``root``, a folder for each class inside, as torchvision's ImageFolder has it; read when needed.
+
+    classes: the names in the order of their labels; None means the folders' own, sorted. Give the training set's to
+    another set, or a class that is missing there would shift the labels of the rest. channels: 3 (RGB) or 1 (grey),
+    whatever the files hold. workers: processes that read ahead. The set has ``labels``, ``classes``, ``split``,
+    ``mean_and_std``, ``batches`` (section 3.1) and ``pictures`` (for section 3.2); see vgglib/folders.py.
+    Raises DataError for a folder that is not laid out so; files that are no pictures are named when they are opened,
+    all of them by ``faults()``. Warns of files that are left out for their suffix.
+    """
+    from vgglib.folders import read_folder  # needs torchvision and Pillow, which Fashion-MNIST does not
+
+    return read_folder(root, classes, channels, workers)
 
 
 def _folder(root: str | os.PathLike | None) -> Path:

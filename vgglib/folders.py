@@ -139,12 +139,14 @@ class FolderSet:
         (seed, epoch, index) alone, not on ``workers``. start: batches to leave out, being done already. rank, world:
         of each batch of recipe.batch_size pictures this process gets the rank-th of ``world`` parts, which may be
         empty at the end of an epoch. colour: takes a batch and the positions of its pictures, gives the batch with its
-        colours shifted; runs in the workers. A last batch of one picture is left out under batch normalisation.
+        colours shifted; runs in the workers. A last batch is left out under batch normalisation if a part of it would
+        have one picture.
         Raises DataError at the first file that is no picture.
         """
         augment = Augment(recipe.image_size, recipe.scale, recipe.flip)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
-        steps = [index for index in order.split(recipe.batch_size) if not (recipe.batch_norm and len(index) == 1)]
+        fewest = 2 * world if recipe.batch_norm else 1  # a part of one picture has no spread to divide by
+        steps = [index for index in order.split(recipe.batch_size) if len(index) >= fewest]
         parts = [index.tensor_split(world)[rank].tolist() for index in steps[start:]]
         views = partial(_views, self, augment, augment.draws(len(self), seed, epoch), colour)
         for result in _done(views, parts, self.workers):

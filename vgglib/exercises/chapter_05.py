@@ -1,13 +1,16 @@
-"""The checks of chapter 05: steps of a recipe, the paper's learning rate, a loop that measures accuracy, 10.00 %."""
+"""The checks of chapter 05: steps of a recipe, the paper's learning rate, a sick network, a loop that measures."""
 
 import math
+import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
+from vgglib.data import ImageSet
 from vgglib.teaching import Verdict, check_answer, check_function, check_words
-from vgglib.training import RECIPES
+from vgglib.training import RECIPES, NonFiniteLossError, NotLearningWarning, Recipe, build, fit
 
 PICTURES = 60_000  # Fashion-MNIST's training images
 
@@ -54,6 +57,45 @@ def check_rate_after(attempt: Callable) -> Verdict:
         ((), 2, 0.01): 0.01,
     }
     return check_function(attempt, cases, "rate_after")
+
+
+def check_mended(sick: Recipe, mended: object, train: ImageSet) -> Verdict:
+    """Return the verdict on a recipe that differs from ``sick`` in one field: it is trained, and has to learn.
+
+    Trains ``mended`` on ``train`` with seed 0, for as many epochs as ``sick`` has.
+    """
+    if mended is ...:
+        return Verdict("todo", "not attempted yet")
+    if not isinstance(mended, Recipe):
+        return Verdict("failed", f"mended is a {type(mended).__name__}; it should be replace(sick, field=value)")
+    changed = [name for name, value in asdict(sick).items() if asdict(mended)[name] != value]
+    if len(changed) != 1:
+        which = f": {', '.join(changed)}" if changed else ""
+        return Verdict("failed", f"{len(changed)} fields differ from sick{which}; change exactly one")
+    (name,) = changed
+    if name in _ANOTHER_CASE:
+        return Verdict("failed", f"{name} is {_ANOTHER_CASE[name]}; leave it and find out what ails this network")
+    net, guessing = build(mended, train, seed=0), math.log(len(train.classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotLearningWarning)  # the verdict says it
+        try:
+            loss = fit(net, train, None, mended, seed=0).epochs[-1].train_loss
+        except (NonFiniteLossError, ValueError) as error:
+            return Verdict("failed", f"with {name} = {getattr(mended, name)!r}: {error}")
+    said = f"with {name} = {getattr(mended, name)!r} the loss after {sick.epochs} epochs is {loss:.2f}"
+    if loss < 0.9 * guessing:
+        return Verdict("passed", f"{said}; guessing costs {guessing:.2f}: it learns")
+    steepest = net.features[0].weight.grad.abs().max().item()
+    return Verdict("failed", f"{said}, that of guessing; the steepest gradient in conv1_1 is {steepest:.0e}")
+
+
+_ANOTHER_CASE = {
+    "epochs": "patience, and the cure works without",
+    "configuration": "another network",
+    "validation": "of no effect here",
+    "watch_test": "of no effect here",
+    "patience": "of no effect here",
+}
 
 
 def check_evaluate(attempt: Callable) -> Verdict:
