@@ -54,16 +54,17 @@ class Run:
     def _begin(self) -> None:
         """Stand before the first step of an epoch."""
         self.step, self.seen, self.totals = 0, 0, torch.zeros(2, device=self._device)
-        self._started = time.perf_counter()
+        self._gone = 0.0  # seconds of the epoch in which an earlier process trained
+        self.start_clock()
 
     @property
     def seconds(self) -> float:
         """Wall time of the epoch at hand, without pauses between a checkpoint and going on from it."""
         return time.perf_counter() - self._started
 
-    def start_clock(self, gone: float = 0.0) -> None:
-        """Begin to count the epoch's seconds, of which some are gone already."""
-        self._started = time.perf_counter() - gone
+    def start_clock(self) -> None:
+        """Begin to count the epoch's seconds, after those of an earlier process."""
+        self._started = time.perf_counter() - self._gone
 
     def next_epoch(self, goes_on: bool) -> None:
         """End an epoch that is in the history, and save; the run is finished unless it goes on."""
@@ -150,7 +151,7 @@ class Run:
         self.step, self.seen = position["step"], position["seen"]
         totals = tensors["totals"].to(self._device)
         self.totals = totals if distributed.rank() == 0 else torch.zeros_like(totals)
-        self.start_clock(position["seconds"])
+        self._gone = position["seconds"]
         changed = differences(self._history.conditions, about["conditions"])
         if not changed and self.step:
             every = range(distributed.world())

@@ -59,16 +59,22 @@ def training_flops(net: nn.Module, image_size: int) -> int:
     return 2 * (3 * rows.macs - first)
 
 
-def peak(device: torch.device | str, bf16: bool, seconds: float = 0.3) -> float:
-    """Return the FLOP/s of the device's fastest large square matrix product, measured for ``seconds``, once a process.
+def peak(device: torch.device | str, bf16: bool) -> float:
+    """Return the FLOP/s of the device's fastest large square matrix product, measured once in a process.
 
     On a CPU with as many threads as torch has now.
     """
-    return _peak(torch.device(device), bf16, seconds, torch.get_num_threads())
+    return _peak(torch.device(device), bf16, torch.get_num_threads())
 
 
 @cache
-def _peak(device: torch.device, bf16: bool, seconds: float, _threads: int) -> float:
+def _peak(device: torch.device, bf16: bool, _threads: int) -> float:
+    return measured_peak(device, bf16)
+
+
+def measured_peak(device: torch.device | str, bf16: bool, seconds: float = 0.3) -> float:
+    """Return what peak() does, measured now, in at least ``seconds`` seconds."""
+    device = torch.device(device)
     side = 1024 if device.type == "cpu" else 8192
     dice = torch.Generator(device).manual_seed(0)
     dtype = torch.bfloat16 if bf16 else torch.float32

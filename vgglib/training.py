@@ -230,7 +230,7 @@ def fit(
     with progress, Interrupts() as interrupts:
         while not run.finished:
             number = run.epoch
-            run.start_clock(gone=run.seconds if run.step else 0.0)
+            run.start_clock()
             net.train()
             with run.dice():
                 for X, y in batches(

@@ -1,6 +1,10 @@
 """Images per second over wall time, data loading included: d2l's training loop and ours, in turns, on one network.
 
 ``python tests/benchmarks/bench_d2l.py [--sizes 32 224] [--rounds 5] [--steps N] [--batch 128] [--json]``
+``python tests/benchmarks/bench_d2l.py --same-loss 20 --sizes 224``: the losses of the first 20 steps of both sides,
+from the same weights, on the same pictures, without dropout, in float32 and in the number format that is fast here.
+``python tests/benchmarks/bench_d2l.py --same-accuracy 10 --sizes 32 --seeds 0 1 2``: both sides' accuracy on the test
+set after 10 epochs, from the same weights, in another order of the pictures. --result FILE writes what was found.
 
 The network is the VGG-11 that d2l trains, with a quarter of the channels; at sizes other than 224 pixels the first
 fully connected layer is fitted to the smaller maps. d2l's side is its own data set, resizing, number of workers and
@@ -18,7 +22,9 @@ mean little: take a quiet one, or OMP_NUM_THREADS=1.
 import argparse
 import json
 import os
+import shlex
 import statistics
+import sys
 import time
 import warnings
 
@@ -26,9 +32,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from vgglib import peers, training
+from vgglib import peers, results, training
+from vgglib.augment import stream
 from vgglib.data import ImageSet, fashion_mnist
-from vgglib.devices import best_device, synchronise
+from vgglib.devices import best_device, fast_in_bf16, synchronise
+from vgglib.evaluation import accuracy_on
 
 STEPS = {32: 40, 224: 2}  # a round of a few seconds on two cores
 
@@ -52,9 +60,14 @@ class Theirs:
 
     def round(self) -> tuple[float, float]:
         """Train for the steps of a round and return (images per second, seconds to start the workers)."""
-        part = Subset(self.data, torch.randperm(len(self.data))[: self.pictures].tolist())
+        return self.train_on(torch.randperm(len(self.data))[: self.pictures].tolist())
+
+    def train_on(
+        self, order: list[int], shuffle: bool = True, losses: list[float] | None = None
+    ) -> tuple[float, float]:
+        """Train once on the pictures at these places; losses: where to put the loss of every step."""
         started = time.perf_counter()
-        loading = iter(DataLoader(part, self.batch, shuffle=True, num_workers=self.workers))
+        loading = iter(DataLoader(Subset(self.data, order), self.batch, shuffle=shuffle, num_workers=self.workers))
         start_up = time.perf_counter() - started
         metric = self.d2l.Accumulator(3)
         self.net.train()
@@ -68,6 +81,8 @@ class Theirs:
             self.optimiser.step()
             with torch.no_grad():
                 metric.add(loss * X.shape[0], self.d2l.accuracy(scores, y), X.shape[0])
+            if losses is not None:
+                losses.append(loss.item())
         synchronise(self.device)
         return metric[2] / (time.perf_counter() - started), start_up
 
@@ -87,6 +102,71 @@ class Ours:
         history = training.fit(self.net, part, None, self.recipe, seed=self.rounds, device=self.device)
         self.bf16 = history.conditions["bf16"]
         return history.epochs[0].images_per_second
+
+
+def same_loss(side: int, batch: int, steps: int, device: torch.device, train: ImageSet, bf16: bool) -> dict:
+    """Return the losses of the first steps of both sides, on the same pictures in the same order, without dropout."""
+    train = train[: batch * steps]
+    theirs = Theirs(side, batch, steps, device)
+    chosen = training.recipe(
+        "d2l", image_size=side, scale=side, batch_size=batch, epochs=1, dropout=0.0, bf16=bf16, channels_last=bf16
+    )
+    net = copied(theirs, chosen, train, device)
+    for layer in theirs.net:
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    losses: dict[str, list[float]] = {"d2l": [], "vgglib": []}
+
+    class Listening(training.Guard):
+        def look(self, step: int, loss: torch.Tensor, asked: bool) -> tuple[int | None, bool]:
+            losses["vgglib"].append(loss.item())
+            return super().look(step, loss, asked)
+
+    guard, training.Guard = training.Guard, Listening
+    try:
+        training.fit(net, train, None, chosen, seed=0, device=device)
+    finally:
+        training.Guard = guard
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(0, 1, "order")))
+    theirs.train_on(order.tolist(), shuffle=False, losses=losses["d2l"])
+    apart = max(abs(a - b) / a for a, b in zip(losses["d2l"], losses["vgglib"], strict=True))
+    return {
+        "side": side, "batch": batch, "steps": steps, "vgglib_bf16": bf16, "losses": losses,
+        "largest_relative_difference": apart,
+    }  # fmt: skip
+
+
+def same_accuracy(side: int, batch: int, epochs: int, seeds: list[int], device: torch.device, data: tuple) -> dict:
+    """Return the test accuracy of both sides after so many epochs, seed by seed, from the same weights."""
+    train, test = data
+    found: dict[str, list[float]] = {"d2l": [], "vgglib": []}
+    bf16 = None
+    for seed in seeds:
+        torch.manual_seed(seed)
+        theirs = Theirs(side, batch, 1, device)
+        chosen = training.recipe("d2l", image_size=side, scale=side, batch_size=batch, epochs=epochs, watch_test=False)
+        net = copied(theirs, chosen, train, device)
+        history = training.fit(net, train, None, chosen, seed, device)
+        bf16 = history.conditions["bf16"]
+        for _ in range(epochs):
+            theirs.train_on(list(range(len(train))))
+        found["vgglib"].append(accuracy_on(net, test.to(device)))
+        theirs.net.image_size = (side, side)
+        found["d2l"].append(accuracy_on(theirs.net, test.to(device)))
+    summaries = {name: results.summary(accuracies) for name, accuracies in found.items()}
+    return {
+        "side": side, "batch": batch, "epochs": epochs, "seeds": seeds, "pictures": len(train), "vgglib_bf16": bf16,
+        "test_accuracy": summaries, "by_seed": found,
+    }  # fmt: skip
+
+
+def copied(theirs: Theirs, chosen: training.Recipe, train: ImageSet, device: torch.device) -> nn.Module:
+    """Return our network of the recipe with the weights of theirs."""
+    net = training.build(chosen, train).to(device)
+    with torch.no_grad():
+        for mine, other in zip(net.parameters(), theirs.net.parameters(), strict=True):
+            mine.copy_(other)
+    return net
 
 
 def compare(side: int, rounds: int, steps: int, batch: int, device: torch.device, train: ImageSet) -> dict:
@@ -131,23 +211,59 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=128, help="images a step (default: 128, as in d2l)")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--same-loss", type=int, metavar="STEPS", help="compare the losses of the first steps instead")
+    parser.add_argument("--same-accuracy", type=int, metavar="EPOCHS", help="compare accuracies instead")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --same-accuracy (default: 0 1 2)")
+    parser.add_argument("--pictures", type=int, help="only so many training pictures for --same-accuracy, for a trial")
+    parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
     device = best_device()
     warnings.simplefilter("ignore", training.NotLearningWarning)  # after a few steps: of course
     warnings.filterwarnings("ignore", message=".*worker processes in total")  # d2l takes 4 workers on any machine
     training.estimate = lambda *_: training.Estimate(1.0, 0.0, 0, 0)  # fit would measure before each round
-    train, _ = fashion_mnist()
-    found = {"conditions": {**training.conditions(training.RECIPES["d2l"], device), "cores": os.cpu_count()}}
-    found["sizes"] = [
-        compare(side, options.rounds, options.steps or STEPS.get(side, 5), options.batch, device, train)
-        for side in options.sizes
-    ]
+    train, test = fashion_mnist()
+    found = {
+        "command": shlex.join(["python", *sys.argv]),
+        "conditions": {**training.conditions(training.RECIPES["d2l"], device), "cores": os.cpu_count()},
+    }
+    if options.same_loss:
+        formats = [False, True] if fast_in_bf16(device) else [False]
+        found["same_loss"] = [
+            same_loss(side, options.batch, options.same_loss, device, train, bf16)
+            for side in options.sizes
+            for bf16 in formats
+        ]
+    elif options.same_accuracy:
+        data = (train[: options.pictures] if options.pictures else train, test)
+        found["same_accuracy"] = [
+            same_accuracy(side, options.batch, options.same_accuracy, options.seeds, device, data)
+            for side in options.sizes
+        ]
+    else:
+        found["sizes"] = [
+            compare(side, options.rounds, options.steps or STEPS.get(side, 5), options.batch, device, train)
+            for side in options.sizes
+        ]
+    if options.result:
+        results.write(options.result, found)
     if options.json:
         print(json.dumps(found))
         return
     where = found["conditions"]
     print(f"{where['device']} of {where['cores']} cores, torch {where['torch']}, Python {where['python']}")
-    for one in found["sizes"]:
+    for one in found.get("same_loss", []):
+        print(
+            f"{one['side']} pixels, batch {one['batch']}: the losses of {one['steps']} steps differ by at most "
+            f"{one['largest_relative_difference']:.1e} of their size, vgglib in "
+            f"{'bfloat16' if one['vgglib_bf16'] else 'float32'}, d2l in float32"
+        )
+    for one in found.get("same_accuracy", []):
+        for name, reached in one["test_accuracy"].items():
+            print(
+                f"{one['side']} pixels, {one['epochs']} epochs: {name} {100 * reached['mean']:.2f} ± "
+                f"{100 * reached['sd']:.2f} % of the test set (n={reached['n']} seeds)"
+            )
+    for one in found.get("sizes", []):
         print(
             f"\n{one['side']} pixels, {one['parameters']:,} parameters, batch {one['batch']}, n={one['n']} rounds of "
             f"{one['steps']} steps; d2l in float32, vgglib in {'bfloat16' if one['vgglib_bf16'] else 'float32'}"

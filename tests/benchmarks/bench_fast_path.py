@@ -1,0 +1,57 @@
+"""What bf16, channels_last, the fused optimiser, compile and data on the device bring here, each taken away in turn.
+
+``python tests/benchmarks/bench_fast_path.py [--recipe laptop] [--pictures 2560] [--rounds 5] [--json | --result FILE]``
+
+Ratios within a round, so that a slow moment of the machine meets both sides; the median of the rounds. A report: it
+judges nothing. For data/results/: --result data/results/fast-path.json
+"""
+
+import argparse
+import json
+import shlex
+import sys
+
+from vgglib import results
+from vgglib.ablation import ablation
+from vgglib.data import fashion_mnist
+from vgglib.training import recipe
+
+
+def main() -> None:
+    """Measure, and print or write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--recipe", default="laptop", help="whose network and batches (default: laptop)")
+    parser.add_argument("--pictures", type=int, default=2560, help="pictures a round (default: 2560)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--result", help="also write the result to this JSON file")
+    options = parser.parse_args()
+    train, _ = fashion_mnist()
+    tell = (lambda text: None) if options.json else print
+    found = ablation(recipe(options.recipe), train, options.pictures, options.rounds, options.device, tell)
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "recipe_name": options.recipe,
+        "pictures": options.pictures,
+        "n": options.rounds,
+        "conditions": found.conditions,
+        "images_per_second": found.speeds,
+        "brings": {name: found.brings(name) for name in found.speeds if name != "everything"},
+    }
+    if options.result:
+        results.write(options.result, result)
+    if options.json:
+        print(json.dumps(result))
+        return
+    where = found.conditions
+    print(f"{where['device']}, torch {where['torch']}, recipe {options.recipe}, n={options.rounds} rounds")
+    print(f"{'everything':>20}: {found.median('everything'):9,.0f} images/s")
+    for name, ratio in result["brings"].items():
+        print(
+            f"{'without ' + name:>20}: {found.median(name):9,.0f} images/s, so that it brings a factor of {ratio:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What each part of the fast path brings on this device: training with all of them, and with one of them off."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vgglib.data import ImageSet
+from vgglib.devices import autocast, best_device, can_compile, fast_in_bf16, synchronise
+from vgglib.training import Recipe, batches, build, conditions
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Images a second, round by round, of training with everything that is fast here, and with one thing less."""
+
+    speeds: dict[str, list[float]]  # the first is "everything"
+    conditions: dict[str, str | bool | int]  # those of "everything"
+
+    def median(self, name: str) -> float:
+        """Return the median speed, in images a second."""
+        return statistics.median(self.speeds[name])
+
+    def brings(self, name: str) -> float:
+        """Return how many times faster everything is than everything but ``name``: the median of the rounds' ratios."""
+        pairs = zip(self.speeds["everything"], self.speeds[name], strict=True)
+        return statistics.median(all_on / one_off for all_on, one_off in pairs)
+
+
+def ablation(
+    recipe: Recipe,
+    train: ImageSet,
+    pictures: int = 512,
+    rounds: int = 3,
+    device: torch.device | str | None = None,
+    tell: Callable[[str], object] = lambda text: None,
+) -> Ablation:
+    """Return what bf16, channels_last, the fused optimiser, compile and data on the device bring to a recipe here.
+
+    Each round trains every variant on ``pictures`` pictures, in turns, data loading included; the first round warms
+    up and does not count. What this device does not profit from is left out of everything, and of the variants.
+    tell: called with a sentence after every round. Raises ValueError for fewer pictures than a batch, or no round.
+    """
+    if pictures < recipe.batch_size or rounds < 1:
+        raise ValueError(f"take at least a batch of {recipe.batch_size} pictures and 1 round")
+    device = best_device() if device is None else torch.device(device)
+    variants = [_Variant(name, *what, train, device) for name, what in _variants(recipe, device).items()]
+    some = train[:pictures]
+    speeds: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    for number in range(rounds + 1):
+        for variant in variants if number % 2 else reversed(variants):
+            speed = variant.round(some, number)
+            if number:
+                speeds[variant.name].append(speed)
+        if number:
+            tell(f"round {number}/{rounds}: " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
+    return Ablation(speeds, conditions(variants[0].recipe, device))
+
+
+def _variants(recipe: Recipe, device: torch.device) -> dict[str, tuple[Recipe, bool]]:
+    """Return the recipe, and whether the data lie on the device, of everything and of everything but one."""
+    bf16, compiles = fast_in_bf16(device), can_compile(device)
+    everything = replace(recipe, bf16=bf16, channels_last=bf16, compile=compiles, fused=device.type in ("cpu", "cuda"))
+    found = {"everything": (everything, True)}
+    for name in ("bf16", "channels_last", "compile", "fused"):
+        if getattr(everything, name):
+            found[name] = (replace(everything, **{name: False}), True)
+    if device.type != "cpu":
+        found["data on the device"] = (everything, False)
+    return found
+
+
+class _Variant:
+    """A network that is trained one way."""
+
+    def __init__(self, name: str, recipe: Recipe, on_device: bool, train: ImageSet, device: torch.device):
+        self.name, self.recipe, self._on_device, self._device = name, recipe, on_device, device
+        self.net = build(recipe, train).to(device)
+        if recipe.channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        self._forward = torch.compile(self.net) if recipe.compile else self.net
+        self._optimiser = torch.optim.SGD(self.net.parameters(), 1e-4, recipe.momentum, fused=recipe.fused)
+
+    def round(self, train: ImageSet, number: int) -> float:
+        """Train for an epoch and return images per second."""
+        train = train.to(self._device) if self._on_device else train.to("cpu")
+        synchronise(self._device)
+        started, seen = time.perf_counter(), 0
+        self.net.train()
+        for X, y in self._batches(train, number):
+            self._optimiser.zero_grad()
+            with autocast(self._device, self.recipe.bf16):
+                scores = self._forward(X)
+            F.cross_entropy(scores.float(), y).backward()
+            self._optimiser.step()
+            seen += len(y)
+        synchronise(self._device)
+        return seen / (time.perf_counter() - started)
+
+    def _batches(self, train: ImageSet, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._on_device:
+            yield from batches(self.net, train, self.recipe, 0, number)
+            return
+        for X, y in batches(nn.Identity(), train, self.recipe, 0, number):  # cropped and rescaled by the host
+            X, y = X.to(self._device), y.to(self._device)
+            yield (X - self.net.mean) / self.net.std, y
