@@ -1,7 +1,7 @@
 """The study of chapter 08: what VGG's fully connected layers are good for, measured on Fashion-MNIST.
 
-``python -m vgglib study lighter`` trains one convolutional part under three heads, and compresses the first fully connected
-layer of each full network afterwards, without training it again.
+``python -m vgglib study lighter`` trains one convolutional part under three heads, and compresses the first fully
+connected layer of each full network afterwards, without training it again.
 """
 
 from collections.abc import Callable, Iterable
