@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 import zlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image, ImageFile, ImageOps
 from torchvision.datasets import ImageFolder
 
 from vgglib import folders
-from vgglib.augment import Augment, stream
+from vgglib.augment import Augment, colour_axes, stream
 from vgglib.data import DataError, ImageSet, image_folder
 from vgglib.folders import SUFFIXES, TURNS, read_picture, train_and_validation
 from vgglib.tables import as_html
@@ -591,28 +592,36 @@ def test_workers_change_nothing(root, settings, workers):
     assert torch.equal(many.mean_and_std()[1], image_folder(root).mean_and_std()[1])
 
 
-def shaded(X, indices):
-    """A shift that the position of each picture decides."""
-    return X + torch.tensor(indices).view(-1, 1, 1, 1)
-
-
 @pytest.mark.slow
 def test_workers_may_be_spawned(root, settings, monkeypatch):
     """As on Windows and macOS, where nothing of the parent is there but what was pickled."""
     loader = partial(folders.DataLoader, multiprocessing_context="spawn")
     X, _ = all_of(image_folder(root).batches(settings, seed=4, epoch=2))
     monkeypatch.setattr(folders, "DataLoader", loader)
-    spawned, _ = all_of(image_folder(root, workers=1).batches(settings, seed=4, epoch=2, colour=shaded))
-    order = torch.randperm(12, generator=torch.Generator().manual_seed(stream(4, 2, "order")))
-    assert torch.equal(shaded(X, order.tolist()), spawned)
+    spawned, _ = all_of(image_folder(root, workers=1).batches(settings, seed=4, epoch=2))
+    assert torch.equal(X, spawned)
 
 
-def test_colours_may_be_shifted(root, settings):
+def test_colours_are_shifted_as_augment_shifts_them(root, settings):
     pictures = image_folder(root)
     X, _ = all_of(pictures.batches(settings, seed=4, epoch=2))
-    shifted, _ = all_of(pictures.batches(settings, seed=4, epoch=2, colour=shaded))
+    shifted, _ = all_of(pictures.batches(replace(settings, rgb_shift=0.5), seed=4, epoch=2))
+    augment = Augment(16, (18, 30), colour=0.5 * pictures.colour_axes)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(stream(4, 2, "order")))
-    assert torch.equal(shifted, shaded(X, order.tolist()))
+    draws = augment.draws(12, seed=4, epoch=2)
+    for found, plain, index in zip(shifted, X, order, strict=True):
+        expected = augment(pictures.picture(index)[None], draws[index][None])[0]
+        assert (found - expected).abs().max() < 1.1 / 255
+        assert not torch.equal(found, plain)
+
+
+def test_colour_axes_of_pictures_of_one_size_are_those_of_augment(tmp_path):
+    stack = np.stack([noise(14, 14, seed=n) for n in range(6)])
+    for n, pixels in enumerate(stack):
+        save(tmp_path / "a" / f"{n}.png", pixels)
+    expected = colour_axes(torch.from_numpy(stack).permute(0, 3, 1, 2))
+    found = image_folder(tmp_path).colour_axes
+    torch.testing.assert_close(found @ found.T, expected @ expected.T)
 
 
 def test_batches_go_on_in_the_middle(root, settings):

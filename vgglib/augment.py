@@ -55,10 +55,10 @@ class Augment:
         left = (draws[:, 2] * (width - self.crop + 1)).long()
         mirrored = draws[:, 3] < 0.5 if self.flip else torch.zeros_like(top, dtype=torch.bool)
         found = _resample(images, (height, width), (top, left), (self.crop, self.crop), mirrored)
-        return found if self.colour is None else found + self._shift(images, draws)[:, :, None, None]
+        return found if self.colour is None else found + self.shift(images, draws)[:, :, None, None]
 
-    def _shift(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return what is added to the three channels of each picture, (N, 3)."""
+    def shift(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return what ``colour`` adds to the three channels of each picture, (N, 3), by its row of draws."""
         if images.shape[1] != 3:
             raise ValueError(f"a colour shift needs pictures with three channels, these have {images.shape[1]}")
         alpha = torch.special.ndtri(draws[:, 4:].clamp(1e-6, 1 - 1e-6))  # uniform to normal

@@ -11,7 +11,7 @@ import stat
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -128,27 +128,39 @@ class FolderSet:
         variance = (shares * (levels - mean[:, None]) ** 2).sum(dim=1)
         return mean.float(), variance.sqrt().float()
 
+    @cached_property
+    def colour_axes(self) -> Tensor:
+        """The principal axes of the colours, (3, 3), as vgglib.augment.colour_axes has them.
+
+        Every picture counts alike. Of more than 10,000 pictures only that many are read. Raises DataError at the first
+        file that is no picture.
+        """
+        read = range(len(self)) if len(self) <= 10_000 else torch.linspace(0, len(self) - 1, 10_000).long().tolist()
+        moments = sum(_good(result) for result in _done(partial(_moments, self), read, self.workers)) / len(read)
+        mean, products = moments[0], moments[1:]
+        variances, axes = torch.linalg.eigh(products - torch.outer(mean, mean))
+        return (axes * variances.clamp(min=0).sqrt()).float()
+
     def batches(
-        self, recipe: object, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1,
-        colour: Callable[[Tensor, list[int]], Tensor] | None = None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+        self, recipe: object, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield an epoch's batches as section 3.1 has them: float32 (N, channels, crop, crop) in 0..1, and labels (N,).
 
         Each picture is rescaled so that its smallest side is S, drawn anew where the recipe's scale is a range, then
         cropped once at random and perhaps mirrored. Views and order are those of vgglib.augment.Augment and depend on
         (seed, epoch, index) alone, not on ``workers``. start: batches to leave out, being done already. rank, world:
         of each batch of recipe.batch_size pictures this process gets the rank-th of ``world`` parts, which may be
-        empty at the end of an epoch. colour: takes a batch and the positions of its pictures, gives the batch with its
-        colours shifted; runs in the workers. A last batch is left out under batch normalisation if a part of it would
-        have one picture.
+        empty at the end of an epoch. recipe.rgb_shift shifts the colours of each picture. A last batch is left out
+        under batch normalisation if a part of it would have one picture.
         Raises DataError at the first file that is no picture.
         """
-        augment = Augment(recipe.image_size, recipe.scale, recipe.flip)
+        colour = recipe.rgb_shift * self.colour_axes if recipe.rgb_shift else None
+        augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
         fewest = 2 * world if recipe.batch_norm else 1  # a part of one picture has no spread to divide by
         steps = [index for index in order.split(recipe.batch_size) if len(index) >= fewest]
         parts = [index.tensor_split(world)[rank].tolist() for index in steps[start:]]
-        views = partial(_views, self, augment, augment.draws(len(self), seed, epoch), colour)
+        views = partial(_views, self, augment, augment.draws(len(self), seed, epoch))
         for result in _done(views, parts, self.workers):
             X, y = _good(result)
             yield X, y
@@ -386,14 +398,20 @@ def _histogram(pictures: FolderSet, index: int) -> Tensor:
     return torch.stack([channel.bincount(minlength=256) for channel in levels]).double() / levels.shape[1]
 
 
-def _views(
-    pictures: FolderSet, augment: Augment, draws: Tensor, colour: Callable | None, indices: list[int]
-) -> tuple[Tensor, Tensor]:
+def _moments(pictures: FolderSet, index: int) -> Tensor:
+    """The mean colour of a picture, and the mean products of its channels, (4, 3), pixels scaled to 0..1."""
+    pixels = pictures.picture(index).flatten(1).double() / 255
+    return torch.cat([pixels.mean(dim=1)[None], pixels @ pixels.T / pixels.shape[1]])
+
+
+def _views(pictures: FolderSet, augment: Augment, draws: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:
     """One batch: the training views of some pictures, and their labels."""
     X = torch.empty(len(indices), pictures.channels, augment.crop, augment.crop)
     for place, index in enumerate(indices):
         X[place] = _view(pictures.picture(index), augment, draws[index], pictures.path(index))
-    return X if colour is None else colour(X, indices), pictures.labels[indices]
+    if augment.colour is not None:
+        X += augment.shift(X, draws[indices])[:, :, None, None]
+    return X, pictures.labels[indices]
 
 
 def _view(picture: Tensor, augment: Augment, draw: Tensor, path: Path) -> Tensor:
