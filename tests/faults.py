@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,15 +30,16 @@ from vgglib.resuming import _NAMED, Checkpoints, CheckpointWarning, read
 from vgglib.training import NonFiniteLossError, build, fit
 
 RECIPE = replace(TINY, dropout=0.5, flip=True, scale=(12, 16), schedule="linear", epochs=3, batch_size=10, hidden=400)
+LARGE = replace(RECIPE, hidden=500)  # a state of 3 MB, so that saving takes a while
 COUNTS = {"kills": 100, "truncations": 1000, "flips": 1000, "full disks": 100, "nans": 100}
 PICTURES = patterns(60)
 warnings.simplefilter("ignore", training.NotLearningWarning)
 
 
-def train(folder: Path | None, every: int | None = 1, seed: int = 4) -> torch.nn.Module:
+def train(folder: Path | None, every: int | None = 1, recipe: training.Recipe = RECIPE) -> torch.nn.Module:
     """A run of 18 steps that saves after each, and so spends much of its time saving."""
-    net = build(RECIPE, PICTURES, seed)
-    fit(net, PICTURES, PICTURES[:20], RECIPE, seed, "cpu", checkpoint=folder and Checkpoints(folder), every=every)
+    net = build(recipe, PICTURES, 4)
+    fit(net, PICTURES, PICTURES[:20], recipe, 4, "cpu", checkpoint=folder and Checkpoints(folder), every=every)
     return net
 
 
@@ -46,43 +48,69 @@ def differs(net: torch.nn.Module, other: dict[str, torch.Tensor]) -> bool:
     return any(not torch.equal(tensor, other[name]) for name, tensor in net.named_parameters())
 
 
-def forked(work) -> int:
-    """The number of a new process that does ``work`` and ends; only for a process that has a single thread."""
-    assert len(os.listdir("/proc/self/task")) == 1, "a process with threads must not be forked"
-    number = os.fork()
-    if number == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return number
+class _Child:
+    """A forked process that does some work and ends; only for a process that has a single thread."""
+
+    def __init__(self, work: Callable[[], object]):
+        assert len(os.listdir("/proc/self/task")) == 1, "a process with threads must not be forked"
+        self._ended, self._number = False, os.fork()
+        if self._number == 0:
+            status = 1
+            try:
+                work()
+                status = 0
+            finally:
+                os._exit(status)
+
+    def runs(self) -> bool:
+        """Whether it has not ended yet; an AssertionError if it failed."""
+        if not self._ended:
+            number, status = os.waitpid(self._number, os.WNOHANG)
+            self._ended = number != 0
+            assert status == 0, "the work failed"
+        return not self._ended
+
+    def is_writing(self, folder: Path) -> bool:
+        """Whether it has, or left, a file that has not got its name yet."""
+        return folder.is_dir() and any(
+            name.startswith(".epoch-") and name.endswith(f".{self._number}") for name in os.listdir(folder)
+        )
+
+    def kill(self) -> bool:
+        """End it with SIGKILL, and return whether it was still running."""
+        if not self.runs():
+            return False
+        os.kill(self._number, signal.SIGKILL)
+        _, status = os.waitpid(self._number, 0)
+        self._ended = True
+        return os.WIFSIGNALED(status)
 
 
 def kills(count: int, dice: random.Random) -> str:
-    """kill -9 at random moments; then the newest checkpoint is whole, and the end is that of a run left in peace."""
+    """kill -9 at random moments, and in every second case as soon as a file is being written after that.
+
+    Then all checkpoints are whole, and in the end the weights are those of a run left in peace.
+    """
     during, runs = 0, 0
     with tempfile.TemporaryDirectory() as work:
         end, peaceful = Path(work, "end"), Path(work, "peaceful")
         started = time.monotonic()
-        assert (
-            os.waitpid(forked(lambda: save_file(dict(train(Path(work, "p")).named_parameters()), peaceful)), 0)[1] == 0
-        )
+        first = _Child(lambda: save_file(dict(train(Path(work, "p"), 1, LARGE).named_parameters()), peaceful))
+        while first.runs():
+            time.sleep(0.01)
         longest, killed = time.monotonic() - started, 0
         expected = load_file(peaceful)
         while killed < count:
             runs, folder, best = runs + 1, Path(work, str(runs)), ("", "")
             while not end.exists():
-                number = forked(lambda: save_file(dict(train(folder).named_parameters()), end))  # noqa: B023
-                deadline = time.monotonic() + (dice.uniform(0, longest) if killed < count else 1e9)
-                while time.monotonic() < deadline and os.waitpid(number, os.WNOHANG) == (0, 0):
+                child = _Child(lambda: save_file(dict(train(folder, 1, LARGE).named_parameters()), end))  # noqa: B023
+                deadline = time.monotonic() + (dice.uniform(0, longest / 3) if killed < count else 1e9)
+                while time.monotonic() < deadline and child.runs():
                     time.sleep(0.0005)
-                with suppress(ProcessLookupError, ChildProcessError):
-                    os.kill(number, signal.SIGKILL)
-                    os.waitpid(number, 0)
-                    killed += not end.exists()
-                during += bool(folder.is_dir() and list(folder.glob(".epoch-*")))
+                while killed % 2 and killed < count and not child.is_writing(folder) and child.runs():
+                    time.sleep(0.0002)
+                killed += child.kill()
+                during += child.is_writing(folder)
                 paths = Checkpoints(folder).paths()
                 for path in paths:
                     read(path)  # not only the newest: each is whole

@@ -56,10 +56,16 @@ def macs(configuration: str, image_size: int = 224, **options: object) -> int:
     return costs(configuration, image_size, **options).macs
 
 
+def top1(name: str, stage: str, method: str = "dense", several: bool = False, few: bool = False) -> str:
+    """Return the mean top-1 error of D in a record of the protocol, in per cent."""
+    found = protocol.errors(results.load(name), "D", stage, method, several, few).values()
+    return f"{sum(found) / len(found):.2f}"
+
+
 NAMES = {
     **dict(math=math, torch=torch, results=results, reference=reference, scaling=scaling, protocol=protocol),
     **dict(layers=layers, names=names, receptive_field=receptive_field, table=table, TABLE_1=TABLE_1),
-    **dict(VGG=VGG, vgg=vgg, cost=cost, RECIPES=RECIPES, recipe=recipe, count=count, macs=macs, costs=costs),
+    **dict(VGG=VGG, vgg=vgg, cost=cost, RECIPES=RECIPES, recipe=recipe, count=count, macs=macs, costs=costs, top1=top1),
 }
 
 

@@ -141,16 +141,70 @@ def test_the_teachers_edition_is_in_nbgraders_form(number):
     assert "20 points" in first
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_hidden_inputs_cannot_hide_a_bug(number):
-    """No input is 0 or 1 where a number could cancel, and the secret decides about the inputs."""
+def coded(number):
+    """Return the exercises whose inputs are hidden, each with its cases for some secrets."""
     judge = classroom.grade.judge
     for one in classroom.grade.assignment(number).exercises:
-        if one.adapter == "value":
-            continue
-        first, again, other = (judge.cases_of(one, secret, "x") for secret in ("one secret", "one secret", "another"))
-        assert str(first) == str(again)
-        assert str(first) != str(other)
+        if one.adapter != "value":
+            yield one, [case for n in range(20) for case in judge.cases_of(one, f"secret {n}", "x")]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_secret_alone_decides_about_hidden_inputs(number):
+    cases_of = classroom.grade.judge.cases_of
+    for one, _ in coded(number):
+        first, again, other = (str(cases_of(one, secret, "x")) for secret in ("one secret", "one secret", "another"))
+        assert first == again
+        assert first != other
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_hidden_inputs_cannot_hide_a_bug(number):
+    """Every part of the points meets its mistakes: no known one gives the right answers, whatever the secret."""
+    for one, _ in coded(number):
+        for sentence, wrong in one.mistakes.items():
+            for n in range(20):
+                cases = classroom.grade.judge.cases_of(one, f"secret {n}", "x")
+                right = [mistaken(wrong, case, one) for case in cases]
+                assert not all(right), f"{one.grade_id}: {sentence!r} goes unseen with secret {n}"
+
+
+def mistaken(wrong, case, one):
+    """Return whether a known mistake gives the right answer to a case."""
+    try:
+        given = wrong(*case.args)
+    except Exception:
+        return False
+    return same(given, one.expected(*case.args), one.close)
+
+
+def same(given, expected, close):
+    """Compare as the judge does, which gets tensors as Arrays."""
+    if hasattr(given, "numpy"):
+        given = classroom.grade.judge.plain.loads(classroom.grade.judge.plain.dumps(given))
+    if isinstance(given, list) and given and hasattr(given[0], "numpy"):
+        return all(map(same, given, expected, [close] * len(given)))
+    return classroom.grade.judge.same(given, expected, close)
+
+
+def test_hidden_kernels_are_not_3_and_sizes_differ():
+    for number in ("01", "02"):
+        for one, cases in coded(number):
+            for layers in [case.args[0] for case in cases if isinstance(case.args[0], list)]:
+                convolutions = [layer for layer in layers if layer != "pool"]
+                kernels = [layer[0] for layer in convolutions]
+                assert 3 not in kernels, one.grade_id
+                assert len(set(kernels)) == len(kernels)
+                assert min([2, *kernels]) == 2
+    for one, cases in coded("02"):
+        for case in cases:
+            sizes = [size for size in case.args[1:4] if one.grade_id != "saving"]
+            assert len(set(sizes)) == len(sizes)
+            assert min([2, *sizes]) >= 2
+    for one, cases in coded("03"):
+        for case in cases if one.grade_id == "block" else []:
+            assert len(set(case.args[:4])) == 4
+            assert case.args[3] > 3
 
 
 def test_what_is_drawn_differs_between_students_and_stays():

@@ -20,6 +20,11 @@ TYPED = [
     *["size += dilation * {} * jump", "jump *= stride", "<", "return size, jump"],
 ]
 
+KERNEL_IDLE = """() => {
+  const notebook = window.jupyterapp?.shell.currentWidget;
+  return notebook?.sessionContext?.session?.kernel?.status === "idle";
+}"""
+
 
 def chromium():
     """Return the path of a Chromium; without one fail in CI on Linux, skip elsewhere."""
@@ -37,9 +42,13 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ada")
     shutil.copy(classroom.RELEASED[NUMBER], folder / "work.ipynb")
     settings = tmp_path_factory.mktemp("settings")
-    place = settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    place.parent.mkdir(parents=True)
-    place.write_text(json.dumps({"windowingMode": "none"}))
+    for name, values in {
+        "notebook-extension/tracker": {"windowingMode": "none"},
+        "apputils-extension/notification": {"fetchNews": "false"},
+    }.items():
+        place = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        place.parent.mkdir(parents=True)
+        place.write_text(json.dumps(values))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -101,19 +110,19 @@ def test_a_student_walks_through_the_classroom(lab, tmp_path):
         page.set_default_timeout(180_000)
         page.goto(address)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.wait_for_function("window.jupyterapp !== undefined")
+        page.wait_for_function(KERNEL_IDLE)
         page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
         answer = page.locator(".jp-CodeCell", has_text="def field(layers)")
         check = page.locator(".jp-CodeCell", has_text="check_field(field)")
         verdict = check.locator(".jp-OutputArea-output")
-        sync_api.expect(verdict).to_have_text("⏳ field: not attempted yet", timeout=180_000)
+        sync_api.expect(verdict).to_have_text("⏳ field: not attempted yet", timeout=120_000)
         answer.scroll_into_view_if_needed()
         photograph(page, "1_waiting")
         write(page, answer, "kernel")
-        sync_api.expect(verdict).to_contain_text("should be (5, 1), yours gave (7, 1)", timeout=180_000)
+        sync_api.expect(verdict).to_contain_text("should be (5, 1), yours gave (7, 1)", timeout=120_000)
         photograph(page, "2_failing")
         write(page, answer, "(kernel - 1)")
-        sync_api.expect(verdict).to_have_text("✅ field: 6 cases agree", timeout=180_000)
+        sync_api.expect(verdict).to_have_text("✅ field: 6 cases agree", timeout=120_000)
         photograph(page, "3_passing")
         page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         browser.close()

@@ -159,6 +159,19 @@ def field(layers):
     {RIGHT}
     return field(layers)
 """
+WRITER = f"""
+def field(layers):
+    for path in ("/x", "/dev/x", "/dev/shm/x", "/submission/x", "/grader/x", "/etc/x", "/usr/x", "/proc/x", "/home/x"):
+        try:
+            open(path, "w").close()
+            break
+        except OSError:
+            pass
+    else:
+        return 7, 7
+    {RIGHT}
+    return field(layers)
+"""
 FRAMES = body(
     "import sys, gc, inspect",
     "found = []",
@@ -421,6 +434,28 @@ ATTACKS = {
         "raised an error",
         "",
     ),
+    "inputs into the explanation": (
+        only("def field(layers):\n    global explanation\n    explanation = f'inputs {layers}'\n    return 7, 7"),
+        REST,
+        "wrong",
+        "",
+    ),
+    "inputs as a line of code": (
+        only(
+            "import linecache\ndef field(layers):\n    line = f'raise ValueError  # {layers}'\n"
+            "    linecache.cache['<cell 99>'] = (1, None, [line], '<cell 99>')\n"
+            "    exec(compile(line, '<cell 99>', 'exec'))"
+        ),
+        REST,
+        "ValueError",
+        "",
+    ),
+    "inputs as a reason": (
+        only("import plain\ndef field(layers):\n    raise plain.NotPlainError(f'it is too long {layers}')"),
+        REST,
+        "it is too long",
+        "",
+    ),
     "an endless answer": (only("def field(layers):\n    return [0] * 10**6"), REST, "too long", ""),
     "an endless number": (only("def field(layers):\n    return 10**100000, 1"), REST, "too many digits", ""),
     "an answer in itself": (only("def field(layers):\n    x = []\n    x.append(x)\n    return x"), REST, "nested", ""),
@@ -434,6 +469,7 @@ ATTACKS = {
         "KeyError",
         "",
     ),
+    "files elsewhere": (only(WRITER), REST, "wrong", "tried: open"),
     "deep JSON": (lambda student: b"[" * 200_000, 0, "no notebook", ""),
 }
 CORPUS = {**ACCIDENTS, **ATTACKS}
@@ -457,6 +493,7 @@ def two_runs(tmp_path_factory):
     os.mkfifo(folder / "a pipe.ipynb")
     classroom.hand_in(folder, "two notebooks", notebook("two notebooks"), "01_receptive_fields.ipynb")
     classroom.hand_in(folder, "two notebooks", book(RELEASED), "old.ipynb")
+    (folder / os.fsdecode(b"no text \xff.ipynb")).write_text(json.dumps(book(RELEASED)))
     (folder / "flat.ipynb").write_text(json.dumps(notebook("flat")))
     return folder, classroom.graded(folder, NUMBER, LIMITS), classroom.graded(folder, NUMBER, LIMITS)
 

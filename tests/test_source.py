@@ -11,7 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 VGGLIB = sorted((REPOSITORY / "vgglib").rglob("*.py"))
 TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
-SCRIPTS = [*VGGLIB, *TESTS, REPOSITORY / "bootstrap.py", REPOSITORY / "conftest.py"]
+GRADING = sorted((REPOSITORY / "notebooks" / "assignments").rglob("*.py"))
+SCRIPTS = [*VGGLIB, *TESTS, *GRADING, REPOSITORY / "bootstrap.py", REPOSITORY / "conftest.py"]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
 CORE = {"torch", "numpy", "safetensors", "vgglib"}
 MORE = {  # file: what it may import beyond the core

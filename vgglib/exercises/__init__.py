@@ -1,1 +1,1 @@
-"""The checks behind each chapter's exercises, one file a chapter; the tools they are made of are in ``teaching``."""
+"""The checks behind the exercises, one file a chapter or assignment; ``teaching`` holds their tools."""

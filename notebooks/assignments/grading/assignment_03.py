@@ -141,7 +141,7 @@ def block_cases(chance: random.Random, student: str) -> list[Case]:
     found = []
     for what in ("order", "channels", "size", "weights"):
         for num_convs in (2, 3):
-            before, after = chance.sample([5, 6, 7, 9, 10, 11], 2)
+            before, after = chance.sample([6, 8, 9, 10, 11, 12], 2)
             shape = (2, before, 2 * chance.randint(8, 12), 2 * chance.randint(13, 16))
             found.append(Case(what, (num_convs, before, after, chance.choice([5, 7]), what, shape)))
     return found

@@ -1,6 +1,7 @@
 """Grades a folder of submissions: one student's process after another, as many at a time as there are cores."""
 
 import ast
+import builtins
 import contextlib
 import importlib
 import json
@@ -128,6 +129,7 @@ class Session:
         self.assignment, self.submission, self.limits = assignment, submission, limits
         self.sandboxed, self.slot = sandboxed, slot
         self.cells = plan(assignment, submission)
+        self.lines = {line.strip()[:120] for _, source in self.cells for line in source.splitlines()}
         self.problems: dict[int, dict] = {}  # by cell
         self.events: list[str] = []
         self.stops: list[str] = []
@@ -153,7 +155,7 @@ class Session:
         finally:
             self._used += time.monotonic() - began
         self._note(reply)
-        return reply
+        return reply if isinstance(reply.get("problem"), type(None)) else {"problem": self._cleaned(reply["problem"])}
 
     def close(self) -> None:
         """Leave nothing running."""
@@ -195,6 +197,23 @@ class Session:
                 self.problems[current] = {"kind": "Gone", "why": sandbox.WHY.get(gone.why, "")}
             finally:
                 self._used += time.monotonic() - began
+
+    def _cleaned(self, problem: object) -> dict:
+        """Return what of a problem may be repeated: by now the student's process knows hidden inputs.
+
+        So only kinds of errors that Python itself has, and lines that stand in the notebook.
+        """
+        problem = problem if isinstance(problem, dict) else {}
+        kind, code, text = (problem.get(name) for name in ("kind", "code", "text"))
+        error = getattr(builtins, kind, None) if isinstance(kind, str) else None
+        known = kind in ("TooSlow", "NotPlain") or (isinstance(error, type) and issubclass(error, BaseException))
+        there = isinstance(code, str) and code in self.lines
+        return {
+            "kind": kind if known else "own",
+            "code": code if there else "",
+            "line": bool(problem.get("line")),
+            "text": text if isinstance(text, str) else "",
+        }
 
     def _stop(self) -> None:
         if self._student is not None:
@@ -248,13 +267,14 @@ def grade_one(
     session = Session(assignment, submission, limits, sandboxed, slot)
     began = time.monotonic()
     try:
+        # first what is shown as it stands: before a question is asked, the student's process knows nothing hidden
+        explained = [_by_hand(question, session) for question in assignment.by_hand]
+        typed = _text(session.ask("value", "student", ("student",)))
         for exercise in assignment.exercises:
             mark = judge.mark(exercise, session.ask, secret, submission.student)
             text = mark.text + (_where(exercise.wanted, session) if mark.status == "missing" else "")
             result.rows.append(Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, text))
-        for question in assignment.by_hand:
-            result.rows.append(_by_hand(question, session))
-        typed = _text(session.ask("value", "student", ("student",)))
+        result.rows += explained
     finally:
         session.close()
         result.seconds = time.monotonic() - began

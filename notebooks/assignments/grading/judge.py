@@ -184,7 +184,8 @@ def in_words(problem: dict, wanted: str) -> str:
     if kind == "Gone":
         return f"{wanted} was stopped: {problem.get('why')}"
     if kind == "NotPlain":
-        return f"{wanted} gave something that cannot be graded: {str(problem.get('text'))[:100]}"
+        why = next((one for one in plain.WHY if one in str(problem.get("text"))), "it is no plain value")
+        return f"{wanted} gave something that cannot be graded: {why}"
     if kind == "own" or not (kind.isidentifier() and len(kind) < 30):
         return f"{wanted} raised an error{at}"
     if kind == "NameError":

@@ -16,6 +16,11 @@ MOST_DIGITS = 400
 BYTES = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8}
 BYTES |= {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
+WHY = (  # all that a message may say, so that it cannot carry anything else
+    *("it is too long", "it is nested too deeply", "too many digits", "too many values", "no torch.nn.Module"),
+    *("not a number, a list or a tensor", "its values are of a kind that is not used"),
+)
+
 
 class NotPlainError(ValueError):
     """A value that may not pass; the message says why."""
@@ -94,19 +99,18 @@ def _packed_array(value: object, kind: type) -> object:
             value = value.detach().cpu().contiguous()
             shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
             if math.prod(shape) > MOST_VALUES:
-                raise NotPlainError(f"it has {math.prod(shape):,} values, more than {MOST_VALUES:,}")
+                raise NotPlainError("it has too many values")
             if dtype not in BYTES:
-                raise NotPlainError(f"its values are {dtype}")
+                raise NotPlainError("its values are of a kind that is not used")
             data = value.reshape(-1).view(torch.uint8).numpy().tobytes() if math.prod(shape) else b""
         elif numpy and (kind is numpy.ndarray or isinstance(value, numpy.generic)):
             if math.prod(value.shape) > MOST_VALUES:
-                raise NotPlainError(f"it has {math.prod(value.shape):,} values, more than {MOST_VALUES:,}")
+                raise NotPlainError("it has too many values")
             shape, dtype, data = tuple(value.shape), str(value.dtype), value.tobytes()
         else:
-            name = kind.__name__ if kind.__module__ in ("builtins", "torch.nn.modules.container") else "another kind"
-            raise NotPlainError(f"it is {name}, not a number, a list or a tensor")
+            raise NotPlainError("it is not a number, a list or a tensor")
     if dtype not in BYTES:
-        raise NotPlainError(f"its values are {dtype}")
+        raise NotPlainError("its values are of a kind that is not used")
     return {"kind": "array", "shape": list(shape), "dtype": dtype, "data": base64.b64encode(data).decode("ascii")}
 
 

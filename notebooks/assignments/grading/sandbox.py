@@ -93,7 +93,14 @@ def protection() -> tuple[bool, str]:
 
 def bubblewrap(stage: Path, folder: Path | None, limits: Limits) -> list[str]:
     """Return the command line up to the program."""
-    words = ["bwrap", "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net", "--unshare-ipc"]
+    words = [
+        shutil.which("bwrap") or "bwrap",
+        "--die-with-parent",
+        "--new-session",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-ipc",
+    ]
     words += ["--unshare-uts", "--unshare-cgroup-try", "--hostname", "grader"]
     if os.geteuid() == 0:  # the program itself changes to a user who owns nothing
         words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
@@ -124,6 +131,8 @@ def bubblewrap(stage: Path, folder: Path | None, limits: Limits) -> list[str]:
     words += ["--ro-bind", str(stage), "/grader"]
     if folder:
         words += ["--ro-bind", str(folder), "/submission"]
+    for place in ("/dev", "/"):  # where bubblewrap would let this user write without a limit
+        words += ["--remount-ro", place]
     words += ["--chdir", "/submission" if folder else "/tmp", "--clearenv"]
     for name, value in environment("/tmp").items():
         words += ["--setenv", name, value]
@@ -188,7 +197,7 @@ class Student:
         command.append(f"{program}/inside.py")
         options: dict = dict(cwd=copy or room, env=environment(str(room)), start_new_session=True)
         if sandboxed:
-            command, options = bubblewrap(stage, copy, limits) + command, dict(cwd="/")
+            command, options = bubblewrap(stage, copy, limits) + command, dict(cwd="/", env=environment("/"))
         else:
             (room / "tmp").mkdir()
             options["env"]["TMPDIR"] = options["env"]["HOME"] = str(room / "tmp")

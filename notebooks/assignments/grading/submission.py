@@ -45,21 +45,22 @@ def found(folder: Path) -> dict[str, list[Submission]]:
         raise NotADirectoryError(f"{folder} is not a folder of submissions")
     students: dict[str, list[Submission]] = {}
     for entry in sorted(folder.iterdir()):
+        called = entry.name.encode("utf-8", "replace").decode()  # names on a disk need not be text
         if entry.name.startswith(".") or entry.name in ("__MACOSX", "Thumbs.db"):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            students.setdefault(entry.name, []).extend(_in_folder(entry))
+            students.setdefault(called, []).extend(_in_folder(entry, called))
         elif entry.suffix == ".ipynb":
-            name = entry.stem.partition("__")[0]
+            name = called.removesuffix(".ipynb").partition("__")[0]
             students.setdefault(name, []).append(read(entry, name))
     return students
 
 
-def _in_folder(folder: Path) -> list[Submission]:
+def _in_folder(folder: Path, student: str) -> list[Submission]:
     paths = [p for p in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts][:50]
     if not paths:
-        return [Submission(folder.name, problem="there is no notebook in your folder: hand in the .ipynb file itself")]
-    return [read(path, folder.name, folder) for path in paths]
+        return [Submission(student, problem="there is no notebook in your folder: hand in the .ipynb file itself")]
+    return [read(path, student, folder) for path in paths]
 
 
 def read(path: Path, student: str, folder: Path | None = None) -> Submission:
