@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import re
 import statistics
 from pathlib import Path
@@ -175,6 +176,32 @@ def test_readme_lists_the_chapters():
     assert [name for name, _ in rows] == [path.name for path in PATHS]
     for name, minutes in rows:
         assert f"{minutes} minutes" in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells[0].source, name
+
+
+def test_reading_order():
+    """Chapters are numbered without a gap; each names the one before it and leads on to the next."""
+    assert [path.name[:2] for path in PATHS] == [f"{number:02}" for number in range(len(PATHS))]
+    for before, path in itertools.pairwise(PATHS):
+        said, after = (text(nbformat.read(one, as_version=4)) for one in (before, path))
+        assert f"]({path.name})" in said[said.index("## Next") :], f"{before.name} does not lead to {path.name}"
+        assert re.search(rf"the chapter before: \[[^\]]+\]\({before.name}\)", after), path.name
+
+
+def test_map_of_chapter_00():
+    """It lists the chapters of the README's table, with their minutes."""
+    said = text(nbformat.read(PATHS[0], as_version=4))
+    rows = re.findall(r"\| \[?\d\d [^|]+\| (\d+) min \|", said)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert rows == re.findall(r"\]\(notebooks/\d\d[^)]+\) \| (\d+) \|", readme)
+    assert all(f"({path.name})" in said for path in CHAPTERS)
+
+
+def test_three_questions_are_asked_and_answered(chapter):
+    first = chapter.cells[0].source
+    assert len(re.findall(r"(?m)^\d\. ", first[first.index("hree questions") :])) == 3
+    said = text(chapter)
+    answers = said[said.index("The three questions from the start") :]
+    assert len(re.findall(r"(?m)^\d\. ", answers[: answers.index("</details>")])) == 3
 
 
 # --- the number check is checked itself ---------------------------------------------------------------------------
