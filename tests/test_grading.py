@@ -130,6 +130,18 @@ def test_points_of_a_person_are_kept_and_counted(tmp_path):
         report.write(graded(), out, classroom.SECRET)
 
 
+def test_a_second_look_at_one_student_keeps_the_others(tmp_path):
+    for student in ("ada", "=berta"):
+        classroom.hand_in(tmp_path / "in", student, classroom.book(classroom.RELEASED[NUMBER]))
+    classroom.hand_in(tmp_path / "again", "ada", classroom.solved(NUMBER))
+    for folder in ("in", "again"):
+        report.write(list(classroom.graded(tmp_path / folder, NUMBER).values()), tmp_path / "out", classroom.SECRET)
+    with (tmp_path / "out" / "totals.csv").open(newline="") as file:
+        totals = {line["student"]: float(line["points"]) for line in csv.DictReader(file)}
+    assert totals == {"ada": 13, "'=berta": 0}
+    assert (tmp_path / "out" / "scores.csv").read_text().count("\n") == 11
+
+
 def test_students_with_like_names_keep_their_own_pages():
     names = ["ada", "ada/", "ada?", "..", "Ä", "x" * 300, "", "CON", "<b>"]
     files = {report.file_name(name) for name in names}

@@ -1,6 +1,7 @@
 """`python -m grading release` and `python -m grading grade SUBMISSIONS`, from the folder notebooks/assignments."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def main(words: list[str]) -> int:
         for path in release.make(HERE / "release"):
             print(f"wrote {path.relative_to(HERE)}")
         return 0
+    if os.name == "nt":
+        print("Grading needs Linux or macOS, for their limits on programs: on Windows, grade in WSL.")
+        return 1
     safe, why = sandbox.protection()
     if not safe and not chosen.without_sandbox:
         print(f"Not graded: {why}.\nThe guide (notebooks/assignments/README.md) says what that means.")

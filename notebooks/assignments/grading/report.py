@@ -50,8 +50,12 @@ def file_name(student: str) -> str:
 
 
 def write(results: list[Result], folder: Path, secret: str) -> None:
-    """Write scores.csv, totals.csv, by_hand.csv and feedback/ for the results; what a person wrote there is kept."""
+    """Write scores.csv, totals.csv, by_hand.csv and feedback/ for the results.
+
+    Lines of other students and assignments, and what a person wrote into by_hand.csv, are kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    pairs = {(cell(result.student), result.assignment) for result in results}
     add_by_hand(results, folder / "by_hand.csv")
     lines = []
     for result in results:
@@ -59,14 +63,24 @@ def write(results: list[Result], folder: Path, secret: str) -> None:
             flags = "; ".join(result.flags)
             lines.append([result.student, result.assignment, row.exercise, row.points, row.out_of, row.status, row.text,
                           flags, result.isolation, result.sha256, fingerprint(secret)])  # fmt: skip
-    save(folder / "scores.csv", HEADER, lines)
+    save(folder / "scores.csv", HEADER, others(folder / "scores.csv", HEADER, pairs) + lines)
     totals = [[r.student, r.assignment, r.points, sum(row.out_of for row in r.rows),
                sum(row.out_of for row in r.rows if row.points is None)] for r in results]  # fmt: skip
-    save(folder / "totals.csv", ["student", "assignment", "points", "out_of", "waiting"], totals)
+    header = ["student", "assignment", "points", "out_of", "waiting"]
+    save(folder / "totals.csv", header, others(folder / "totals.csv", header, pairs) + totals)
     for result in results:
         place = folder / "feedback" / result.assignment
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{file_name(result.student)}.html").write_text(page(result), encoding="utf-8")
+
+
+def others(path: Path, header: list[str], pairs: set[tuple[str, str]]) -> list[list[str]]:
+    """Return the lines of an earlier run that are not about these students and assignments."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = [[line.get(name) or "" for name in header] for line in csv.DictReader(file)]
+    return [line for line in lines if tuple(line[:2]) not in pairs]
 
 
 def save(path: Path, header: list[str], lines: list[list]) -> None:
