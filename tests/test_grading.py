@@ -107,6 +107,13 @@ def test_a_notebook_goes_to_the_assignment_of_its_cells(tmp_path):
     known = {number: classroom.grade.assignment(number) for number in classroom.TEACHER}
     picked = classroom.grade.chosen("ada", submission.found(tmp_path)["ada"], known, None)
     assert [(what.name[:2], one.path.name[:2]) for what, one in picked] == [(number, number) for number in known]
+    ((what, one),) = classroom.grade.chosen("ada", submission.found(tmp_path)["ada"], known, "02")
+    assert (what.name[:2], one.path.name[:2], one.flags) == ("02", "02", [])
+    classroom.hand_in(tmp_path, "berta", classroom.book(classroom.RELEASED["02"]))
+    (tmp_path / "berta" / "nowhere.ipynb").symlink_to(tmp_path / "nothing")
+    ((_, one),) = classroom.grade.chosen("berta", submission.found(tmp_path)["berta"][1:], known, "03")
+    assert one.problem.startswith("there is no notebook of this assignment")
+    assert classroom.grade.chosen("berta", submission.found(tmp_path)["berta"], known, "02")[0][1].cells
 
 
 # --- what is written ----------------------------------------------------------------------------------------------

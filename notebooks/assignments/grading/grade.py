@@ -382,7 +382,7 @@ def grade(
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Return the results of a folder of submissions, by assignment and student; of one assignment with ``number``."""
-    known = {one: assignment(one) for one in NUMBERS if number in (None, one)}
+    known = {one: assignment(one) for one in NUMBERS}
     work = []
     for student, submissions in found(folder).items():
         work += chosen(student, submissions, known, number)
@@ -412,12 +412,13 @@ def chosen(
     """Return for each assignment the one notebook that counts: the one with its name, or else the newest."""
     by_assignment: dict[str, list[Submission]] = {}
     for submission in submissions:
-        which = number or recognised(submission, known)
-        by_assignment.setdefault(which, []).append(submission)
+        unknown = submission.problem and number  # what cannot be read may be what was asked for
+        by_assignment.setdefault(number if unknown else recognised(submission, known), []).append(submission)
+    if number:
+        nothing = Submission(student, problem="there is no notebook of this assignment among what you handed in")
+        by_assignment = {number: by_assignment.get(number, [nothing])}
     picked = []
     for which, several in by_assignment.items():
-        if which not in known:
-            continue
         what = known[which]
 
         def rank(submission: Submission, what: Assignment = what) -> tuple:
@@ -425,14 +426,13 @@ def chosen(
             named = path is not None and what.name in path.stem
             return (
                 not submission.problem,
-                fit(submission, what) > 0,
                 named,
-                path.stat().st_mtime if path else 0,
+                path.lstat().st_mtime if path else 0,
                 str(path),
             )
 
         best = max(several, key=rank)
-        if len(several) > 1:
+        if len(several) > 1 and best.path:
             best.notes.append(f"you handed in {len(several)} notebooks; {best.path.name} was graded")
             best.flags.append("several notebooks")
         picked.append((what, best))
