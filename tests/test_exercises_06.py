@@ -32,7 +32,7 @@ class Good:
 
 class Stub:
     def __init__(self, low, high):
-        self.scale = random.randrange(low, high + 1)
+        self.scale = random.randrange(low, high)
 
     def scales(self, count):
         return [self.scale] * count
