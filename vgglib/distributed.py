@@ -7,9 +7,12 @@ numbers them by environment variables; ``together`` makes them a group.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+
+PATIENCE = timedelta(minutes=10)  # with processes that do not answer: then an error, and torchrun may start anew
 
 
 def rank() -> int:
@@ -45,7 +48,7 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield device
     finally:
