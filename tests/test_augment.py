@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
-from vgglib.augment import Augment, colour_axes, crop_offsets, placed, view, whole
+from vgglib.augment import Augment, _triangles, _weights, colour_axes, crop_offsets, placed, view, whole
 
 
 def pictures(count, channels, height, width, seed=0):
@@ -234,3 +234,18 @@ def test_placed_is_torchvisions_resize_pasted():
         expected = torch.zeros(1, 24, 24)
         expected[:, row : row + side, column : column + side] = V.resize(image.float(), [int(side)], antialias=True)
         assert (canvas - expected).abs().max() < 0.51
+
+
+def test_an_empty_share_of_a_batch_stays_empty():
+    augment = Augment(crop=12, scale=(12, 15))
+    assert augment(torch.zeros(0, 1, 14, 14, dtype=torch.uint8), torch.zeros(0, 4)).shape == (0, 1, 12, 12)
+
+
+@pytest.mark.parametrize("source", [28, 50])
+def test_weights_worked_out_once_or_for_each_picture_are_the_same(source):
+    """A GPU takes the second way, which has nothing to wait for."""
+    scaled, first = torch.tensor([28, 40, 28, 64]), torch.tensor([0, 7, 0, 36])
+    mirrored = torch.tensor([False, True, True, False])
+    place = torch.arange(28)
+    place = first[:, None] + torch.where(mirrored[:, None], 27 - place, place)
+    assert torch.equal(_weights(source, scaled, first, 28, mirrored), _triangles(source, scaled, place))

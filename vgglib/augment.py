@@ -156,17 +156,24 @@ def _resample(images: Tensor, size: tuple, offsets: tuple, crop: tuple[int, int]
 def _weights(source: int, scaled: Tensor, first: Tensor, count: int, mirrored: Tensor) -> Tensor:
     """Return weights (N or 1, count, source): how much each source pixel gives to each pixel of the crop.
 
-    The crop starts at pixel ``first`` of a line rescaled from ``source`` to ``scaled`` pixels. Each length that occurs
-    is worked out once, for the whole line; pixels of the crop beyond the line get no meaningful weights.
+    The crop starts at pixel ``first`` of a line rescaled from ``source`` to ``scaled`` pixels; its pixels beyond that
+    line get no meaningful weights. On a CPU each length that occurs is worked out once; on a GPU that would have to
+    wait for the device.
     """
+    place = torch.arange(count, device=scaled.device)
+    place = first[:, None] + torch.where(mirrored[:, None], count - 1 - place, place)
+    if scaled.device.type != "cpu" or len(scaled) == 0:
+        return _triangles(source, scaled, place)
     lengths, which = scaled.unique(return_inverse=True)
-    line = torch.arange(int(lengths.max()), device=scaled.device)
-    ratio = source / lengths[:, None].float()  # source pixels per pixel of the rescaled line
-    centre = (line + 0.5) * ratio - 0.5
+    line = torch.arange(int(lengths.max()))
+    return _triangles(source, lengths, line)[which[:, None], place.clamp(0, len(line) - 1)]
+
+
+def _triangles(source: int, scaled: Tensor, place: Tensor) -> Tensor:
+    """Return weights (N, places, source) of the pixels ``place`` of lines rescaled from ``source`` to ``scaled``."""
+    ratio = source / scaled[:, None].float()  # source pixels per pixel of the rescaled line
+    centre = (place + 0.5) * ratio - 0.5
     reach = ratio.clamp(min=1)[..., None]  # a triangle one pixel wide, wider where the line shrinks
     distance = (torch.arange(source, device=scaled.device) - centre[..., None]).abs()
     weights = (1 - distance / reach).clamp(min=0)
-    weights = weights / weights.sum(dim=2, keepdim=True)
-    place = torch.arange(count, device=scaled.device)
-    place = first[:, None] + torch.where(mirrored[:, None], count - 1 - place, place)
-    return weights[which[:, None], place.clamp(0, len(line) - 1)]
+    return weights / weights.sum(dim=2, keepdim=True)

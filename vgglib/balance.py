@@ -14,6 +14,7 @@ from vgglib.cost import cost
 from vgglib.model import VGG
 
 CLASSES, TRAINING_PICTURES = 10, 60_000  # of Fashion-MNIST
+NOT_MEANT_TO_BE_GOOD = {"batch-size"}  # one network, mistrained on purpose
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
 
     A record counts if it has "test_accuracy", one summary or one for each label, and "runs" with a recipe, each with
     its label where there are several. Costs come from the runs' own "parameters" and "macs", or are worked out from
-    the recipe; "pictures" says how many were trained on where that was not all. Other records are passed over.
+    the recipe; "pictures" says how many were trained on where that was not all. Other records are passed over, and so
+    are those of NOT_MEANT_TO_BE_GOOD.
     """
     folder, found = Path(folder or results.FOLDER), []
     for path in sorted(folder.glob("*.json")):
         record = results.read(path)
         summaries = record.get("test_accuracy") if isinstance(record, dict) else None
-        if not isinstance(summaries, dict):
+        if not isinstance(summaries, dict) or path.stem in NOT_MEANT_TO_BE_GOOD:
             continue
         alone = "mean" in summaries
         for label, summary in {path.stem: summaries}.items() if alone else summaries.items():

@@ -39,6 +39,7 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     if not in_torchrun():
         yield device
         return
+    os.environ.setdefault("TORCH_GLOO_LAZY_INIT", "1")  # connecting all at once now and then hangs
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device is None:
         enough = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from vgglib import results
+from vgglib.cost import cost
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.earlier import LENET, build_lenet
@@ -92,12 +93,15 @@ def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, I
     part, watched = split(chosen, *data)
     part = part[: study.pictures]
     net = study.build(chosen, part, seed)
+    table = cost(net, chosen.image_size)
     history = fit(net, part, watched, chosen, seed, device)
     return {
         "label": label,
         "seed": seed,
         "test_accuracy": accuracy_on(net, data[1].to(device_of(net))),
         "pictures": len(part),
+        "parameters": table.parameters,
+        "macs": table.macs,
         "validation_accuracy": history.epochs[-1].validation_accuracy,
         "train_loss": history.epochs[-1].train_loss,
         "seconds": history.seconds,
