@@ -64,6 +64,8 @@ def test_every_recorded_result_states_its_conditions(name):
     result = results.load(name)
     found = dict(keys(result))
     measured = ("steps_measured", "seconds_extrapolated") if "seconds_extrapolated" in result else ("n", "seconds")
+    if "ensembles" in result:  # summaries are worked out from its runs, by vgglib.protocol
+        measured = ("tests", "seconds")
     for wanted in ("device", "torch", "python", *measured):
         assert wanted in found, f"{name}.json does not say {wanted}"
     if "seconds_extrapolated" not in result:
@@ -72,15 +74,29 @@ def test_every_recorded_result_states_its_conditions(name):
     assert all(map(math.isfinite, numbers))
 
 
+@pytest.mark.parametrize("what", ["test_accuracy", "late_loss"])
 @pytest.mark.parametrize("name", [name for name in results.recorded() if "runs" in results.load(name)])
-def test_every_recorded_training_adds_up(name):
+def test_every_recorded_training_adds_up(name, what):
     result = results.load(name)
-    said = result["test_accuracy"] if "question" in result else {None: result["test_accuracy"]}
+    if what not in result:
+        assert "ensembles" in result or {"test_accuracy", "late_loss"} & result.keys()
+        return
+    said = result[what] if "question" in result else {None: result[what]}
     for label, summary in said.items():
         runs = [run for run in result["runs"] if run.get("label") == label]
         assert len({run["seed"] for run in runs}) == len(runs)
-        assert summary == pytest.approx(results.summary([run["test_accuracy"] for run in runs]))
+        assert summary == pytest.approx(results.summary([run[what] for run in runs]))
     assert {run.get("label") for run in result["runs"]} == said.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if "ensembles" in results.load(name)])
+def test_every_recorded_protocol_tests_each_network_once(name):
+    runs = results.load(name)["runs"]
+    assert len({(run["configuration"], run["stage"], run["seed"]) for run in runs}) == len(runs)
+    for run in runs:
+        kinds = [(test["method"], tuple(test["scales"]), test["pictures"]) for test in run["tests"]]
+        assert len(set(kinds)) == len(kinds) > 2
+        assert all(0 < test["top1_error"] < 1 and test["pictures"] > 0 for test in run["tests"])
 
 
 @pytest.mark.parametrize("name", [name for name in results.recorded() if "recipe_name" in results.load(name)])
