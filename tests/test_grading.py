@@ -41,7 +41,7 @@ def test_plain_data_come_back_as_they_went():
         10**500,
         {"a": print},
     ],
-    ids=str,
+    ids=["object", "set", "bytes", "complex", "function", "deep", "many", "long", "huge", "hidden function"],
 )
 def test_what_is_not_plain_is_refused(value):
     with pytest.raises(plain.NotPlainError):
