@@ -762,7 +762,8 @@ def test_name_server_that_never_answers_is_given_up(labels_alone, monkeypatch):
 
 def test_patience_and_mirrors_as_shipped():
     source = ast.parse(Path(data.__file__).read_text(encoding="utf-8"))
-    values = {node.targets[0].id: node.value for node in source.body if isinstance(node, ast.Assign)}
+    named = [node for node in source.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    values = {node.targets[0].id: node.value for node in named}
     assert ast.literal_eval(values["PATIENCE"]) * len(ast.literal_eval(values["MIRRORS"])) <= 10
     datasets = pytest.importorskip("torchvision.datasets")
     assert datasets.FashionMNIST.mirrors[0] in ast.literal_eval(values["MIRRORS"])

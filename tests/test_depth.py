@@ -108,5 +108,5 @@ def test_an_unknown_network_is_refused(data):
 
 def test_the_command_reports_a_missing_folder(capsys, tmp_path):
     (tmp_path / "FashionMNIST").write_text("in the way", encoding="utf-8")
-    assert main(["depth", "--root", str(tmp_path)]) == 1
+    assert main(["study", "depth", "--root", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("vgglib: ")

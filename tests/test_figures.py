@@ -43,6 +43,9 @@ TRAINED = [
     Trained("depth", "E", 1, 0.85, 0.0, 322_000, 6_300_000, 24_000),
 ]
 FIGURES = {
+    "training_scales": lambda: figures.training_scales(images().images[0], (8, 12), crop=6),
+    "doublings": lambda: figures.doublings({"ring": [1, 1.9, 3.5], "star": [1, 1.8, 0.4]}, "speed-up"),
+    "speed_ups": figures.speed_ups,
     "table_1": figures.table_1,
     "shapes": figures.shapes,
     "where_it_sits": lambda: figures.where_it_sits(cost(VGG("5 | 7 |", image_size=12, hidden=9), 12), "small"),

@@ -88,6 +88,6 @@ def test_last_maps_are_what_the_classifier_is_given(tiny):
 def test_the_command_runs_it(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "fashion_mnist", lambda root=None: tiny)
     monkeypatch.setattr(lighter, "run_lighter", lambda sets, path, device: run_lighter(sets, path, device, SMALL, (1,)))
-    assert main(["lighter", "--device", "cpu", "--result", str(tmp_path / "one.json")]) == 0
+    assert main(["study", "lighter", "--device", "cpu", "--result", str(tmp_path / "one.json")]) == 0
     assert "average: test accuracy" in capsys.readouterr().out
     assert (tmp_path / "one.json").is_file()

@@ -422,6 +422,7 @@ def _measure_cost(options: argparse.Namespace) -> int:
             seconds, peak = found[mode]["seconds"]["mean"], found[mode]["peak_bytes"]
             said = "memory not known" if peak is None else f"{peak / 1e6:,.0f} MB"
             print(f"{name}, {mode}: {1000 * seconds / record['batch']:,.1f} ms a picture, {said}")
+    return 0
 
 
 def _cost(options: argparse.Namespace) -> int:

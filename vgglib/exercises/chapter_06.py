@@ -33,7 +33,7 @@ def check_jitter(attempt: type) -> Verdict:
         return Verdict("failed", f"Jitter(32, 48).scales(400) should give 400 scales, yours gave {len(first)}")
     if len(set(first)) == 1:
         if getattr(attempt, "__init__", None) and first == second and "scale" in vars(jitter):
-            return Verdict("todo", f"all 400 pictures have the scale {first[0]}: find out why, and mend it")
+            return Verdict("todo", "all 400 pictures have one scale: find out why, and mend it")
         return Verdict(
             "failed", f"Jitter(32, 48).scales(400) gave {first[0]} four hundred times: draw one for each picture"
         )

@@ -106,7 +106,9 @@ def bubblewrap(stage: Path, folder: Path | None, limits: Limits) -> list[str]:
         words += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         words += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
-    seen = set()
+    # before what follows: a book that lies in /tmp itself must not be hidden by it
+    words += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", "/tmp"]
+    seen = {Path("/tmp")}
     for path in system_paths():
         if path.is_symlink() and path.parent == Path("/"):
             words += ["--symlink", os.readlink(path), str(path)]
@@ -116,18 +118,7 @@ def bubblewrap(stage: Path, folder: Path | None, limits: Limits) -> list[str]:
                 seen.add(parent)
             words += ["--ro-bind", str(path), str(path)]
         seen.add(path)
-    words += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--perms",
-        "1777",
-        "--size",
-        str(limits.disk_bytes),
-        "--tmpfs",
-        "/tmp",
-    ]
+    words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--ro-bind", str(stage), "/grader"]
     if folder:
         words += ["--ro-bind", str(folder), "/submission"]
