@@ -1,5 +1,6 @@
 """Chapter 06's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
+import itertools
 import random
 
 import pytest
@@ -64,6 +65,15 @@ class AlwaysTheSame(Good):
         return [dice.randint(self.low, self.high) for _ in range(count)]
 
 
+class TakesTurns(Good):
+    def __init__(self, low, high):
+        super().__init__(low, high)
+        self.turns = itertools.cycle(range(low, high + 1))
+
+    def scales(self, count):
+        return list(itertools.islice(self.turns, count))
+
+
 class TooFew(Good):
     def scales(self, count):
         return super().scales(count - 1)
@@ -72,6 +82,13 @@ class TooFew(Good):
 class FromNothing(Good):
     def scales(self, count):
         return [random.randint(0, self.high) for _ in range(count)]
+
+
+def next_alike(deep, shallow):
+    found, channels = [], [word for word in deep.split() if word != "|"]
+    for word in [word for word in shallow.split() if word != "|"][:4]:
+        found.append(channels.index(word, found[-1] + 1 if found else 0))
+    return found
 
 
 WRONG_CROPS = {
@@ -92,11 +109,12 @@ WRONG_CROPS = {
         2 * (height * S // width - crop + 1) * (S - crop + 1)
     ),
 }
-WRONG_JITTERS = (OncePerBatch, WithoutUpperEnd, Fractions, OnlyTheEnds, AlwaysTheSame, TooFew, FromNothing)
+WRONG_JITTERS = (OncePerBatch, WithoutUpperEnd, Fractions, OnlyTheEnds, AlwaysTheSame, TakesTurns, TooFew, FromNothing)
 WRONG_MATCHES = {
     "by number": lambda deep, shallow: [0, 1, 2, 3],
     "first of each block": lambda deep, shallow: [places(deep).index((b, 0)) for b in range(4)],
     "learned by heart": lambda deep, shallow: [0, 2, 4, 5],
+    "the next layer with as many channels": lambda deep, shallow: next_alike(deep, shallow),
     "counted from one": lambda deep, shallow: [place + 1 for place in matches(deep, shallow)],
     "all layers": lambda deep, shallow: [places(deep).index(p) for p in places(shallow) if p in places(deep)],
     "names, not positions": lambda deep, shallow: ["conv1_1", "conv2_1", "conv3_1", "conv3_2"],

@@ -5,12 +5,19 @@ import dataclasses
 import pytest
 import torch
 
-from vgglib import results, studies
+from vgglib import beginnings, depth, lighter, protocol, results, studies
 from vgglib.__main__ import main
+from vgglib.beginnings import run_warm_starts
 from vgglib.data import ImageSet
+from vgglib.depth import run_depth
+from vgglib.lighter import run_lighter
+from vgglib.protocol import PROTOCOLS, run_protocol
 from vgglib.training import recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # forty random pictures
+
+
+DATA = (ImageSet(torch.zeros(8, 1, 28, 28, dtype=torch.uint8), torch.arange(8) % 4, tuple("abcd")),) * 2
 
 
 @pytest.fixture
@@ -83,3 +90,31 @@ def test_a_record_older_than_a_field_of_the_recipe_is_kept(tiny, tmp_path):
 def test_an_unknown_study_is_refused(capsys):
     assert main(["study", "nonsense"]) == 1
     assert "choose from three-by-three" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["three-by-three", "batch-size", "lenet", "warm-start", "lighter", "depth"])
+def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, monkeypatch):
+    """Also after recipes have got new fields: a record that is not recognised would be overwritten."""
+    for module in (studies, beginnings, lighter, depth):
+        monkeypatch.setattr(module, "fit", lambda *_: pytest.fail("trains again"))
+    path = tmp_path / "record.json"
+    path.write_bytes((results.FOLDER / f"{name}.json").read_bytes())
+    before = results.read(path)
+    run = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth}.get(name)
+    after = run(DATA, path) if run else studies.run_study(name, DATA, path)
+    assert after["runs"] == before["runs"]
+    assert after.get("test_accuracy") == before.get("test_accuracy")
+    assert before == results.read(path)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_goes_on_from_its_record_without_losing_any(name, tmp_path, monkeypatch):
+    """On a machine that has the record and not the networks."""
+    monkeypatch.setattr(protocol, "_chain", lambda *_: [])
+    path = tmp_path / "record.json"
+    path.write_bytes((results.FOLDER / f"{name}.json").read_bytes())
+    before = results.read(path)
+    after = run_protocol(name, DATA, path, networks=1, folder=tmp_path)
+    assert after["runs"] == before["runs"]
+    assert sorted(map(str, after["ensembles"])) == sorted(map(str, before["ensembles"]))
+    assert before["ensembles"]

@@ -14,6 +14,7 @@ from vgglib import results
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.model import VGG, initialise, warm_start
+from vgglib.studies import made_by, plain
 from vgglib.training import NotLearningWarning, Recipe, build, conditions, fit, recipe
 
 DEEP = ("B", "E")
@@ -92,6 +93,7 @@ def run_warm_starts(
     """
     path = path or results.FOLDER / "warm-start.json"
     runs = results.read(path)["runs"] if path.is_file() else []
+    runs = [run for run in runs if made_by(run, recipe_for(run["label"].split(",")[0]))]
     few = data[0][:PICTURES]
     for seed in SEEDS:
         shallow = None
@@ -119,6 +121,7 @@ def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> 
     return {
         "label": label,
         "seed": seed,
+        "recipe": plain(chosen),
         "late_loss": history.epochs[-1].train_loss,
         "seconds": history.seconds,
         "conditions": conditions(chosen, device_of(net)),

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vgglib import results
@@ -14,6 +14,7 @@ from vgglib.devices import device_of
 from vgglib.evaluation import accuracy_on
 from vgglib.model import VGG
 from vgglib.residual import twice, with_shortcuts
+from vgglib.studies import made_by, plain
 from vgglib.training import NonFiniteLossError, Recipe, build, conditions, fit, recipe, split
 
 QUESTION = "does E learn better at twice its depth, and what do batch normalisation and shortcuts change?"
@@ -35,13 +36,18 @@ def build_network(label: str, train: ImageSet, seed: int = 0, chosen: Recipe = R
 
     Raises ValueError listing the labels for one that is not among them.
     """
+    chosen = recipe_of(label, chosen)
+    net = build(chosen, train, seed)
+    return (with_shortcuts(net) if NETWORKS[label][2] else net), chosen
+
+
+def recipe_of(label: str, chosen: Recipe = RECIPE) -> Recipe:
+    """Return how a network of the study is trained. Raises ValueError as build_network does."""
     if label not in NETWORKS:
         raise ValueError(f"unknown network {label!r}: choose from {'; '.join(NETWORKS)}")
-    configuration, norm, shortcuts = NETWORKS[label]
+    configuration, norm, _ = NETWORKS[label]
     rate = chosen.learning_rate * (1 if norm else SLOWER)
-    chosen = replace(chosen, configuration=configuration, batch_norm=norm, learning_rate=rate)
-    net = build(chosen, train, seed)
-    return (with_shortcuts(net) if shortcuts else net), chosen
+    return replace(chosen, configuration=configuration, batch_norm=norm, learning_rate=rate)
 
 
 def run_depth(
@@ -61,8 +67,8 @@ def run_depth(
     """
     path = path or results.FOLDER / "depth.json"
     record = results.read(path) if path.is_file() else {"runs": []}
-    wanted = {label: _plain(build_network(label, data[0], 0, chosen)[1]) for label in NETWORKS}
-    runs = [run for run in record["runs"] if (run["recipe"], run["pictures"]) == (wanted.get(run["label"]), pictures)]
+    wanted = {label: recipe_of(label, chosen) for label in NETWORKS}
+    runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == pictures]
     for seed in seeds:
         for label in NETWORKS:
             if any((run["label"], run["seed"]) == (label, seed) for run in runs):
@@ -100,7 +106,7 @@ def _one(
         "macs": table.macs,
         "seconds": seconds,
         "conditions": conditions(chosen, device_of(net)),
-        "recipe": _plain(chosen),
+        "recipe": plain(chosen),
     }
 
 
@@ -110,14 +116,8 @@ def _record(runs: list[dict]) -> dict:
     return {
         "command": "python -m vgglib study depth",
         "question": QUESTION,
-        "note": "other work was running on the machine: the seconds are too many",
         "test_accuracy": {
             label: results.summary([run["test_accuracy"] for run in some]) for label, some in found.items() if some
         },
         "runs": runs,
     }
-
-
-def _plain(chosen: Recipe) -> dict:
-    """Return a recipe as it looks after a journey through JSON."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()}

@@ -5,7 +5,6 @@ connected layer of each full network afterwards, without training it again.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
 from vgglib.evaluation import accuracy, accuracy_on, prepared
 from vgglib.model import VGG
+from vgglib.studies import made_by, plain
 from vgglib.training import Recipe, build, conditions, fit, recipe, split
 
 QUESTION = "what do VGG's fully connected layers add, and how much of the first one is needed?"
@@ -51,9 +51,8 @@ def run_lighter(
     data: training and test set; accuracies are those of the test set after training, and of the pictures held out.
     """
     path = path or results.FOLDER / "lighter.json"
-    asked = _plain(chosen)
     runs = results.read(path)["runs"] if path.is_file() else []
-    runs = [run for run in runs if run["recipe"] == asked]
+    runs = [run for run in runs if made_by(run, chosen)]
     done = {(run["label"], run["seed"]) for run in runs}
     for seed in seeds:
         for head in HEADS:
@@ -84,7 +83,7 @@ def _one(head: str, chosen: Recipe, seed: int, data: tuple[ImageSet, ImageSet], 
     }
     if head == "fully connected":
         run["curves"] = compression_curves(net, watched.to(device_of(net)), test)
-    return {**run, "conditions": conditions(chosen, device_of(net)), "recipe": _plain(chosen)}
+    return {**run, "conditions": conditions(chosen, device_of(net)), "recipe": plain(chosen)}
 
 
 def compression_curves(
@@ -154,8 +153,3 @@ def _over_seeds(points: tuple[dict, ...]) -> dict:
         name: results.summary([point[name] for point in points]) for name in ("validation_accuracy", "test_accuracy")
     }
     return {"setting": points[0]["setting"], "weights": points[0]["weights"], **accuracies}
-
-
-def _plain(chosen: Recipe) -> dict:
-    """Return a recipe as it looks after a journey through JSON."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()}

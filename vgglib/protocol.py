@@ -7,7 +7,7 @@ The scales are the paper's divided by 8, so that score maps have the paper's siz
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -20,6 +20,7 @@ from vgglib.data import ImageSet, fashion_mnist, fashion_mnist_on_canvas
 from vgglib.devices import device_of
 from vgglib.evaluation import dense, ensemble, multi_crop, single_crop, top1_error
 from vgglib.model import VGG
+from vgglib.studies import made_by, plain
 from vgglib.tables import as_html, as_text
 from vgglib.training import Recipe, build, conditions, fit, split
 
@@ -120,9 +121,11 @@ def run_protocol(
             continue  # it was trained on the way to another
         for run in _chain(configuration, seed, stage, data, (width, longer), device, place):
             runs = [other for other in runs if _key(other) != _key(run)] + [run]
-            results.write(path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place)))
+            results.write(
+                path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]))
+            )
             tell(f"{configuration}, S = {run['stage']}, seed {seed}: {_told(run)}")
-    together = _ensembles(runs, data[1].labels, place) if todo else record["ensembles"]
+    together = _ensembles(runs, data[1].labels, place, record["ensembles"]) if todo else record["ensembles"]
     return _record(name, setting, runs, together)
 
 
@@ -170,7 +173,7 @@ def _chain(
         "seconds": history.seconds,
         "tests": tested,
         "conditions": conditions(recipe, device_of(net)),
-        "recipe": _plain(recipe),
+        "recipe": plain(recipe),
     }
     save_network(net, place.file(configuration, seed, stage, "network"), {"stage": stage, "seed": seed})
     save_file(posteriors, place.file(configuration, seed, stage, "posteriors"))
@@ -213,8 +216,11 @@ def _test(method: str, scales: Iterable[int], posteriors: Tensor, labels: Tensor
     }  # fmt: skip
 
 
-def _ensembles(runs: list[dict], labels: Tensor, place: _Place) -> list[dict]:
-    """Return the top-1 errors of networks together, for all seeds whose posteriors are there (section 4.4)."""
+def _ensembles(runs: list[dict], labels: Tensor, place: _Place, before: list[dict]) -> list[dict]:
+    """Return the top-1 errors of networks together, for all seeds whose posteriors are there (section 4.4).
+
+    Where they are not, as on another machine, what the record held ``before`` stays.
+    """
     labels, found, done = labels.cpu(), [], {_key(run) for run in runs}
     for pair in TOGETHER:
         for seed in sorted({run["seed"] for run in runs}):
@@ -231,7 +237,8 @@ def _ensembles(runs: list[dict], labels: Tensor, place: _Place) -> list[dict]:
                 few = [ensemble([one["dense"][: len(one["multi-crop"])], one["multi-crop"]]) for one in each]
                 test = _test("both", [], ensemble(few), labels[: len(few[0])])
                 found.append({"networks": list(pair), "seed": seed, **test})
-    return found
+    which = [(one["networks"], one["seed"], one["method"]) for one in found]
+    return found + [one for one in before if (one["networks"], one["seed"], one["method"]) not in which]
 
 
 def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) -> dict:
@@ -257,11 +264,7 @@ def _key(run: dict) -> tuple[str, int, str]:
 
 
 def _same(run: dict, recipe: Recipe) -> bool:
-    return run["stage"] in STAGES and _plain(Recipe("A")) | run["recipe"] == _plain(recipe)
-
-
-def _plain(recipe: Recipe) -> dict:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+    return run["stage"] in STAGES and made_by(run, recipe)
 
 
 def _told(run: dict) -> str:

@@ -74,8 +74,7 @@ def run_study(
         raise ValueError(f"unknown study {name!r}: choose from {', '.join(STUDIES)}")
     study, path = STUDIES[name], path or results.FOLDER / f"{name}.json"
     record = results.read(path) if path.is_file() else {"runs": []}
-    younger = _plain(Recipe("A"))  # a field that the record does not know had its default
-    runs = [run for run in record["runs"] if younger | run["recipe"] == _plain(study.recipes.get(run["label"]))]
+    runs = [run for run in record["runs"] if made_by(run, study.recipes.get(run["label"]))]
     done = {(run["label"], run["seed"]) for run in runs}
     for seed in study.seeds:
         for label in study.recipes:
@@ -106,7 +105,7 @@ def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, I
         "train_loss": history.epochs[-1].train_loss,
         "seconds": history.seconds,
         "conditions": conditions(chosen, device_of(net)),
-        "recipe": _plain(chosen),
+        "recipe": plain(chosen),
     }
 
 
@@ -121,8 +120,11 @@ def _record(name: str, study: Study, runs: list[dict]) -> dict:
     }
 
 
-def _plain(chosen: Recipe | None) -> dict | None:
+def made_by(run: dict, chosen: Recipe | None) -> bool:
+    """Return whether a recorded run was trained by this recipe; a field that is younger than it had its default."""
+    return chosen is not None and plain(Recipe("A")) | run["recipe"] == plain(chosen)
+
+
+def plain(chosen: Recipe) -> dict:
     """Return a recipe as it looks after a journey through JSON."""
-    if chosen is None:
-        return None
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()}

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from vgglib.augment import view
 from vgglib.devices import device_of
 from vgglib.evaluation import prepared
-from vgglib.model import VGG
+from vgglib.model import VGG, fully_convolutional
 
 
 @torch.no_grad()
@@ -54,8 +54,4 @@ def _look(net: VGG, X: Tensor, block: int | None) -> Tensor:
         X = part(X)
     if block is not None:
         return X.flatten(1)
-    channels, (first, second) = X.shape[1], (net.classifier[0], net.classifier[3])
-    side = round((first.in_features / channels) ** 0.5)
-    Y = F.relu(F.conv2d(X, first.weight.view(-1, channels, side, side), first.bias))
-    Y = F.relu(F.conv2d(Y, second.weight[:, :, None, None], second.bias))
-    return Y.mean(dim=(2, 3))
+    return fully_convolutional(net).classifier[:-1](X).mean(dim=(2, 3))

@@ -46,6 +46,8 @@ def check_jitter(attempt: type) -> Verdict:
     if missing := sorted(set(range(32, 49)) - drawn):
         which = "its upper end, 48" if missing == [48] else ", ".join(map(str, missing))
         return Verdict("failed", f"in 800 draws from 32 to 48 Jitter never draws {which}")
+    if any(first[period:] == first[:-period] for period in range(1, 101)):
+        return Verdict("failed", "the scales come in a fixed order, over and over: draw each at random")
     if first == second:
         return Verdict("failed", "two batches in a row had the same scales: draw anew in each")
     try:
@@ -65,6 +67,7 @@ def check_matches(attempt: Callable) -> Verdict:
         ("8 8 8 | 16 16 | 32 |", "8 8 | 16 | 32 |"): [0, 1, 3, 5],
         ("8 8 | 16 | 32 32 32 |", "8 | 16 | 32 32 |"): [0, 2, 3, 4],
         ("64 | 128 | 256 256 |", "64 | 128 | 256 256 |"): [0, 1, 2, 3],
+        ("8 8 | 8 8 | 16 16 |", "8 | 8 | 16 16 |"): [0, 2, 4, 5],
         ("8 8 8 | 16 16 16 16 | 32 |", "8 | 16 16 16 |"): [0, 3, 4, 5],
     }
     return check_function(attempt, cases, "matches")
