@@ -13,7 +13,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 
-from vgglib import figures
+from vgglib import figures, protocol, results
 from vgglib.balance import Trained
 from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
@@ -368,10 +368,24 @@ def test_dots_are_told():
 
 def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     figure = FIGURES["ladder"]()
-    assert {" 27.0", " 25.6", " 23.7", " 9.20", " 8.40"} == set(words(figure))
+    assert {"27.0", "25.6", "23.7", "9.20", "8.40"} == set(words(figure))
     lines = [len(line.get_xdata()) for line in figure.axes[1].lines if line.get_linestyle() == "-"]
     assert lines == [2, 0]  # no line to a rung that no step leads to
     assert "The paper: 27.0, 25.6, 23.7. ours: 9.20, 8.40." in str(figure)
+
+
+@pytest.mark.parametrize("name", protocol.PROTOCOLS)
+def test_no_line_of_a_ladder_runs_through_a_number(name):
+    figure = figures.ladder(protocol.ladder(results.load(name)))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        edges = axes.get_window_extent()
+        numbers = [text.get_window_extent() for text in axes.texts]
+        assert len(numbers) >= 6
+        for number in numbers:
+            assert edges.x0 <= number.x0 and number.x1 <= edges.x1
+            for line in (line for line in axes.lines if line.get_linestyle() in ("-", "--")):
+                assert not line.get_path().transformed(line.get_transform()).intersects_bbox(number, filled=False)
 
 
 def test_score_maps_mark_the_best_place():

@@ -5,6 +5,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,11 +15,12 @@ from vgglib import results
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.model import VGG, initialise, warm_start
-from vgglib.studies import made_by, plain
+from vgglib.studies import go_on, made_by, plain, summaries
 from vgglib.training import NotLearningWarning, Recipe, build, conditions, fit, recipe
 
 DEEP = ("B", "E")
 WAYS = ("paper", "glorot", "he")
+LABELS = tuple(f"{name}, {way}{warm}" for name in DEEP for way in WAYS for warm in ("", ", warm"))
 SEEDS = (0, 1, 2)
 PICTURES = 4_800  # of the training set, each seen twice: 300 steps
 FEW_STEPS: Recipe = recipe(
@@ -95,21 +97,15 @@ def run_warm_starts(
     runs = results.read(path)["runs"] if path.is_file() else []
     runs = [run for run in runs if made_by(run, recipe_for(run["label"].split(",")[0]))]
     few = data[0][:PICTURES]
-    for seed in SEEDS:
-        shallow = None
-        for configuration in DEEP:
-            for way in WAYS:
-                for warm in (False, True):
-                    label = f"{configuration}, {way}" + (", warm" if warm else "")
-                    if any((run["label"], run["seed"]) == (label, seed) for run in runs):
-                        continue
-                    if warm and shallow is None:
-                        shallow = shallow_network(few, seed, device)
-                    net = beginner(configuration, way, few, seed, shallow if warm else None)
-                    runs.append(_run(net, few, label, seed, device))
-                    results.write(path, _record(runs))
-                    tell(f"{label}, seed {seed}: loss {runs[-1]['late_loss']:.3f}")
-    return _record(runs)
+    plan = [(label, seed) for seed in SEEDS for label in LABELS]
+    shallow = cache(lambda seed: shallow_network(few, seed, device))
+
+    def one(label: str, seed: int) -> dict:
+        configuration, way, *warm = label.split(", ")
+        net = beginner(configuration, way, few, seed, shallow(seed) if warm else None)
+        return _run(net, few, label, seed, device)
+
+    return go_on(runs, plan, one, _record, path, tell)
 
 
 def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> dict:
@@ -130,13 +126,10 @@ def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> 
 
 def _record(runs: list[dict]) -> dict:
     """Return the record: a summary for each configuration and way, in their order, then every run."""
-    planned = [f"{name}, {way}{warm}" for name in DEEP for way in WAYS for warm in ("", ", warm")]
-    runs = sorted(runs, key=lambda run: (run["seed"], planned.index(run["label"])))
-    found = {label: [run["late_loss"] for run in runs if run["label"] == label] for label in planned}
-    late = {label: results.summary(losses) for label, losses in found.items() if losses}
+    runs = sorted(runs, key=lambda run: (run["seed"], LABELS.index(run["label"])))
     return {
         "command": "python -m vgglib study warm-start",
         "question": "section 3.1: what lets a deep network begin to learn: better random weights, or A's layers?",
-        "late_loss": late,
+        "late_loss": summaries(runs, LABELS, "late_loss"),
         "runs": runs,
     }

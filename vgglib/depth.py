@@ -14,7 +14,7 @@ from vgglib.devices import device_of
 from vgglib.evaluation import accuracy_on
 from vgglib.model import VGG
 from vgglib.residual import twice, with_shortcuts
-from vgglib.studies import made_by, plain
+from vgglib.studies import go_on, made_by, plain, summaries
 from vgglib.training import NonFiniteLossError, Recipe, build, conditions, fit, recipe, split
 
 QUESTION = "does E learn better at twice its depth, and what do batch normalisation and shortcuts change?"
@@ -69,14 +69,8 @@ def run_depth(
     record = results.read(path) if path.is_file() else {"runs": []}
     wanted = {label: recipe_of(label, chosen) for label in NETWORKS}
     runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == pictures]
-    for seed in seeds:
-        for label in NETWORKS:
-            if any((run["label"], run["seed"]) == (label, seed) for run in runs):
-                continue
-            runs.append(run := _one(label, seed, data, device, chosen, pictures))
-            results.write(path, _record(runs))
-            tell(f"{label}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
-    return _record(runs)
+    plan = [(label, seed) for seed in seeds for label in NETWORKS]
+    return go_on(runs, plan, lambda label, seed: _one(label, seed, data, device, chosen, pictures), _record, path, tell)
 
 
 def _one(
@@ -112,12 +106,9 @@ def _one(
 
 def _record(runs: list[dict]) -> dict:
     """Return the record: summaries by network, then every run."""
-    found = {label: [run for run in runs if run["label"] == label] for label in NETWORKS}
     return {
         "command": "python -m vgglib study depth",
         "question": QUESTION,
-        "test_accuracy": {
-            label: results.summary([run["test_accuracy"] for run in some]) for label, some in found.items() if some
-        },
+        "test_accuracy": summaries(runs, NETWORKS),
         "runs": runs,
     }

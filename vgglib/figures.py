@@ -589,22 +589,32 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
         left.plot([rung.paper for rung in rungs[first:end]], range(first, end), "s--", color=RED, markersize=5)
         part = [y for y in range(first, end) if y in means]
         right.plot([means[y] for y in part], part, "-", color=BLUE)
-    for y, rung in enumerate(rungs):
-        left.text(rung.paper, y - 0.18, f" {rung.paper:.1f}", color=RED, fontsize=8, va="bottom")
+    _beside(left, {y: rung.paper for y, rung in enumerate(rungs)}, starts, RED, 1)
     for y, values in ours.items():
         right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
-        right.text(means[y], y - 0.18, f" {means[y]:.2f}", color=BLUE, fontsize=8, va="bottom")
+    _beside(right, means, starts, BLUE, 2)
     left.set_yticks(places, [rung.label for rung in rungs], fontsize=8)
     left.set_ylim(len(rungs) - 0.5, -0.7)
     for axes, name in ((left, "the paper, ImageNet"), (right, title)):
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("top-1 error (%)", fontsize=8)
         low, high = axes.get_xlim()
-        axes.set_xlim(low, high + 0.2 * (high - low))
+        axes.set_xlim(low - 0.15 * (high - low), high + 0.2 * (high - low))
         _plain(axes)
     told = ", ".join(f"{mean:.2f}" for mean in means.values())
     paper = ", ".join(f"{rung.paper:.1f}" for rung in rungs)
     return figure.saying(f"Top-1 error in per cent, rung by rung. The paper: {paper}. {title}: {told}.")
+
+
+def _beside(axes: object, values: Mapping[int, float], starts: Sequence[int], color: str, decimals: int) -> None:
+    """Write each rung's value where no line passes: the lines run to the rungs above and below, save at ``starts``."""
+    for y, value in values.items():
+        up = y not in starts and values.get(y - 1, value) > value
+        down = y + 1 not in starts and values.get(y + 1, value) > value
+        side = "right" if up and down else "left"
+        text, offset = f"{value:.{decimals}f}", (-5 if side == "right" else 5, -5 if up and not down else 5)
+        at = {"ha": side, "va": "center", "fontsize": 8, "color": color}
+        axes.annotate(text, (value, y), offset, textcoords="offset points", **at)
 
 
 def score_maps(picture: Tensor, maps: Mapping[str, Tensor]) -> Picture:

@@ -18,7 +18,7 @@ from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
 from vgglib.evaluation import accuracy, accuracy_on, prepared
 from vgglib.model import VGG
-from vgglib.studies import made_by, plain
+from vgglib.studies import go_on, made_by, plain, summaries
 from vgglib.training import Recipe, build, conditions, fit, recipe, split
 
 QUESTION = "what do VGG's fully connected layers add, and how much of the first one is needed?"
@@ -53,15 +53,8 @@ def run_lighter(
     path = path or results.FOLDER / "lighter.json"
     runs = results.read(path)["runs"] if path.is_file() else []
     runs = [run for run in runs if made_by(run, chosen)]
-    done = {(run["label"], run["seed"]) for run in runs}
-    for seed in seeds:
-        for head in HEADS:
-            if (head, seed) in done:
-                continue
-            runs.append(run := _one(head, chosen, seed, data, device))
-            results.write(path, _record(runs))
-            tell(f"{head}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
-    return _record(runs)
+    plan = [(head, seed) for seed in seeds for head in HEADS]
+    return go_on(runs, plan, lambda head, seed: _one(head, chosen, seed, data, device), _record, path, tell)
 
 
 def _one(head: str, chosen: Recipe, seed: int, data: tuple[ImageSet, ImageSet], device: str | None) -> dict:
@@ -130,14 +123,11 @@ def last_maps(net: VGG, images: ImageSet, batch_size: int = 500) -> Tensor:
 
 def _record(runs: list[dict]) -> dict:
     """Return the record: summaries by head, then the curves over seeds, then every run."""
-    by_head = {head: [run for run in runs if run["label"] == head] for head in HEADS}
-    full = [run["curves"] for run in by_head["fully connected"]]
+    full = [run["curves"] for run in runs if "curves" in run]
     return {
         "command": "python -m vgglib study lighter",
         "question": QUESTION,
-        "test_accuracy": {
-            head: results.summary([run["test_accuracy"] for run in found]) for head, found in by_head.items() if found
-        },
+        "test_accuracy": summaries(runs, HEADS),
         "curves": {way: [_over_seeds(points) for points in _together(full, way)] for way in full[0]} if full else {},
         "runs": runs,
     }

@@ -3,7 +3,7 @@
 ``python -m vgglib study three-by-three`` runs what is not recorded yet: stopped, it goes on where it was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,16 +74,44 @@ def run_study(
         raise ValueError(f"unknown study {name!r}: choose from {', '.join(STUDIES)}")
     study, path = STUDIES[name], path or results.FOLDER / f"{name}.json"
     record = results.read(path) if path.is_file() else {"runs": []}
-    runs = [run for run in record["runs"] if made_by(run, study.recipes.get(run["label"]))]
-    done = {(run["label"], run["seed"]) for run in runs}
-    for seed in study.seeds:
-        for label in study.recipes:
-            if (label, seed) in done:
-                continue
-            runs.append(run := _train_and_test(study, label, seed, data, device))
-            results.write(path, _record(name, study, runs))
-            tell(f"{label}, seed {seed}: test accuracy {100 * run['test_accuracy']:.2f} %, {run['seconds']:.0f} s")
-    return _record(name, study, runs)
+    return go_on(
+        [run for run in record["runs"] if made_by(run, study.recipes.get(run["label"]))],
+        [(label, seed) for seed in study.seeds for label in study.recipes],
+        lambda label, seed: _train_and_test(study, label, seed, data, device),
+        lambda runs: _record(name, study, runs),
+        path,
+        tell,
+    )
+
+
+def go_on(
+    runs: list[dict],
+    plan: Iterable[tuple[str, int]],
+    one: Callable[[str, int], dict],
+    record: Callable[[list[dict]], dict],
+    path: Path,
+    tell: Callable[[str], object],
+) -> dict:
+    """Train what is planned and not among the runs, and return the record, written to ``path`` after every network.
+
+    plan: labels with seeds, in the order to train them. one: trains one and returns its run. record: makes the whole
+    record of the runs so far.
+    """
+    runs = list(runs)
+    for label, seed in plan:
+        if any((run["label"], run["seed"]) == (label, seed) for run in runs):
+            continue
+        runs.append(run := one(label, seed))
+        results.write(path, record(runs))
+        gave = f"loss {run['late_loss']:.3f}" if "late_loss" in run else f"{100 * run['test_accuracy']:.2f} % right"
+        tell(f"{label}, seed {seed}: {gave}, {run['seconds']:.0f} s")
+    return record(runs)
+
+
+def summaries(runs: list[dict], labels: Iterable[str], what: str = "test_accuracy") -> dict[str, dict]:
+    """Return the summary over seeds of one number, for each label that was run."""
+    found = {label: [run[what] for run in runs if run["label"] == label] for label in labels}
+    return {label: results.summary(values) for label, values in found.items() if values}
 
 
 def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, ImageSet], device: str | None) -> dict:
@@ -111,11 +139,10 @@ def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, I
 
 def _record(name: str, study: Study, runs: list[dict]) -> dict:
     """Return the record of a study: its summary by label, then every run."""
-    by_label = {label: [run["test_accuracy"] for run in runs if run["label"] == label] for label in study.recipes}
     return {
         "command": f"python -m vgglib study {name}",
         "question": study.question,
-        "test_accuracy": {label: results.summary(values) for label, values in by_label.items() if values},
+        "test_accuracy": summaries(runs, study.recipes),
         "runs": runs,
     }
 
