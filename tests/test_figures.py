@@ -383,7 +383,8 @@ def test_no_line_of_a_ladder_runs_through_a_number(name):
         numbers = [text.get_window_extent() for text in axes.texts]
         assert len(numbers) >= 6
         for number in numbers:
-            assert edges.x0 <= number.x0 and number.x1 <= edges.x1
+            assert edges.x0 <= number.x0
+            assert number.x1 <= edges.x1
             for line in (line for line in axes.lines if line.get_linestyle() in ("-", "--")):
                 assert not line.get_path().transformed(line.get_transform()).intersects_bbox(number, filled=False)
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -446,3 +448,13 @@ def test_as_a_process():
     assert failed.returncode == 1
     assert failed.stdout == ""
     assert "Traceback" not in failed.stderr
+
+
+def test_a_warning_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back at the end
+    monkeypatch.setattr(sys, "argv", ["vgglib", "receptive-field", "A"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(__main__.__file__, run_name="__main__")
+    assert not left.value.code
+    said = warnings.formatwarning(UserWarning("not learning: the loss is that of guessing"), UserWarning, "fit.py", 3)
+    assert said == "warning: not learning: the loss is that of guessing\n"

@@ -342,14 +342,22 @@ def test_pictures_that_are_not_finite_are_named(train):
 
 
 def test_a_dead_start_is_warned_of(train):
-    changed = replace(TINY, learning_rate=1e-6, epochs=2)
-    net = build(changed, train)
-    for parameter in net.parameters():
-        parameter.data *= 1e-6
-    with pytest.warns(NotLearningWarning, match=r"ln\(4\) = 1\.386") as warned:
-        fit(net, train, None, changed, device="cpu")
-    assert len([one for one in warned if one.category is NotLearningWarning]) == 1
-    assert warned[0].filename == __file__
+    for batch, epoch in ((10, 1), (25, 3)):  # at least 20 steps
+        changed = replace(TINY, learning_rate=1e-6, epochs=epoch + 1, batch_size=batch)
+        net = build(changed, train)
+        for parameter in net.parameters():
+            parameter.data *= 1e-6
+        with pytest.warns(NotLearningWarning, match=rf"after epoch {epoch} the loss .* ln\(4\) = 1\.386") as warned:
+            fit(net, train, None, changed, device="cpu")
+        assert len([one for one in warned if one.category is NotLearningWarning]) == 1
+        assert warned[0].filename == __file__
+
+
+def test_a_few_steps_are_not_judged(train):
+    changed = replace(TINY, learning_rate=1e-6, epochs=2, batch_size=25)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotLearningWarning)
+        fit(build(changed, train), train, None, changed, device="cpu")
 
 
 def test_a_start_that_learns_is_not_warned_of(train):

@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -458,4 +459,5 @@ def _count(net: object) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"  # a sentence, no line of code
     raise SystemExit(main())

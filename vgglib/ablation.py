@@ -30,6 +30,10 @@ class Ablation:
         pairs = zip(self.speeds["everything"], self.speeds[name], strict=True)
         return statistics.median(all_on / one_off for all_on, one_off in pairs)
 
+    def factors(self) -> dict[str, float]:
+        """Return what each thing brings, {name: factor}; what the device does not profit from is not among them."""
+        return {name: self.brings(name) for name in self.speeds if name != "everything"}
+
 
 def ablation(
     recipe: Recipe,

@@ -29,6 +29,8 @@ from vgglib.progress import Progress, duration
 from vgglib.resuming import Checkpoints
 from vgglib.run import Run
 
+_ENOUGH_STEPS = 20  # after fewer, a loss says nothing yet
+
 
 class NonFiniteLossError(ArithmeticError):
     """The loss became infinite or not a number; the message says where."""
@@ -263,7 +265,8 @@ def fit(
             history.epochs.append(Epoch(number, loss, right, watched, last_rate, run.seconds, run.seen / trained))
             progress.show(str(history), final=True)
             run.next_epoch(rate.goes_on(watched) and number < recipe.epochs)
-            _warn_if_guessing(history)
+            if distributed.rank() == 0:
+                _warn_if_guessing(history, math.ceil(len(train) / recipe.batch_size))
             if watch is not None:
                 watch(history)
             if interrupts.asked is not None and distributed.world() == 1 and not run.finished:
@@ -559,14 +562,18 @@ def _where_it_broke(
     )
 
 
-def _warn_if_guessing(history: History) -> None:
-    """Warn, once a run, if the epoch's mean loss is within one percent of ln(classes) or above it."""
+def _warn_if_guessing(history: History, steps: int) -> None:
+    """Warn, once a run, if the mean loss of an epoch of so many steps is within one percent of ln(classes) or above.
+
+    The epoch is the first, or that in which a run of few pictures has made enough steps to be judged.
+    """
     last, guessing = history.epochs[-1], math.log(history.classes)
-    if last.number == 1 and last.train_loss > 0.99 * guessing:
+    if last.number == math.ceil(_ENOUGH_STEPS / steps) and last.train_loss > 0.99 * guessing:
         warnings.warn(
-            f"not learning: after epoch 1 the loss is {last.train_loss:.3f}, and guessing costs ln({history.classes}) "
-            f"= {guessing:.3f}. Likely: weights that start too small or too large (try initialisation='he'), a "
-            "learning rate far too high or too low, or pictures and labels that do not belong together",
+            f"not learning: after epoch {last.number} the loss is {last.train_loss:.3f}, and guessing costs "
+            f"ln({history.classes}) = {guessing:.3f}. Likely: weights that start too small or too large (try "
+            "initialisation='he'), a learning rate far too high or too low, or pictures and labels that do not belong "
+            "together",
             NotLearningWarning,
             stacklevel=3,
         )

@@ -37,7 +37,7 @@ def main() -> None:
         "n": options.rounds,
         "conditions": found.conditions,
         "images_per_second": found.speeds,
-        "brings": {name: found.brings(name) for name in found.speeds if name != "everything"},
+        "brings": found.factors(),
     }
     if options.result:
         results.write(options.result, result)
