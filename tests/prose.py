@@ -62,10 +62,18 @@ def top1(name: str, stage: str, method: str = "dense", several: bool = False, fe
     return f"{sum(found) / len(found):.2f}"
 
 
+def together(name: str, *networks: str, method: str = "dense") -> str:
+    """Return the mean top-1 error of networks together, such as "D 32", in a record of the protocol, in per cent."""
+    tests = [one for one in results.load(name)["ensembles"] if one["method"] == method]
+    found = [one["top1_error"] for one in tests if one["networks"] == [*networks]]
+    return f"{100 * sum(found) / len(found):.2f}"
+
+
 NAMES = {
     **dict(math=math, torch=torch, results=results, reference=reference, scaling=scaling, protocol=protocol),
     **dict(layers=layers, names=names, receptive_field=receptive_field, table=table, TABLE_1=TABLE_1),
     **dict(VGG=VGG, vgg=vgg, cost=cost, RECIPES=RECIPES, recipe=recipe, count=count, macs=macs, costs=costs, top1=top1),
+    "together": together,
 }
 
 

@@ -52,6 +52,23 @@ def test_other_records_are_passed_over(record, tmp_path):
     assert trained_networks(tmp_path) == []
 
 
+def test_networks_of_the_protocol_are_those_that_continue_no_other(tmp_path):
+    def run(stage, seed, error):
+        tests = [
+            {"method": method, "top1_error": error + more} for method, more in (("single crop", 0), ("dense", 0.5))
+        ]
+        return {"configuration": "D", "stage": stage, "seed": seed, "recipe": SMALL, "tests": tests}
+
+    runs = [run("32", 0, 0.2), run("32", 1, 0.1), run("48", 0, 0.3)]
+    record = {"pictures": "Fashion-MNIST", "training_pictures": 6000, "runs": runs, "ensembles": []}
+    put(tmp_path, "protocol", record)
+    put(tmp_path, "protocol-canvas", {**record, "pictures": "Fashion-MNIST on canvases"})
+    (one,) = trained_networks(tmp_path)
+    assert (one.record, one.label, one.n, one.mean) == ("protocol", "D at 28 pixels", 2, pytest.approx(0.85))
+    assert one.shown == SMALL["epochs"] * (6000 - SMALL["validation"])
+    assert one.parameters == cost(VGG("8 | 8 |", 1, 10, 32, 0.25, 6, True), 32).parameters
+
+
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "bad.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match=r"bad\.json"):

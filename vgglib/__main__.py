@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
     study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
     study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
-    study.add_argument("--longer", type=int, default=1, help="protocol: factor on the epochs (default: 1)")
+    study.add_argument("--longer", type=float, default=1, help="protocol: factor on the epochs (default: 1)")
     measured = commands.add_parser("measure-cost", help="time and memory of A to E on this device, in use and training")
     measured.set_defaults(run=_measure_cost)
     measured.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")

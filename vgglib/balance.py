@@ -12,6 +12,7 @@ import torch
 from vgglib import results
 from vgglib.cost import cost
 from vgglib.model import VGG
+from vgglib.protocol import FULL_FRAMES, STAGES
 
 CLASSES, TRAINING_PICTURES = 10, 60_000  # of Fashion-MNIST
 NOT_MEANT_TO_BE_GOOD = {"batch-size"}  # one network, mistrained on purpose
@@ -36,12 +37,16 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
 
     A record counts if it has "test_accuracy", one summary or one for each label, and "runs" with a recipe, each with
     its label where there are several. Costs come from the runs' own "parameters" and "macs", or are worked out from
-    the recipe; "pictures" says how many were trained on where that was not all. Other records are passed over, and so
-    are those of NOT_MEANT_TO_BE_GOOD.
+    the recipe; "pictures" says how many were trained on where that was not all. Of the study protocol those networks
+    count that were trained at a single scale from random numbers, by their centre crops. Other records are passed
+    over, and so are those of NOT_MEANT_TO_BE_GOOD, and garments on canvases.
     """
     folder, found = Path(folder or results.FOLDER), []
     for path in sorted(folder.glob("*.json")):
         record = results.read(path)
+        if isinstance(record, dict) and "ensembles" in record:
+            found += _of_protocol(path.stem, record)
+            continue
         summaries = record.get("test_accuracy") if isinstance(record, dict) else None
         if not isinstance(summaries, dict) or path.stem in NOT_MEANT_TO_BE_GOOD:
             continue
@@ -51,6 +56,20 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
             if runs and isinstance(summary, dict) and {"n", "mean", "sd"} <= set(summary):
                 numbers = summary["n"], summary["mean"], summary["sd"]
                 found.append(Trained(path.stem, label, *numbers, *_cost(runs[0]), _shown(runs[0])))
+    return found
+
+
+def _of_protocol(name: str, record: dict) -> list[Trained]:
+    """Return the networks of a study of section 4 on Fashion-MNIST that continue no other network."""
+    runs = [run for run in record["runs"] if STAGES[run["stage"]].after is None and record["pictures"] == FULL_FRAMES]
+    found = []
+    for configuration in dict.fromkeys(run["configuration"] for run in runs):
+        some = [run for run in runs if run["configuration"] == configuration]
+        crops = [test for run in some for test in run["tests"] if test["method"] == "single crop"]
+        reached = results.summary([1 - test["top1_error"] for test in crops])
+        shown = some[0]["recipe"]["epochs"] * (record["training_pictures"] - some[0]["recipe"]["validation"])
+        numbers = reached["n"], reached["mean"], reached["sd"]
+        found.append(Trained(name, f"{configuration} at 28 pixels", *numbers, *_cost(some[0]), shown))
     return found
 
 

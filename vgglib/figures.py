@@ -528,7 +528,8 @@ def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set
                     if below in seen[row - 1]:
                         end = below * before.stride - before.padding + (before.size - 1) / 2
                         axes.plot([x, end], [row - 0.22, row - 0.78], color=GREY, linewidth=0.7)
-        kind = "input" if not row else f"{stack[row - 1].kind} {stack[row - 1].kernel}"
+        layer = None if not row else stack[row - 1]
+        kind = "input" if layer is None else f"{layer.kind} {layer.kernel}x{layer.kernel}"
         axes.text(-3.2, row, f"{kind}\n{count} units", ha="right", va="center", fontsize=8)
     axes.set_xlim(-6.5, counts[0] + 2.5)
     axes.set_ylim(-0.6, len(counts) - 0.4)
