@@ -366,6 +366,14 @@ def test_dots_are_told():
     assert said == "test accuracy (%), one dot a run: B from 89.10 to 89.50."
 
 
+def test_a_mark_stands_among_dots():
+    axes = figures.dots({"B": [1.0, 2.0]}, "loss", mark=(2.3, "guessing")).axes[0]
+    assert [text.get_text().strip() for text in axes.texts] == ["guessing"]
+    assert any(list(line.get_xdata()) == [2.3, 2.3] for line in axes.lines)
+    many = figures.dots({"B": [float(n) for n in range(200)]}, "area").axes[0].lines[0].get_ydata()
+    assert -0.5 < min(many) < -0.2 < 0.2 < max(many) < 0.5
+
+
 def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     figure = FIGURES["ladder"]()
     assert {"27.0", "25.6", "23.7", "9.20", "8.40"} == set(words(figure))

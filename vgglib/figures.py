@@ -528,8 +528,7 @@ def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set
                     if below in seen[row - 1]:
                         end = below * before.stride - before.padding + (before.size - 1) / 2
                         axes.plot([x, end], [row - 0.22, row - 0.78], color=GREY, linewidth=0.7)
-        layer = None if not row else stack[row - 1]
-        kind = "input" if layer is None else f"{layer.kind} {layer.kernel}x{layer.kernel}"
+        kind = f"{stack[row - 1].kind} {stack[row - 1].kernel}x{stack[row - 1].kernel}" if row else "input"
         axes.text(-3.2, row, f"{kind}\n{count} units", ha="right", va="center", fontsize=8)
     axes.set_xlim(-6.5, counts[0] + 2.5)
     axes.set_ylim(-0.6, len(counts) - 0.4)
@@ -993,14 +992,24 @@ def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:
     return figure.saying(told or f"Functions of one number from 0 to 1: {', '.join(values)}.")
 
 
-def dots(values: Mapping[str, Sequence[float]], xlabel: str, told: str = "") -> Picture:
-    """Return a row of dots for each label, one per run, with a bar at their mean."""
+def dots(
+    values: Mapping[str, Sequence[float]], xlabel: str, told: str = "", mark: tuple[float, str] | None = None
+) -> Picture:
+    """Return a row of dots for each label, one per run, with a bar at their mean; many dots are spread over the row.
+
+    mark: a value to compare with, and its name; a dashed line stands there.
+    """
     figure = Picture(6.0, 0.8 + 0.5 * len(values))
     axes = figure.subplots()
     for y, found in enumerate(values.values()):
-        axes.plot(found, [y] * len(found), "o", color=BLUE, alpha=0.6)
+        many = len(found) > 50
+        heights = [y + (0.5 * (n * 0.618 % 1) - 0.25 if many else 0) for n in range(len(found))]
+        axes.plot(found, heights, "o", color=BLUE, alpha=0.3 if many else 0.6, markersize=2 if many else 6)
         mean = sum(found) / len(found)
         axes.plot([mean, mean], [y - 0.25, y + 0.25], color=RED, linewidth=2)
+    if mark is not None:
+        axes.axvline(mark[0], color=GREY, linestyle="--", linewidth=1)
+        axes.text(mark[0], -0.55, f"{mark[1]} ", ha="right", va="bottom", fontsize=8, color=GREY)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlabel(xlabel)
