@@ -725,21 +725,19 @@ def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = ""
     devices = [2**n for n in range(longest)]
     axes.plot(devices, devices, ":", color=GREY, linewidth=1)
     axes.annotate(" perfect", (devices[-1], devices[-1]), color=GREY, fontsize=9, va="center")
-    height = 0.0
+    height, lowest = 0.0, min(0.6, max(1 / 32, min(map(min, series.values()))))
     look = dict(zip(series, ((BLUE, "o-"), (RED, "s--"), (GREEN, "^-.")), strict=False))
     for name, values in sorted(series.items(), key=lambda one: one[1][-1]):
         colour, style = look[name]
         axes.plot(devices[: len(values)], values, style, color=colour, markersize=4)
-        last = max(
-            n for n, value in enumerate(values) if value >= 0.6
-        )  # where the curve leaves the axes, its label stands
+        last = max(n for n, value in enumerate(values) if value >= lowest)  # where it leaves the axes, its label stands
         height = max(1.7 * height, values[last]) if last == len(values) - 1 else values[last]
         axes.annotate(f"  {name}", (devices[last], height), color=colour, fontsize=9, va="center")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(devices, [f"{n:,}" for n in devices])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.5, devices[-1] * 1.6))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.8 * lowest, devices[-1] * 1.6))
     _plain(axes)
     ends = ", ".join(f"{name} {values[-1]:.1f} at {2 ** (len(values) - 1):,}" for name, values in series.items())
     return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
