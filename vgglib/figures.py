@@ -589,10 +589,10 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
         left.plot([rung.paper for rung in rungs[first:end]], range(first, end), "s--", color=RED, markersize=5)
         part = [y for y in range(first, end) if y in means]
         right.plot([means[y] for y in part], part, "-", color=BLUE)
-    _beside(left, {y: rung.paper for y, rung in enumerate(rungs)}, starts, RED, 1)
+    _beside(left, {y: [rung.paper] for y, rung in enumerate(rungs)}, starts, RED, 1)
     for y, values in ours.items():
         right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
-    _beside(right, means, starts, BLUE, 2)
+    _beside(right, ours, starts, BLUE, 2)
     left.set_yticks(places, [rung.label for rung in rungs], fontsize=8)
     left.set_ylim(len(rungs) - 0.5, -0.7)
     for axes, name in ((left, "the paper, ImageNet"), (right, title)):
@@ -606,15 +606,17 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
     return figure.saying(f"Top-1 error in per cent, rung by rung. The paper: {paper}. {title}: {told}.")
 
 
-def _beside(axes: object, values: Mapping[int, float], starts: Sequence[int], color: str, decimals: int) -> None:
-    """Write each rung's value where no line passes: the lines run to the rungs above and below, save at ``starts``."""
-    for y, value in values.items():
-        up = y not in starts and values.get(y - 1, value) > value
-        down = y + 1 not in starts and values.get(y + 1, value) > value
-        side = "right" if up and down else "left"
-        text, offset = f"{value:.{decimals}f}", (-5 if side == "right" else 5, -5 if up and not down else 5)
-        at = {"ha": side, "va": "center", "fontsize": 8, "color": color}
-        axes.annotate(text, (value, y), offset, textcoords="offset points", **at)
+def _beside(axes: object, rungs: Mapping[int, list[float]], starts: Sequence[int], color: str, decimals: int) -> None:
+    """Write each rung's mean beside its dots, where no line passes: lines run to the next rungs, save at ``starts``."""
+    means = {y: sum(values) / len(values) for y, values in rungs.items()}
+    for y, mean in means.items():
+        up = y not in starts and means.get(y - 1, mean) > mean
+        down = y + 1 not in starts and means.get(y + 1, mean) > mean
+        left = up and down
+        offset = (-5 if left else 5, -5 if up and not down else 5)
+        at = {"ha": "right" if left else "left", "va": "center", "fontsize": 8, "color": color}
+        place = (min if left else max)(rungs[y]), y
+        axes.annotate(f"{mean:.{decimals}f}", place, offset, textcoords="offset points", **at)
 
 
 def score_maps(picture: Tensor, maps: Mapping[str, Tensor]) -> Picture:
