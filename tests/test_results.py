@@ -59,16 +59,26 @@ def keys(value):
         yield from keys(held)
 
 
+def speeds(result):
+    """The measured speeds of a benchmark, one list a variant and setting."""
+    parts = result.get("sizes", [result])
+    return [
+        rounds for part in parts if "brings" in part or "ratio" in part for rounds in part["images_per_second"].values()
+    ]
+
+
 @pytest.mark.parametrize("name", results.recorded())
 def test_every_recorded_result_states_its_conditions(name):
     result = results.load(name)
     found = dict(keys(result))
     measured = ("steps_measured", "seconds_extrapolated") if "seconds_extrapolated" in result else ("n", "seconds")
+    if speeds(result):  # of a benchmark, in which both sides take turns
+        measured = ("n", "images_per_second")
     if "ensembles" in result:  # summaries are worked out from its runs, by vgglib.protocol
         measured = ("tests", "seconds")
     for wanted in ("device", "torch", "python", *measured):
         assert wanted in found, f"{name}.json does not say {wanted}"
-    if "seconds_extrapolated" not in result:
+    if "seconds_extrapolated" not in result and not speeds(result):
         assert {"seed", "seeds"} & found.keys(), f"{name}.json does not say which seeds"
     numbers = [held for _, held in keys(result) if isinstance(held, float)]
     assert all(map(math.isfinite, numbers))
@@ -79,7 +89,7 @@ def test_every_recorded_result_states_its_conditions(name):
 def test_every_recorded_training_adds_up(name, what):
     result = results.load(name)
     if what not in result:
-        assert "ensembles" in result or {"test_accuracy", "late_loss"} & result.keys()
+        assert {"ensembles", "recipes", "test_accuracy", "late_loss"} & result.keys()
         return
     said = result[what] if "question" in result else {None: result[what]}
     for label, summary in said.items():
@@ -87,6 +97,25 @@ def test_every_recorded_training_adds_up(name, what):
         assert len({run["seed"] for run in runs}) == len(runs)
         assert summary == pytest.approx(results.summary([run[what] for run in runs]))
     assert {run.get("label") for run in result["runs"]} == said.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if "recipes" in results.load(name)])
+@pytest.mark.parametrize("what", ["test_accuracy", "seconds"])
+def test_every_recorded_time_to_accuracy_adds_up(name, what):
+    result = results.load(name)
+    for label, said in result["recipes"].items():
+        runs = [run for run in result["runs"] if run["label"] == label]
+        assert len({(run["seed"], run["conditions"]["device"]) for run in runs}) == len(runs) > 0
+        assert said[what] == pytest.approx(results.summary([run[what] for run in runs]))
+    assert {run["label"] for run in result["runs"]} == result["recipes"].keys()
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if speeds(results.load(name))])
+def test_every_recorded_speed_is_a_list_of_rounds(name):
+    result = results.load(name)
+    rounds = {found for key, found in keys(result) if key == "n"}
+    assert {len(found) for found in speeds(result)} == rounds
+    assert all(speed > 0 for found in speeds(result) for speed in found)
 
 
 @pytest.mark.parametrize("name", [name for name in results.recorded() if "ensembles" in results.load(name)])
@@ -99,7 +128,10 @@ def test_every_recorded_protocol_tests_each_network_once(name):
         assert all(0 < test["top1_error"] < 1 and test["pictures"] > 0 for test in run["tests"])
 
 
-@pytest.mark.parametrize("name", [name for name in results.recorded() if "recipe_name" in results.load(name)])
+TRAINED = [name for name in results.recorded() if {"recipe_name", "runs"} <= results.load(name).keys()]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_recorded_epoch_adds_up(name):
     result = results.load(name)
     assert result["seconds"] == pytest.approx(results.summary([run["seconds"] for run in result["runs"]]))
