@@ -741,7 +741,7 @@ def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = ""
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.8 * lowest, devices[-1] * 1.6))
     _plain(axes)
-    ends = ", ".join(f"{name} {values[-1]:.1f} at {2 ** (len(values) - 1):,}" for name, values in series.items())
+    ends = ", ".join(f"{name} {values[-1]:.3g} at {2 ** (len(values) - 1):,}" for name, values in series.items())
     return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
 
 
