@@ -102,6 +102,9 @@ WRONG_CROPS = {
     "sum in place of product": lambda height, width, S, crop: (
         2 * (height * S // min(height, width) + width * S // min(height, width) - 2 * crop + 2)
     ),
+    "rounded to the nearest": lambda height, width, S, crop: crops(
+        round(height * S / min(height, width)), round(width * S / min(height, width)), S, crop
+    ),
     "negative places": lambda height, width, S, crop: (
         2 * (height * S // min(height, width) - crop + 1) * (width * S // min(height, width) - crop + 1)
     ),
@@ -138,6 +141,11 @@ def test_solutions_pass():
     assert check.check_matches(matches).status == "passed"
     text = "Only four layers are copied; in the other twelve the signal shrinks by half each time, so nothing arrives."
     assert check.check_explanation(text).status == "passed"
+
+
+def test_a_signal_that_grows_explains_nothing():
+    text = "Only four layers are copied. The signal grows in the twelve others, and so does the gradient."
+    assert check.check_explanation(text).status == "failed"
 
 
 def test_stubs_wait():

@@ -125,6 +125,7 @@ def test_chapter_has_its_anatomy(chapter):
     unfolded = re.sub(r"<!--.*?-->|<details>.*?</details>", "", said, flags=re.DOTALL)
     words, lines = len(unfolded.split()), sum(len(cell.source.splitlines()) for cell in code(chapter))
     assert 6 <= words / lines <= 12, words / lines
+    assert len(re.sub(r"<!--.*?-->", "", said).split()) / lines < 15  # with answers that are folded away
     assert said.count("<details>") == said.count("</details>") > 4
     assert "Solution and why" in said
     assert "Help: I get" in said

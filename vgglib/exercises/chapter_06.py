@@ -10,6 +10,7 @@ def check_crops(attempt: Callable) -> Verdict:
     cases = {
         (600, 512, 256, 224): 5_082,
         (600, 512, 512, 224): 217_906,
+        (600, 455, 256, 224): 7_524,
         (500, 500, 224, 224): 2,
         (300, 400, 256, 224): 7_788,
         (400, 300, 256, 224): 7_788,
@@ -89,7 +90,8 @@ def check_explanation(answer: object) -> Verdict:
             "fade",
             "nothing",
             "dead",
-            "die",
+            "dies",
+            "died",
         ),
     }
     return check_words(answer, ideas)
