@@ -1,6 +1,7 @@
 """Chapter 09's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
 import pytest
+from torch.nn import functional as F
 
 from vgglib.exercises import chapter_09 as check
 
@@ -11,8 +12,37 @@ def shard_sizes(batch, devices):
     return [batch // devices + (n < batch % devices) for n in range(devices)]
 
 
-def accumulated(gradients, counts):
-    return sum(count * gradient for gradient, count in zip(gradients, counts, strict=True)) / sum(counts)
+def accumulate(net, X, y, sizes):
+    net.zero_grad()
+    for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+        (F.cross_entropy(net(some), labels) * len(labels) / len(y)).backward()
+
+
+def summed_losses(net, X, y, sizes):
+    net.zero_grad()
+    for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+        (F.cross_entropy(net(some), labels, reduction="sum") / len(y)).backward()
+
+
+def scaled_at_the_end(net, X, y, sizes):
+    net.weight.grad = None
+    for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+        F.cross_entropy(net(some), labels, reduction="sum").backward()
+    net.weight.grad /= len(y)
+
+
+def loop(weigh, clear="before"):
+    """A learner's loop: ``weigh`` makes the shard's loss from its mean, its pictures, all pictures and the shards."""
+
+    def attempt(net, X, y, sizes):
+        if clear == "before":
+            net.zero_grad()
+        for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+            if clear == "in the loop":
+                net.zero_grad()
+            weigh(F.cross_entropy(net(some), labels), len(labels), len(y), len(sizes)).backward()
+
+    return attempt
 
 
 WRONG_SIZES = {
@@ -30,15 +60,18 @@ WRONG_SIZES = {
     "the larger ones last": lambda batch, devices: shard_sizes(batch, devices)[::-1],
     "no empty shard": lambda batch, devices: [size for size in shard_sizes(batch, devices) if size],
 }
-WRONG_SUMS = {
-    "the faulty one": lambda gradients, counts: sum(gradients),
-    "mean of means": lambda gradients, counts: sum(gradients) / len(gradients),
-    "weighted, not divided": lambda gradients, counts: sum(c * g for g, c in zip(gradients, counts, strict=True)),
-    "divided by the pictures only": lambda gradients, counts: sum(gradients) / sum(counts),
-    "divided by the shards": lambda gradients, counts: (
-        sum(c * g for g, c in zip(gradients, counts, strict=True)) / len(counts)
-    ),
-    "weighted by the first count": lambda gradients, counts: sum(counts[0] * g for g in gradients) / sum(counts),
+WRONG_LOOPS = {  # the loop, and a word of the reason that it must be given
+    "the faulty one": (loop(lambda mean, n, all, shards: mean), "added up"),
+    "mean of means": (loop(lambda mean, n, all, shards: mean / shards), "small shard has more say"),
+    "weighted, not divided": (loop(lambda mean, n, all, shards: mean * n), "sum over all pictures"),
+    "divided by the pictures only": (loop(lambda mean, n, all, shards: mean / all), "gradient of the batch"),
+    "weighted, divided by the shards": (loop(lambda mean, n, all, shards: mean * n / shards), "gradient of the batch"),
+    "clears nothing": (loop(lambda mean, n, all, shards: mean * n / all, clear="never"), "step before"),
+    "clears in the loop": (loop(lambda mean, n, all, shards: mean * n / all, clear="in the loop"), "before the loop"),
+    "clears in the loop, unweighted": (loop(lambda mean, n, all, shards: mean, clear="in the loop"), "only the last"),
+    "clears at the end": (lambda net, X, y, sizes: (accumulate(net, X, y, sizes), net.zero_grad()), "no gradient"),
+    "returns it": (lambda net, X, y, sizes: (net.zero_grad(), F.cross_entropy(net(X), y))[1], "no gradient"),
+    "does not run": (lambda net, X, y, sizes: X.split(1.5), "raised TypeError"),
 }
 WRONG_FOUR = {
     "once": GRADIENT,
@@ -61,7 +94,8 @@ WRONG_WORDS = {
 
 def test_solutions_pass():
     assert check.check_shard_sizes(shard_sizes).status == "passed"
-    assert check.check_accumulated(accumulated).status == "passed"
+    for right in (accumulate, summed_losses, scaled_at_the_end):
+        assert check.check_accumulate(right).status == "passed"
     assert check.check_ring_of_four(830).status == "passed"
     assert check.check_ring_of_four(2 * 3 / 4 * GRADIENT).status == "passed"
     assert check.check_ring_of_thousand(1106).status == "passed"
@@ -71,7 +105,7 @@ def test_solutions_pass():
     assert check.check_explanation(text).status == "passed"
 
 
-@pytest.mark.parametrize("checked", [check.check_shard_sizes, check.check_accumulated])
+@pytest.mark.parametrize("checked", [check.check_shard_sizes, check.check_accumulate])
 @pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
 def test_functions_wait(checked, stub):
     assert checked(stub).status == "todo"
@@ -89,11 +123,13 @@ def test_shard_sizes_rejects(mistake):
     assert "shard_sizes(" in verdict.text
 
 
-@pytest.mark.parametrize("mistake", WRONG_SUMS)
-def test_accumulated_rejects(mistake):
-    verdict = check.check_accumulated(WRONG_SUMS[mistake])
+@pytest.mark.parametrize("mistake", WRONG_LOOPS)
+def test_accumulate_rejects(mistake):
+    attempt, reason = WRONG_LOOPS[mistake]
+    verdict = check.check_accumulate(attempt)
     assert verdict.status == "failed"
-    assert "accumulated(" in verdict.text
+    assert "accumulate(" in verdict.text
+    assert reason in verdict.text
 
 
 @pytest.mark.parametrize("mistake", WRONG_FOUR)

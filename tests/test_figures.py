@@ -75,6 +75,7 @@ FIGURES = {
         images().images[0, 0], (1, 2, 4, 5), torch.tensor([0.2, 0.7, 0.1]), ("coat", "bag", "shirt")
     ),
     "step_memory": figures.step_memory,
+    "ring": figures.ring,
     "shares": lambda: figures.shares({"conv1_1": (1.0, 3.0), "fc6": (2.0, 1.0)}, ("MACs", "time")),
     "shrinking": lambda: figures.shrinking({"low rank": [(100, 50.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0),
     "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
@@ -229,6 +230,9 @@ def test_pictures_have_their_titles_and_stay_in_their_order():
     assert [axes.get_title() for axes in figure.axes] == ["coat", "bag", "shirt", ""]
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 0]
     assert np.array_equal(figure.axes[1].images[0].get_array(), images().images[1, 0])
+    named = figures.pictures(images().images, columns=6, rows=["first", "second"])
+    assert words(named) == ["first", "second"]
+    assert [len(axes.texts) for axes in named.axes] == [1, 0, 0, 0, 0, 0] * 2
     assert figures.pictures(images().images, told="Twelve.").text_alternative == "Twelve."
 
 

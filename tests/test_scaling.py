@@ -63,6 +63,38 @@ def test_traffic(devices, pattern, times):
     assert traffic(devices, D, pattern) == pytest.approx(times * 4 * D)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_the_rings_steps_are_those_of_the_sums(n):
+    held = scaling.ring_steps(n)
+    assert len(held) == 2 * n - 1
+    everybody = set(range(1, n + 1))
+    assert held[-1] == [[everybody] * n] * n
+    if n > 1:
+        assert held[0] == [[{device + 1}] * n for device in range(n)]
+        finished = [sum(part == everybody for parts in step for part in parts) for step in held]
+        assert finished == [0] * (n - 1) + [n * step for step in range(1, n + 1)]
+    for before, after in itertools.pairwise(held):
+        changed = [(d, p) for d in range(n) for p in range(n) if before[d][p] != after[d][p]]
+        assert sorted(device for device, _ in changed) == list(range(n)), "each device takes in one part"
+        assert all(after[d][p] == before[d][p] | before[d - 1][p] for d, p in changed)
+
+
+@pytest.mark.parametrize("wrong", [1, 6])
+def test_rings_that_cannot_be_drawn(wrong):
+    with pytest.raises(ValueError, match="take 2 to 5 devices"):
+        figures.ring(wrong)
+
+
+def test_the_ring_is_drawn_as_it_runs():
+    figure = figures.ring(3)
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts[0] == ["1"] * 3 + ["2"] * 3 + ["3"] * 3
+    assert [step.count("all") for step in texts] == [0, 0, 3, 6, 9]
+    assert "0, 0, 3, 6, 9 of 9" in figure.text_alternative
+    framed = [sum(patch.get_linewidth() > 2 for patch in axes.patches) for axes in figure.axes]
+    assert framed == [0, 3, 3, 3, 3]
+
+
 def test_traffic_of_the_ring_is_what_the_ring_sends():
     _, sent = ring_all_reduce([[0.0] * 60] * 5)
     assert traffic(5, 60) == 4 * max(sent)

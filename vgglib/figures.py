@@ -25,7 +25,7 @@ from vgglib.localisation import Box, corners, iou
 from vgglib.memory import PURPOSES, memory
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
-from vgglib.scaling import PATTERNS, speed_up
+from vgglib.scaling import PATTERNS, ring_steps, speed_up
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#777777"
 
@@ -189,12 +189,16 @@ def _rest(row: object) -> tuple:
     return (row.kind, row.output_shape, row.parameters, row.macs, row.activation_bytes)
 
 
-def pictures(images: object, titles: Sequence[str] = (), columns: int = 10, told: str = "") -> Picture:
-    """Return greyscale pictures (N, 1, H, W) on a grid, each with its title above."""
-    rows = math.ceil(len(images) / columns)
-    figure = Picture(0.78 * columns, (1.0 if titles else 0.78) * rows)
-    for n, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+def pictures(
+    images: object, titles: Sequence[str] = (), columns: int = 10, told: str = "", rows: Sequence[str] = ()
+) -> Picture:
+    """Return greyscale pictures (N, 1, H, W) on a grid, each with its title above; rows: a name before each row."""
+    count = math.ceil(len(images) / columns)
+    figure = Picture(0.78 * columns + 0.7 * bool(rows), (1.0 if titles else 0.78) * count)
+    for n, axes in enumerate(figure.subplots(count, columns, squeeze=False).flat):
         axes.axis("off")
+        if rows and n % columns == 0:
+            axes.text(-0.12, 0.5, rows[n // columns], transform=axes.transAxes, ha="right", va="center", fontsize=9)
         if n < len(images):
             axes.imshow(np.asarray(images[n][0]), cmap="gray_r", vmin=0, vmax=255)
             if titles:
@@ -767,6 +771,39 @@ def speed_ups(
         for pattern in PATTERNS
     }
     return doublings(series, "speed-up")
+
+
+def ring(devices: int = 3) -> Picture:
+    """Return what the devices of a ring hold, part by part, at the start and after every step (scaling.ring_steps).
+
+    A row is a device, a column a part of the gradient; in a field stand the devices whose numbers are added up in it.
+    A part that has just come has a thick frame. Drawn for 2 to 5 devices; ValueError for others.
+    """
+    if not 2 <= devices <= 5:
+        raise ValueError(f"the fields get too small or too few to read: take 2 to 5 devices, got {devices}")
+    held, everybody = ring_steps(devices), set(range(1, devices + 1))
+    figure = Picture(min(12.0, 1.6 * len(held)), 1.9 if devices < 4 else 2.4)
+    done = []
+    for step, (axes, rows) in enumerate(zip(figure.subplots(1, len(held)), held, strict=True)):
+        axes.set(xlim=(0, devices), ylim=(devices, 0), xticks=[], yticks=[], aspect="equal")
+        for row, parts in enumerate(rows):
+            for column, part in enumerate(parts):
+                new, whole = step > 0 and part != held[step - 1][row][column], part == everybody
+                look = dict(edgecolor=RED, linewidth=2.5, zorder=3) if new else dict(edgecolor="white", linewidth=1)
+                fill = SKY if whole else str(0.97 - 0.14 * (len(part) - 1))
+                axes.add_patch(Rectangle((column + 0.05, row + 0.05), 0.9, 0.9, facecolor=fill, **look))
+                told = "all" if whole else "+".join(map(str, sorted(part)))
+                axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", fontsize=9 - len(told) / 4, zorder=4)
+        if step == 0:
+            axes.set_yticks([row + 0.5 for row in range(devices)], [f"device {row + 1}" for row in range(devices)])
+            axes.tick_params(length=0)
+        axes.set_title("start" if step == 0 else f"step {step}", fontsize=9)
+        axes.spines[:].set_visible(False)
+        done.append(sum(part == everybody for parts in rows for part in parts))
+    return figure.saying(
+        f"A ring of {devices} devices, {devices} parts each. Finished sums at the start and after each step: "
+        f"{', '.join(map(str, done))} of {devices**2}."
+    )
 
 
 def step_memory(configuration: str = "D", image_size: int = 224, batch: int = 32) -> Picture:

@@ -38,6 +38,23 @@ def ring_all_reduce(vectors: Sequence[Sequence[float]]) -> tuple[list[list[float
     return [[mine[i % n][i // n] for i in range(len(vectors[0]))] for mine in parts], sent
 
 
+def ring_steps(devices: int) -> list[list[list[set[int]]]]:
+    """Return what each device holds at the start and after every step of ring_all_reduce: [step][device][part].
+
+    What is held of a part is the sum over a set of devices, counted from 1. Raises ValueError for no device.
+    """
+    _refuse(devices=devices)
+    held = [[[{device + 1} for _ in range(devices)] for device in range(devices)]]
+    for step in range(2 * (devices - 1)):
+        before = held[-1]
+        after = [list(parts) for parts in before]
+        for device in range(devices):
+            to, part = (device + 1) % devices, (device - step) % devices
+            after[to][part] = before[to][part] | before[device][part]
+        held.append(after)
+    return held
+
+
 def traffic(devices: int, parameters: int, pattern: str = "ring") -> float:
     """Return the bytes that the busiest connection carries, one way, in one step: gradients in, sums out.
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import torch
+from torch import Tensor, nn
+
 from vgglib.teaching import Verdict, check_answer, check_function, check_words
 
 PARAMETERS = 138_357_544  # of configuration D
@@ -21,16 +24,61 @@ def check_shard_sizes(attempt: Callable) -> Verdict:
     return check_function(attempt, cases, "shard_sizes")
 
 
-def check_accumulated(attempt: Callable) -> Verdict:
-    """Return the verdict on the gradient of a batch from those of its shards, taken in turns."""
-    cases = {
-        ((5.0, 7.0), (3, 3)): 6.0,
-        ((4.0, 9.0), (2, 3)): 7.0,
-        ((8.0, -4.0, 2.5), (5, 3, 2)): 3.3,
-        ((2.5,), (7,)): 2.5,
-        ((-3.0, 5.0, 4.0, 10.0), (4, 3, 2, 1)): 2.1,
-    }
-    return check_function(lambda *given: attempt(*map(list, given)), cases, "accumulated")
+def check_accumulate(attempt: Callable) -> Verdict:
+    """Return the verdict on a loop that leaves a batch's gradient in a network, taken shard by shard.
+
+    attempt: called with a network whose gradients are those of a step before, pictures (N, 3), labels (N,) and the
+    sizes of the shards.
+    """
+    for sizes in ((2, 2), (3, 1, 2)):
+        net, X, y = _problem(sum(sizes))
+        before = torch.full_like(net.weight, 0.5)
+        net.weight.grad = before.clone()
+        call = f"accumulate(net, X, y, {list(sizes)})"
+        try:
+            attempt(net, X, y, list(sizes))
+        except NotImplementedError:
+            return Verdict("todo", "accumulate: not attempted yet")
+        except Exception as error:
+            return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
+        left = net.weight.grad
+        if left is not None and torch.equal(left, before):
+            return Verdict("todo", "accumulate: not attempted yet")
+        if left is None:
+            return Verdict("failed", f"{call} leaves no gradient in the network")
+        parts = [_gradient(net, *part) for part in zip(X.split(sizes), y.split(sizes), strict=True)]
+        right, last = _gradient(net, X, y), sizes[-1] / len(X)
+        if _alike(left, right):
+            continue
+        known = {
+            "a picture of a small shard has more say than one of a large shard": sum(parts) / len(parts),
+            "the means of the shards are added up, as if each were the whole batch": sum(parts),
+            "it is the sum over all pictures, where the batch's loss is their mean": len(X) * right,
+            "only the last shard is left: clear the gradients once, before the loop": parts[-1],
+            "only the last shard's share is left: clear the gradients once, before the loop": last * parts[-1],
+            "the gradients of the step before are still in it": before + right,
+        }
+        why = next((f": {why}" for why, wrong in known.items() if _alike(left, wrong)), "")
+        return Verdict("failed", f"{call} does not leave the gradient of the batch{why}")
+    return Verdict("passed", "accumulate: equal shards and unequal ones give the gradient of the batch")
+
+
+def _problem(pictures: int) -> tuple[nn.Linear, Tensor, Tensor]:
+    """Return a small network in float64, without dice, and as many pictures and labels."""
+    net = nn.Linear(3, 2, bias=False).double()
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[0.3, -0.2, 0.5], [0.1, 0.4, -0.6]]))
+    X = torch.sin(torch.arange(3 * pictures, dtype=torch.float64) ** 2).reshape(pictures, 3)
+    return net, X, torch.arange(pictures) % 2
+
+
+def _gradient(net: nn.Linear, X: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of the mean loss; the network keeps its own."""
+    return torch.autograd.grad(nn.functional.cross_entropy(net(X), y), net.weight)[0]
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return bool(torch.allclose(one.double(), other, rtol=1e-5, atol=1e-9))
 
 
 def check_ring_of_four(answer: object) -> Verdict:
