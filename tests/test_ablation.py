@@ -12,6 +12,7 @@ from vgglib.ablation import Ablation, ablation
 
 def test_variants_on_a_cpu_without_bf16(monkeypatch):
     monkeypatch.setattr(module, "fast_in_bf16", lambda device: False)
+    monkeypatch.setattr(module, "can_keep_memory", lambda device: False)
     told = []
     found = ablation(TINY, patterns(60), pictures=40, rounds=2, device="cpu", tell=told.append)
     assert list(found.speeds) == ["everything", "fused"]
@@ -23,8 +24,9 @@ def test_variants_on_a_cpu_without_bf16(monkeypatch):
 def test_each_variant_leaves_out_one_thing(monkeypatch):
     monkeypatch.setattr(module, "fast_in_bf16", lambda device: True)
     monkeypatch.setattr(module, "can_compile", lambda device: True)
+    monkeypatch.setattr(module, "can_keep_memory", lambda device: True)
     found = module._variants(TINY, torch.device("cuda"))
-    assert list(found) == ["everything", "bf16", "channels_last", "compile", "fused", "data on the device"]
+    assert " ".join(found) == "everything bf16 channels_last compile fused keep_memory data on the device"
     whole, on_device = found["everything"]
     assert on_device
     for name, (recipe, there) in found.items():
@@ -35,13 +37,30 @@ def test_each_variant_leaves_out_one_thing(monkeypatch):
 
 def test_with_bf16_and_with_data_on_the_host(monkeypatch):
     monkeypatch.setattr(module, "fast_in_bf16", lambda device: True)
+    monkeypatch.setattr(module, "can_keep_memory", lambda device: False)
     found = ablation(TINY, patterns(60), pictures=40, rounds=1, device="cpu")
     assert list(found.speeds) == ["everything", "bf16", "channels_last", "fused"]
-    variant = module._Variant("host", TINY, False, patterns(60), torch.device("cpu"))
-    beside = module._Variant("device", TINY, True, patterns(60), torch.device("cpu"))
+    variant = module._Variant(TINY, False, patterns(60), torch.device("cpu"))
+    beside = module._Variant(TINY, True, patterns(60), torch.device("cpu"))
     for (X, y), (U, v) in zip(variant._batches(patterns(60), 1), beside._batches(patterns(60), 1), strict=True):
         torch.testing.assert_close(X, U)
         assert torch.equal(y, v)
+
+
+def test_apart_each_has_a_process_of_its_own(monkeypatch):
+    made = []
+    real = module.ProcessPoolExecutor
+
+    def counted(*arguments, **options):
+        made.append(real(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", counted)
+    monkeypatch.setattr(module, "_variants", lambda *_: {"everything": (TINY, True), "fused": (TINY, True)})
+    found = ablation(TINY, patterns(60), pictures=40, rounds=1, device="cpu", apart=True)
+    assert len(made) == 2
+    assert [len(speeds) for speeds in found.speeds.values()] == [1, 1]
+    assert min(found.median(name) for name in found.speeds) > 0
 
 
 def test_what_is_told():

@@ -66,7 +66,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def settings():
-    return recipe("paper", image_size=16, scale=(18, 30), batch_size=5)
+    return recipe("paper", image_size=16, scale=(18, 30), batch_size=5, rgb_shift=0.0)
 
 
 def all_of(batches):
@@ -658,7 +658,7 @@ def test_long_thin_pictures(root, settings):
     save(root / "ant" / "thin.png", noise(2, 4000))
     X, _ = all_of(image_folder(root).batches(settings, seed=4, epoch=2))
     assert len(X) == 13
-    wide = recipe("paper", image_size=224, scale=384)
+    wide = recipe("paper", image_size=224, scale=384, rgb_shift=0.0)
     with pytest.raises(DataError, match=r"thin.png is 4000 x 2 pixels, too long and thin to be rescaled to 384"):
         list(image_folder(root).batches(wide, seed=4, epoch=2))
 
@@ -698,7 +698,7 @@ def test_many_faults_are_counted(root):
 @pytest.mark.slow
 def test_a_worker_that_dies_is_said(root, settings):
     pictures = image_folder(root, workers=1)
-    small = recipe("paper", image_size=16, scale=(18, 30), batch_size=1)
+    small = recipe("paper", image_size=16, scale=(18, 30), batch_size=1, rgb_shift=0.0)
     before = set(multiprocessing.active_children())
     batches = pictures.batches(small, seed=0, epoch=1)
     next(batches)

@@ -74,6 +74,8 @@ def test_every_recorded_result_states_its_conditions(name):
     measured = ("steps_measured", "seconds_extrapolated") if "seconds_extrapolated" in result else ("n", "seconds")
     if speeds(result):  # of a benchmark, in which both sides take turns
         measured = ("n", "images_per_second")
+    if "same_loss" in result:
+        measured = ("steps", "losses")
     if "ensembles" in result:  # summaries are worked out from its runs, by vgglib.protocol
         measured = ("tests", "seconds")
     for wanted in ("device", "torch", "python", *measured):
@@ -116,6 +118,16 @@ def test_every_recorded_speed_is_a_list_of_rounds(name):
     rounds = {found for key, found in keys(result) if key == "n"}
     assert {len(found) for found in speeds(result)} == rounds
     assert all(speed > 0 for found in speeds(result) for speed in found)
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if "same_loss" in results.load(name)])
+def test_every_recorded_comparison_of_losses_adds_up(name):
+    for one in results.load(name)["same_loss"]:
+        theirs, ours = one["losses"]["d2l"], one["losses"]["vgglib"]
+        assert len(theirs) == len(ours) == one["steps"]
+        apart = max(abs(a - b) / a for a, b in zip(theirs, ours, strict=True))
+        assert one["largest_relative_difference"] == pytest.approx(apart)
+        assert one["fell_by"] == pytest.approx(theirs[0] - theirs[-1])
 
 
 @pytest.mark.parametrize("name", [name for name in results.recorded() if "ensembles" in results.load(name)])

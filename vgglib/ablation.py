@@ -1,14 +1,17 @@
 """What each part of the fast path brings on this device: training with all of them, and with one of them off."""
 
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, best_device, can_compile, fast_in_bf16, synchronise
 from vgglib.training import Recipe, batches, build, conditions
@@ -42,35 +45,41 @@ def ablation(
     rounds: int = 3,
     device: torch.device | str | None = None,
     tell: Callable[[str], object] = lambda text: None,
+    apart: bool = False,
 ) -> Ablation:
-    """Return what bf16, channels_last, the fused optimiser, compile and data on the device bring to a recipe here.
+    """Return what bf16, channels_last, compile, the fused optimiser, kept memory and data on the device bring here.
 
-    Each round trains every variant on ``pictures`` pictures, in turns, data loading included; the first round warms
+    Each round trains every variant on ``pictures`` pictures, in turns, data loading included, after one that warms
     up and does not count. What this device does not profit from is left out of everything, and of the variants.
-    tell: called with a sentence after every round. Raises ValueError for fewer pictures than a batch, or no round.
+    apart: every variant of every round in a process of its own; else memory that one variant has left free serves
+    the next, which is kind to the one without kept memory. tell: called with a sentence after every round.
+    Raises ValueError for fewer pictures than a batch, or no round.
     """
     if pictures < recipe.batch_size or rounds < 1:
         raise ValueError(f"take at least a batch of {recipe.batch_size} pictures and 1 round")
     device = best_device() if device is None else torch.device(device)
-    variants = [_Variant(name, *what, train, device) for name, what in _variants(recipe, device).items()]
-    some = train[:pictures]
-    speeds: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    for number in range(rounds + 1):
-        for variant in variants if number % 2 else reversed(variants):
-            speed = variant.round(some, number)
-            if number:
-                speeds[variant.name].append(speed)
-        if number:
-            tell(f"round {number}/{rounds}: " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
-    return Ablation(speeds, conditions(variants[0].recipe, device))
+    variants, some = _variants(recipe, device), train[:pictures]
+    speeds: dict[str, list[float]] = {name: [] for name in variants}
+    here = {} if apart else {name: _Variant(*what, train, device) for name, what in variants.items()}
+    for variant in here.values():
+        variant.round(some, 0)
+    for number in range(1, rounds + 1):
+        for name in variants if number % 2 else reversed(variants):
+            one = here[name].round(some, number) if here else _in_its_own_process(*variants[name], some, device)
+            speeds[name].append(one)
+        tell(f"round {number}/{rounds}: " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
+    return Ablation(speeds, conditions(variants["everything"][0], device))
 
 
 def _variants(recipe: Recipe, device: torch.device) -> dict[str, tuple[Recipe, bool]]:
     """Return the recipe, and whether the data lie on the device, of everything and of everything but one."""
     bf16, compiles = fast_in_bf16(device), can_compile(device)
-    everything = replace(recipe, bf16=bf16, channels_last=bf16, compile=compiles, fused=device.type in ("cpu", "cuda"))
+    everything = replace(
+        recipe, bf16=bf16, channels_last=bf16, compile=compiles, fused=device.type in ("cpu", "cuda"),
+        keep_memory=can_keep_memory(device),
+    )  # fmt: skip
     found = {"everything": (everything, True)}
-    for name in ("bf16", "channels_last", "compile", "fused"):
+    for name in ("bf16", "channels_last", "compile", "fused", "keep_memory"):
         if getattr(everything, name):
             found[name] = (replace(everything, **{name: False}), True)
     if device.type != "cpu":
@@ -78,11 +87,26 @@ def _variants(recipe: Recipe, device: torch.device) -> dict[str, tuple[Recipe, b
     return found
 
 
+def _in_its_own_process(*variant: object) -> float:
+    """Return images per second of a variant that has a process for itself."""
+    start = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=start) as pool:
+        return pool.submit(_alone, *variant).result()
+
+
+def _alone(recipe: Recipe, on_device: bool, train: ImageSet, device: torch.device) -> float:
+    """Return images per second of the second round of a variant; the first warms up."""
+    with kept_memory(bool(recipe.keep_memory)):  # also between the two
+        variant = _Variant(recipe, on_device, train, device)
+        variant.round(train, 0)
+        return variant.round(train, 1)
+
+
 class _Variant:
     """A network that is trained one way."""
 
-    def __init__(self, name: str, recipe: Recipe, on_device: bool, train: ImageSet, device: torch.device):
-        self.name, self.recipe, self._on_device, self._device = name, recipe, on_device, device
+    def __init__(self, recipe: Recipe, on_device: bool, train: ImageSet, device: torch.device):
+        self.recipe, self._on_device, self._device = recipe, on_device, device
         self.net = build(recipe, train).to(device)
         if recipe.channels_last:
             self.net.to(memory_format=torch.channels_last)
@@ -92,18 +116,19 @@ class _Variant:
     def round(self, train: ImageSet, number: int) -> float:
         """Train for an epoch and return images per second."""
         train = train.to(self._device) if self._on_device else train.to("cpu")
-        synchronise(self._device)
-        started, seen = time.perf_counter(), 0
         self.net.train()
-        for X, y in self._batches(train, number):
-            self._optimiser.zero_grad()
-            with autocast(self._device, self.recipe.bf16):
-                scores = self._forward(X)
-            F.cross_entropy(scores.float(), y).backward()
-            self._optimiser.step()
-            seen += len(y)
-        synchronise(self._device)
-        return seen / (time.perf_counter() - started)
+        with kept_memory(bool(self.recipe.keep_memory)):
+            synchronise(self._device)
+            started, seen = time.perf_counter(), 0
+            for X, y in self._batches(train, number):
+                self._optimiser.zero_grad()
+                with autocast(self._device, self.recipe.bf16):
+                    scores = self._forward(X)
+                F.cross_entropy(scores.float(), y).backward()
+                self._optimiser.step()
+                seen += len(y)
+            synchronise(self._device)
+            return seen / (time.perf_counter() - started)
 
     def _batches(self, train: ImageSet, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         if self._on_device:

@@ -150,11 +150,11 @@ class FolderSet:
         cropped once at random and perhaps mirrored. Views and order are those of vgglib.augment.Augment and depend on
         (seed, epoch, index) alone, not on ``workers``. start: batches to leave out, being done already. rank, world:
         of each batch of recipe.batch_size pictures this process gets the rank-th of ``world`` parts, which may be
-        empty at the end of an epoch. recipe.rgb_shift shifts the colours of each picture. A last batch is left out
-        under batch normalisation if a part of it would have one picture.
+        empty at the end of an epoch. recipe.rgb_shift shifts the colours of each picture, if there are any. A last
+        batch is left out under batch normalisation if a part of it would have one picture.
         Raises DataError at the first file that is no picture.
         """
-        colour = recipe.rgb_shift * self.colour_axes if recipe.rgb_shift else None
+        colour = recipe.rgb_shift * self.colour_axes if recipe.rgb_shift and self.channels == 3 else None
         augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
         fewest = 2 * world if recipe.batch_norm else 1  # a part of one picture has no spread to divide by

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgglib import distributed
+from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.augment import Augment, colour_axes, stream
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, best_device, can_compile, describe, device_of, fast_in_bf16, synchronise
@@ -52,7 +53,7 @@ class Recipe:
     image_size: int = 224  # side of the crop that the network sees, in pixels
     scale: int | tuple[int, int] = 224  # training scale S in pixels, or (S_min, S_max) for scale jitter
     flip: bool = False  # mirror half of the pictures
-    rgb_shift: float = 0.0  # standard deviation, in those of the training set's colours; section 3.1 takes 0.1
+    rgb_shift: float = 0.0  # standard deviation, in those of the training set's colours; nothing to grey pictures
     normalise: str = "nothing"  # to pixels in 0..1; "mean": less the training mean; "mean and std": over std too
     initialisation: str = "he"  # a key of vgglib.model.INITIALISATIONS
     zero_biases: bool = True  # False: the biases start as PyTorch draws them
@@ -69,6 +70,7 @@ class Recipe:
     channels_last: bool | None = None  # memory layout; None: together with bf16
     compile: bool | None = False  # hand the network to torch.compile; None: on GPUs, where it can
     fused: bool | None = None  # all parameters in one pass of the optimiser; None: where the device can
+    keep_memory: bool | None = None  # a CPU's freed memory stays for the next step; None: where the C library can
     micro_batch: int | None = None  # images at once, their gradients added up; None: the batch, or what fits in memory
 
     def __post_init__(self) -> None:
@@ -122,7 +124,8 @@ RECIPES: dict[str, Recipe] = {
     "d2l": Recipe("A", width=0.25, learning_rate=0.05, batch_size=128, **_ARTICLE),
     # section 3.1: configuration A is the one that the paper trains from random numbers
     "paper": Recipe(
-        "A", scale=256, flip=True, normalise="mean", initialisation="normal-0.01", epochs=74, schedule="plateau"
+        "A", scale=256, flip=True, rgb_shift=0.1, normalise="mean", initialisation="normal-0.01", epochs=74,
+        schedule="plateau",
     ),
     # ours, for two CPU cores and a few minutes: batch normalisation, which the paper did not have, makes it quick
     "laptop": Recipe(
@@ -229,7 +232,7 @@ def fit(
     guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
     if progress.visible and not run.finished:
         progress.show(f"about {duration(estimate(net, train, recipe).seconds)} on {describe(device)}", final=True)
-    with progress, Interrupts() as interrupts:
+    with progress, Interrupts() as interrupts, kept_memory(settings["keep_memory"]):
         while not run.finished:
             number = run.epoch
             run.start_clock()
@@ -294,7 +297,7 @@ def batches(
         for X, y in train.batches(recipe, seed, epoch, start, rank, world):
             yield prepared(net, X.to(device_of(net), non_blocking=True)), y.to(device_of(net), non_blocking=True)
         return
-    colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift else None
+    colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift and train.images.shape[1] == 3 else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
     draws = augment.draws(len(train), seed, epoch).to(train.images.device)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
@@ -458,7 +461,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
     net.train()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with random, kept_memory(settings["keep_memory"]):
         for _ in range(2):  # the first step also warms up
             slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
         most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
@@ -507,6 +511,7 @@ def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bo
         "channels_last": bf16 if recipe.channels_last is None else recipe.channels_last,
         "compile": can_compile(device) if recipe.compile is None else recipe.compile,
         "fused": torch.device(device).type in ("cpu", "cuda") if recipe.fused is None else recipe.fused,
+        "keep_memory": recipe.keep_memory is not False and can_keep_memory(device),
         "processes": distributed.world(),
         "device": describe(device),
         "torch": torch.__version__,

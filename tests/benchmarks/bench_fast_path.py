@@ -1,9 +1,11 @@
-"""What bf16, channels_last, the fused optimiser, compile and data on the device bring here, each taken away in turn.
+"""What each part of the fast path brings on this device, each taken away in turn while the others stay.
 
 ``python tests/benchmarks/bench_fast_path.py [--recipe laptop] [--pictures 2560] [--rounds 5] [--json | --result FILE]``
 
-Ratios within a round, so that a slow moment of the machine meets both sides; the median of the rounds. A report: it
-judges nothing. For data/results/: --result data/results/fast-path.json
+Ratios within a round, so that a slow moment of the machine meets both sides; the median of the rounds. Each variant
+of each round has a process of its own, because memory that one has left free would serve the next. A report: it judges
+nothing. For data/results/: --result data/results/fast-path.json, and --recipe d2l --pictures 1024 --rounds 3 --result
+data/results/fast-path-224.json
 """
 
 import argparse
@@ -29,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     train, _ = fashion_mnist()
     tell = (lambda text: None) if options.json else print
-    found = ablation(recipe(options.recipe), train, options.pictures, options.rounds, options.device, tell)
+    found = ablation(recipe(options.recipe), train, options.pictures, options.rounds, options.device, tell, apart=True)
     result = {
         "command": shlex.join(["python", *sys.argv]),
         "recipe_name": options.recipe,
