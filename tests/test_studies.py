@@ -12,7 +12,7 @@ from vgglib.data import ImageSet
 from vgglib.depth import run_depth
 from vgglib.lighter import run_lighter
 from vgglib.protocol import PROTOCOLS, run_protocol
-from vgglib.training import recipe
+from vgglib.training import Epoch, History, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # forty random pictures
 
@@ -105,6 +105,24 @@ def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, mo
     assert after["runs"] == before["runs"]
     assert after.get("test_accuracy") == before.get("test_accuracy")
     assert before == results.read(path)
+
+
+def test_the_longer_control_is_the_cold_network_with_as_many_steps_as_both(tmp_path, monkeypatch):
+    begun = {}
+
+    def watched(net, few, _, chosen, seed, device):
+        label = f"{net.configuration}, {chosen.epochs}"
+        begun.setdefault(label, []).append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+        return History(chosen, seed, 10, {}, [Epoch(1, 2.0, 0.1, None, 0.01, 1.0, 1.0)])
+
+    monkeypatch.setattr(beginnings, "fit", watched)
+    monkeypatch.setattr(beginnings, "SEEDS", (0,))
+    monkeypatch.setattr(beginnings, "LABELS", ("B, he", "B, he, warm", "B, he, longer"))
+    run_warm_starts(DATA, tmp_path / "record.json", "cpu", lambda text: None)
+    (cold, warm), (longer,), (shallow,) = (begun[label] for label in ("B, 2", "B, 4", "A, 2"))
+    assert torch.equal(cold, longer)
+    assert not torch.equal(cold, warm)
+    assert len(shallow) < len(cold)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

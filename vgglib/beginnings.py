@@ -1,5 +1,8 @@
 """How deep networks begin (section 3.1): the paper's normal weights, Glorot's, He's, each with and without A's layers.
 
+A warmed network comes after A, which has seen every picture twice itself. "longer" is the control: the deep network
+alone, from He's weights, for as many steps as both.
+
 ``python -m vgglib study warm-start`` trains what is not recorded yet. Taught in notebooks/06_training_scale.ipynb.
 """
 
@@ -20,7 +23,8 @@ from vgglib.training import NotLearningWarning, Recipe, build, conditions, fit, 
 
 DEEP = ("B", "E")
 WAYS = ("paper", "glorot", "he")
-LABELS = tuple(f"{name}, {way}{warm}" for name in DEEP for way in WAYS for warm in ("", ", warm"))
+BEGUN = ("paper", "paper, warm", "glorot", "glorot, warm", "he", "he, warm", "he, longer")
+LABELS = tuple(f"{name}, {begun}" for name in DEEP for begun in BEGUN)
 SEEDS = (0, 1, 2)
 PICTURES = 4_800  # of the training set, each seen twice: 300 steps
 FEW_STEPS: Recipe = recipe(
@@ -73,6 +77,12 @@ def recipe_for(configuration: str, **changes: object) -> Recipe:
     return Recipe(**{**vars(FEW_STEPS), "configuration": configuration, **changes})
 
 
+def recipe_of(label: str) -> Recipe:
+    """Return the recipe of one of LABELS: of twice the epochs, if it is a longer one."""
+    longer = 2 if label.endswith("longer") else 1
+    return recipe_for(label.split(",")[0], epochs=longer * FEW_STEPS.epochs)
+
+
 def shallow_network(few: ImageSet, seed: int = 0, device: str | None = None) -> VGG:
     """Return configuration A, trained on the same pictures from He's weights: what the deep ones are warmed by."""
     chosen = recipe_for("A")
@@ -89,20 +99,20 @@ def run_warm_starts(
 ) -> dict:
     """Train every deep network, begun in every way, cold and warm, that is not recorded yet; return the whole record.
 
-    data: training and test set; only the training set is used, and what counts is the loss of the second pass, while
+    data: training and test set; only the training set is used, and what counts is the loss of the last pass, while
     training: whether a network has left ln(10). Written after every network to ``path``, by default
     ``data/results/warm-start.json``.
     """
     path = path or results.FOLDER / "warm-start.json"
     runs = results.read(path)["runs"] if path.is_file() else []
-    runs = [run for run in runs if made_by(run, recipe_for(run["label"].split(",")[0]))]
+    runs = [run for run in runs if made_by(run, recipe_of(run["label"]))]
     few = data[0][:PICTURES]
     plan = [(label, seed) for seed in SEEDS for label in LABELS]
     shallow = cache(lambda seed: shallow_network(few, seed, device))
 
     def one(label: str, seed: int) -> dict:
-        configuration, way, *warm = label.split(", ")
-        net = beginner(configuration, way, few, seed, shallow(seed) if warm else None)
+        configuration, way, *more = label.split(", ")
+        net = beginner(configuration, way, few, seed, shallow(seed) if more == ["warm"] else None)
         return _run(net, few, label, seed, device)
 
     return go_on(runs, plan, one, _record, path, tell)
@@ -110,7 +120,7 @@ def run_warm_starts(
 
 def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> dict:
     """Return what a few steps gave."""
-    chosen = recipe_for(net.configuration)
+    chosen = recipe_of(label)
     with warnings.catch_warnings():  # many of these do not learn, and that is the result
         warnings.simplefilter("ignore", NotLearningWarning)
         history = fit(net, few, None, chosen, seed, device)
