@@ -275,7 +275,7 @@ class TwoPaths(nn.Module):
 def test_the_misaligned_example_of_the_distill_article():
     left = nn.Sequential(nn.ZeroPad2d((2, 1, 2, 1)), nn.Conv2d(1, 1, 5, 2))
     net = TwoPaths(left, nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)))
-    with pytest.raises(UnalignedError, match=r"paths left\.1 and right\.1 .*stride 1 .* meets stride 2"):
+    with pytest.raises(UnalignedError, match=r"paths left\.1 and right\.1 .*stride 2 .* meets stride 1"):
         trace(net, 8)
     see = looking(positive(net), ones((8, 8), 1))
     assert [see((unit, unit))[0] for unit in range(4)] == reference.MISALIGNED
@@ -725,8 +725,12 @@ def test_paths_that_are_not_aligned_are_named():
         UnalignedError, match=r"^add in 1 \(TwoPaths\): its paths 1\.left and 1\.right\.1 are not aligned"
     ):
         trace(net, 9)
-    with pytest.raises(UnalignedError, match=r"stride 1 and first centre 0 meets stride 1 and first centre 0\.5"):
+    with pytest.raises(UnalignedError, match=r"stride 1 and first centre 0\.5 meets stride 1 and first centre 0$"):
         trace(net, 9)
+    thin, thick = nn.Sequential(conv(), conv()), nn.Sequential(nn.ZeroPad2d((2, 1, 2, 1)), conv(5, 2))
+    for paths, met in (((thin, thick), "1 .* 2 meets stride 2 .* 0"), ((thick, thin), "2 .* 0 meets stride 1 .* 2")):
+        with pytest.raises(UnalignedError, match=f"stride {met}$"):  # in the order of the paths that are named
+            trace(TwoPaths(*paths), 7)
 
 
 def test_whole_pictures_and_maps_are_aligned_only_where_they_are_whole():

@@ -219,9 +219,9 @@ def _meet(sides: Sequence[Side], unite: Callable[[list[np.ndarray]], np.ndarray]
     if not all(side.origin is not None and np.array_equal(side.units, units) for side in seeing):
         return together.settled()
     strides = {side.stride for side in seeing}
-    paths = {(side.stride, centre) for side in seeing if side.stride for centre in _centres(side.origin)}
+    paths = dict.fromkeys((side.stride, centre) for side in seeing if side.stride for centre in _centres(side.origin))
     if len(paths) > 1:
-        texts = (f"stride {stride} and first centre {centre:g}" for stride, centre in sorted(paths))
+        texts = (f"stride {stride} and first centre {centre:g}" for stride, centre in paths)
         return replace(together, conflict=" meets ".join(texts)).settled()
     if len(strides) != 1:  # some see the same everywhere, some do not; or nobody sees anything
         return together.settled()
