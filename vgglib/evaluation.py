@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.augment import crop_offsets, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
@@ -207,9 +206,8 @@ def _testing(
                 progress.show(f"{tell}: {done:,} pictures in {duration(passed)}", final=True)
 
     net.eval()
-    keep = len(images) > batch_size and can_keep_memory(device)  # what one batch frees, the next one needs
     try:
-        with kept_memory(keep), autocast(device, fast_in_bf16(device) if bf16 is None else bf16):
+        with autocast(device, fast_in_bf16(device) if bf16 is None else bf16):
             yield batches()
     finally:
         for module, mode in modes.items():
