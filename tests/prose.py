@@ -56,9 +56,9 @@ def macs(configuration: str, image_size: int = 224, **options: object) -> int:
     return costs(configuration, image_size, **options).macs
 
 
-def top1(name: str, stage: str, method: str = "dense", several: bool = False, few: bool = False) -> str:
-    """Return the mean top-1 error of D in a record of the protocol, in per cent."""
-    found = protocol.errors(results.load(name), "D", stage, method, several, few).values()
+def top1(name: str, stage: str, method: str = "dense", several: bool = False, few: bool = False, of: str = "D") -> str:
+    """Return the mean top-1 error of a network in a record of the protocol, in per cent."""
+    found = protocol.errors(results.load(name), of, stage, method, several, few).values()
     return f"{sum(found) / len(found):.2f}"
 
 
