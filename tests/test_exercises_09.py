@@ -45,6 +45,17 @@ def loop(weigh, clear="before"):
     return attempt
 
 
+def at_once(net, X, y, sizes):
+    net.zero_grad()
+    F.cross_entropy(net(X), y).backward()
+
+
+def one_backward(net, X, y, sizes):
+    net.zero_grad()
+    parts = zip(X.split(sizes), y.split(sizes), strict=True)
+    (sum(F.cross_entropy(net(some), labels, reduction="sum") for some, labels in parts) / len(y)).backward()
+
+
 WRONG_SIZES = {
     "leaves the rest over": lambda batch, devices: [batch // devices] * devices,
     "all of the rest to the first": lambda batch, devices: (
@@ -71,6 +82,8 @@ WRONG_LOOPS = {  # the loop, and a word of the reason that it must be given
     "clears in the loop, unweighted": (loop(lambda mean, n, all, shards: mean, clear="in the loop"), "only the last"),
     "clears at the end": (lambda net, X, y, sizes: (accumulate(net, X, y, sizes), net.zero_grad()), "no gradient"),
     "returns it": (lambda net, X, y, sizes: (net.zero_grad(), F.cross_entropy(net(X), y))[1], "no gradient"),
+    "the whole batch at once": (at_once, "do not fit into memory"),
+    "all shards in memory": (one_backward, "shard by shard"),
     "does not run": (lambda net, X, y, sizes: X.split(1.5), "raised TypeError"),
 }
 WRONG_FOUR = {

@@ -514,3 +514,6 @@ def test_colours_shift_where_the_recipe_says_so():
         next(batches(net, grey, replace(plain, rgb_shift=shift), seed=1, epoch=1)) for shift in (0.0, 0.1)
     )
     assert torch.equal(X, same), "grey pictures have no colours to shift"
+    two = ImageSet(images[:, :2], y, part.classes)
+    with pytest.raises(ValueError, match="these pictures have 2"):
+        next(batches(build(plain, two), two, replace(plain, rgb_shift=0.1), seed=1, epoch=1))

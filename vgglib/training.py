@@ -297,7 +297,7 @@ def batches(
         for X, y in train.batches(recipe, seed, epoch, start, rank, world):
             yield prepared(net, X.to(device_of(net), non_blocking=True)), y.to(device_of(net), non_blocking=True)
         return
-    colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift and train.images.shape[1] == 3 else None
+    colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift and train.images.shape[1] > 1 else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
     draws = augment.draws(len(train), seed, epoch).to(train.images.device)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))

@@ -113,16 +113,9 @@ def same_loss(side: int, batch: int, steps: int, device: torch.device, train: Im
     theirs = Theirs(side, batch, steps, device)
     theirs.data = TensorDataset(view(train.images, side, side), train.labels)
     chosen = training.recipe(
-        "d2l",
-        image_size=side,
-        scale=side,
-        batch_size=batch,
-        epochs=1,
-        dropout=0.0,
-        bf16=bf16,
-        channels_last=bf16,
+        "d2l", image_size=side, scale=side, batch_size=batch, epochs=1, dropout=0.0, bf16=bf16, channels_last=bf16,
         learning_rate=0.01,
-    )
+    )  # fmt: skip
     theirs.optimiser.param_groups[0]["lr"] = chosen.learning_rate
     torch.manual_seed(0)
     for layer in theirs.net:

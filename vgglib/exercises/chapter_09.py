@@ -34,6 +34,9 @@ def check_accumulate(attempt: Callable) -> Verdict:
         net, X, y = _problem(sum(sizes))
         before = torch.full_like(net.weight, 0.5)
         net.weight.grad = before.clone()
+        seen, backwards = [], []
+        net.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(len(given[0])))
+        net.weight.register_hook(lambda gradient, backwards=backwards: backwards.append(1))
         call = f"accumulate(net, X, y, {list(sizes)})"
         try:
             attempt(net, X, y, list(sizes))
@@ -46,6 +49,13 @@ def check_accumulate(attempt: Callable) -> Verdict:
             return Verdict("todo", "accumulate: not attempted yet")
         if left is None:
             return Verdict("failed", f"{call} leaves no gradient in the network")
+        if max(seen, default=0) > max(sizes):
+            return Verdict(
+                "failed", f"{call} shows the network {max(seen)} pictures at once: they do not fit into memory"
+            )
+        if len(backwards) == 1:
+            why = "so what all shards left on the way forward is in memory together"
+            return Verdict("failed", f"{call} goes back once, {why}: call backward shard by shard")
         parts = [_gradient(net, *part) for part in zip(X.split(sizes), y.split(sizes), strict=True)]
         right, last = _gradient(net, X, y), sizes[-1] / len(X)
         if _alike(left, right):
