@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 
 from vgglib import figures, protocol, results
-from vgglib.balance import Trained
+from vgglib.balance import Trained, trained_networks
 from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
 from vgglib.data import ImageSet
@@ -363,6 +364,15 @@ def test_accuracy_against_cost_ranks():
     for bad in (dict(networks=[]), dict(networks=TRAINED, by="FLOPs")):
         with pytest.raises(ValueError, match=r"no network|by is"):
             figures.accuracy_against_cost(**bad)
+
+
+@pytest.mark.parametrize("by", ["MACs", "parameters"])
+def test_the_numbers_of_the_recorded_networks_do_not_overlap(by):
+    figure = figures.accuracy_against_cost(trained_networks(), by=by)
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == len(trained_networks())
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
 def test_dots_are_told():

@@ -977,6 +977,7 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
     figure = Picture(8.6, max(3.8, 1.0 + 0.19 * len(ordered)))
     axes, beside = figure.subplots(1, 2, width_ratios=(1, 1))
     beside.axis("off")
+    points, bars = {}, []
     for n, net in enumerate(ordered):
         place = records.index(net.record)
         look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
@@ -984,8 +985,8 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         error, sd = 100 * (1 - net.mean), 100 * net.sd
         reach = [[min(sd, 0.9 * error)], [min(sd, max(0, 99.9 - error))]]  # a bar ends at 0 and 100 %
         axes.errorbar(cost_of, error, yerr=reach, markersize=5, capsize=2, linewidth=1, **look)
-        side = dict(xytext=(6, 0), ha="left") if n % 2 else dict(xytext=(-6, 0), ha="right")
-        axes.annotate(str(n + 1), (cost_of, error), textcoords="offset points", fontsize=7, va="center", **side)
+        points[str(n + 1)] = (cost_of, error)
+        bars += [(cost_of, error + share) for share in np.linspace(-reach[0][0], reach[1][0], 25)]
         spread = f" ± {100 * net.sd:.1f}" if net.n > 1 else ""
         row = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.record}; {net.shown / 1e3:.0f}k)"
         height = 1 - (n + 1) / (len(ordered) + 1)
@@ -1004,11 +1005,27 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         ticks(lambda value, _place: f"{value:g}" if f"{value:e}"[0] in "125" else "")
     _plain(axes)
     axes.tick_params(which="minor", labelsize=8)
+    _numbers(figure, axes, points, bars)
     best, last = ordered[0], ordered[-1]
     return figure.saying(
         f"Test accuracy of {len(ordered)} trained networks against {by}: from {100 * last.mean:.1f} % ({last.label}) "
         f"to {100 * best.mean:.1f} % ({best.label})."
     )
+
+
+def _numbers(figure: Picture, axes: Axes, points: Mapping[str, tuple[float, float]], bars: Sequence) -> None:
+    """Write a name near each point, where it keeps the most room from the other names, the points and the bars."""
+    figure.draw_without_rendering()  # only a figure that is laid out knows where its points lie
+    place = axes.transData.transform
+    dots = place(list(points.values())) * 72 / figure.dpi
+    taken = [*dots, *place(bars) * 72 / figure.dpi]
+    turns = np.arange(8) * np.pi / 4
+    around = [np.array([far * np.cos(turn), far * np.sin(turn)]) for far in (9, 12, 15) for turn in turns]
+    for name, dot in zip(points, dots, strict=True):
+        room = [min(8, *np.hypot(*((dot + offset - taken) * (0.8, 1)).T)) for offset in around]
+        best = around[int(np.argmax(room))]
+        taken.append(dot + best)
+        axes.annotate(name, points[name], best, textcoords="offset points", fontsize=7, ha="center", va="center")
 
 
 _WHEEL = (BLUE, RED, GREEN, ORANGE, PINK, SKY, GREY)
