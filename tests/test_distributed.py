@@ -14,7 +14,7 @@ from test_training import patterns
 from two_processes import CASES, SURVIVING
 
 from vgglib import distributed
-from vgglib.distributed import from_all, highest, share, together, total
+from vgglib.distributed import from_all, from_first, highest, share, together, total
 from vgglib.resuming import CheckpointWarning
 from vgglib.training import build, fit
 
@@ -99,6 +99,7 @@ def test_after_a_process_is_killed_torchruns_restart_goes_on(tmp_path):
     whole = build(recipe, train, seed=3).double()
     history = fit(whole, train, train[:31], recipe, 3, "cpu")
     assert apart(dict(whole.named_parameters()), end) < 1e-9
+    assert not (tmp_path / "a disk that process 0 does not see").exists()
     assert json.loads((tmp_path / "losses.json").read_text()) == pytest.approx(history.column("train_loss"), rel=1e-6)
     # what two processes saved in the middle of the last epoch, taken over by one, which says what differs
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
@@ -133,4 +134,5 @@ def test_a_lone_process_has_nothing_to_tell():
     assert total(values) is values
     assert highest(values) is values
     assert from_all(values) == [values]
+    assert from_first(b"a checkpoint") == b"a checkpoint"
     assert list(range(7))[share(7)] == list(range(7))

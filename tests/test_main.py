@@ -91,7 +91,7 @@ def test_several_seeds_are_summarised(small, capsys):
     assert last.endswith("(mean and standard deviation, n=3 seeds)")
 
 
-def test_an_estimate_trains_nothing(small, tmp_path, capsys):
+def test_an_estimate_trains_nothing(small, tmp_path, capsys, monkeypatch):
     assert main([*small, "--estimate", "--json", "--result", str(tmp_path / "estimate.json")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((tmp_path / "estimate.json").read_text())
@@ -100,6 +100,10 @@ def test_an_estimate_trains_nothing(small, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
     assert main([*small, "--estimate"]) == 0
     assert "recipe laptop: " in capsys.readouterr().out
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    assert main([*small, "--estimate"]) == 1
+    assert "leave torchrun out" in capsys.readouterr().err
 
 
 def test_the_same_command_gives_the_same_network(small, tmp_path):

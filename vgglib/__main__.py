@@ -154,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from vgglib.distributed import in_torchrun
     from vgglib.training import recipe
 
     changes = {
@@ -162,6 +163,8 @@ def _train(options: argparse.Namespace) -> int:
         if name.startswith("field_") and text is not None
     }
     chosen = recipe(options.recipe, **changes)
+    if options.estimate and in_torchrun():
+        raise ValueError("--estimate measures one process: leave torchrun out")
     if options.estimate:
         return _estimate(options, chosen)
     with _as_asked(options) as device:
@@ -310,7 +313,8 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
         try:
             history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
         except Interrupted as interrupt:
-            interrupt.args = (f"{interrupt}; go on with: python -m vgglib resume {folder}",)
+            again = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
+            interrupt.args = (f"{interrupt}; go on with: {again} vgglib resume {folder}",)
             raise
     accuracy = None if test is None else watched_accuracy(net, test)
     speed = throughput(net, history)

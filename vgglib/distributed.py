@@ -86,15 +86,35 @@ def _reduced(values: Tensor, how: object) -> Tensor:
     return values
 
 
+def _talks_on() -> torch.device:
+    """Return where tensors must lie to be sent."""
+    nccl = distributed.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
+
+
 def from_all(values: Tensor) -> list[Tensor]:
     """Return every process's ``values`` (of one shape, on the CPU), in the order of their numbers, on the CPU."""
     if world() == 1:
         return [values]
-    device = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
-    mine = values.to(device)
+    mine = values.to(_talks_on())
     found = [torch.empty_like(mine) for _ in range(world())]
     distributed.all_gather(found, mine)
     return [one.cpu() for one in found]
+
+
+def from_first(content: bytes) -> bytes:
+    """Return process 0's ``content`` in every process; what the others give is not looked at."""
+    if world() == 1:
+        return content
+    device = _talks_on()
+    length = torch.tensor([len(content)], device=device)
+    distributed.broadcast(length, 0)
+    if not length.item():
+        return b""
+    sent = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(device) if rank() == 0 else None
+    sent = torch.empty(length.item(), dtype=torch.uint8, device=device) if sent is None else sent
+    distributed.broadcast(sent, 0)
+    return content if rank() == 0 else sent.cpu().numpy().tobytes()
 
 
 def share(count: int) -> slice:

@@ -700,12 +700,13 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
 def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), crop: int = 224) -> Picture:
     """Return a picture (C, H, W, uint8) rescaled to each training scale S, side by side, its middle crop marked."""
     height, width = picture.shape[1:]
-    short, gap = min(height, width), 40
+    short = min(height, width)
     shown = np.asarray(picture.permute(1, 2, 0))
     sizes = [(height * scale // short, width * scale // short) for scale in scales]
-    across = sum(wide for _, wide in sizes) + gap * (len(sizes) - 1)
     tall = max(max(high for high, _ in sizes), crop)
-    figure = Picture(6.4, min(5.0, 6.4 * (tall + 110) / across))
+    gap = 0.07 * tall
+    across = sum(wide for _, wide in sizes) + gap * (len(sizes) - 1)
+    figure = Picture(6.4, min(5.0, 6.4 * 1.2 * tall / across))
     axes, left, told = _bare(figure), 0.0, []
     for scale, (high, wide) in zip(scales, sizes, strict=True):
         axes.imshow(shown, cmap="gray_r", extent=(left, left + wide, high, 0), interpolation="antialiased")
@@ -713,11 +714,11 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
         axes.add_patch(Rectangle(corner, crop, crop, fill=False, edgecolor="white", linewidth=3.5))
         axes.add_patch(Rectangle(corner, crop, crop, fill=False, edgecolor=RED, linewidth=1.8, linestyle="--"))
         share = 100 * crop**2 / (high * wide)
-        axes.text(left + wide / 2, -12, f"S = {scale}\n{high} x {wide}", ha="center", va="bottom", fontsize=9)
-        axes.text(left + wide / 2, high + 12, f"crop: {share:.0f} %", ha="center", va="top", fontsize=9)
+        axes.text(left + wide / 2, -0.02 * tall, f"S = {scale}\n{high} x {wide}", ha="center", va="bottom", fontsize=9)
+        axes.text(left + wide / 2, high + 0.02 * tall, f"crop: {share:.0f} %", ha="center", va="top", fontsize=9)
         told.append(f"{share:.0f} % at S = {scale}")
         left += wide + gap
-    axes.set(xlim=(-5, left - gap + 5), ylim=(tall + 50, -70), aspect="equal")
+    axes.set(xlim=(-0.01 * tall, left - gap + 0.01 * tall), ylim=(1.08 * tall, -0.12 * tall), aspect="equal")
     return figure.saying(f"A crop of {crop} x {crop} pixels shows of the picture {', '.join(told)}.")
 
 

@@ -138,26 +138,32 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
     """
     path = Path(path)
     try:
-        content = bytearray(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    return unpacked(content, path.name)
+
+
+def unpacked(content: bytes, name: str) -> tuple[dict[str, Tensor], dict]:
+    """Return the tensors and the description in a checkpoint's content; ``name`` is for errors, those of read."""
+    content = bytearray(content)
     found = _DIGEST.search(content, 8, _header_end(content))
     if found is None:
-        raise CheckpointError(f"{path.name} is damaged, or no checkpoint of a run of vgglib: it has no digest")
+        raise CheckpointError(f"{name} is damaged, or no checkpoint of a run of vgglib: it has no digest")
     expected = found[1].decode()
     content[found.start(1) : found.end(1)] = 64 * b"0"
     if (actual := hashlib.sha256(content).hexdigest()) != expected:
-        raise CheckpointError(f"{path.name} is damaged (sha256 {actual[:12]}..., expected {expected[:12]}...)")
+        raise CheckpointError(f"{name} is damaged (sha256 {actual[:12]}..., expected {expected[:12]}...)")
     try:
         end = _header_end(content)
         described = json.loads(content[8:end])["__metadata__"]
         tensors, about = safetensors.torch.load(bytes(content)), json.loads(described["about"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path.name} is no checkpoint of a run: {error}") from error
+        raise CheckpointError(f"{name} is no checkpoint of a run: {error}") from error
     if described.get("format") != FORMAT:
-        raise CheckpointError(f"{path.name} is of another format: {described.get('format')!r}, expected {FORMAT!r}")
-    if name := _not_finite(tensors):
-        raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
+        raise CheckpointError(f"{name} is of another format: {described.get('format')!r}, expected {FORMAT!r}")
+    if broken := _not_finite(tensors):
+        raise CheckpointError(f"{name}: {broken} holds numbers that are not finite")
     return tensors, about
 
 

@@ -19,7 +19,7 @@ from vgglib.checkpoint import CheckpointError
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.history import Epoch, History
-from vgglib.resuming import Checkpoints, CheckpointWarning, differences
+from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, unpacked
 
 
 class Run:
@@ -126,10 +126,14 @@ class Run:
     def restore(self) -> bool:
         """Go on from the newest complete checkpoint, and return whether there was one.
 
+        Process 0, which wrote it, reads it and sends it to the others: they need not see its disk.
         Raises CheckpointError, naming what differs first, if it is of another run; warns CheckpointWarning where the
         rest will not be the same bit for bit, and why.
         """
-        found = self.checkpoints.newest() if self.checkpoints else None
+        found = self.checkpoints.newest() if self.checkpoints and distributed.rank() == 0 else None
+        if self.checkpoints and distributed.world() > 1:
+            content = distributed.from_first(packed(*found) if found else b"")
+            found = unpacked(content, "the checkpoint of process 0") if content else None
         if found is None:
             return False
         tensors, about = found

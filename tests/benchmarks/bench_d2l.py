@@ -30,6 +30,7 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -147,8 +148,10 @@ def same_loss(side: int, batch: int, steps: int, device: torch.device, train: Im
     }  # fmt: skip
 
 
-def same_accuracy(side: int, batch: int, epochs: int, seeds: list[int], device: torch.device, data: tuple) -> dict:
-    """Return the test accuracy of both sides after so many epochs, seed by seed, from the same weights."""
+def same_accuracy(
+    side: int, batch: int, epochs: int, seeds: list[int], device: torch.device, data: tuple
+) -> Iterator[dict]:
+    """Give the test accuracy of both sides after so many epochs from the same weights, again after every seed."""
     train, test = data
     found: dict[str, list[float]] = {"d2l": [], "vgglib": []}
     bf16 = None
@@ -164,11 +167,11 @@ def same_accuracy(side: int, batch: int, epochs: int, seeds: list[int], device: 
         found["vgglib"].append(accuracy_on(net, test.to(device)))
         theirs.net.image_size = (side, side)
         found["d2l"].append(accuracy_on(theirs.net, test.to(device)))
-    summaries = {name: results.summary(accuracies) for name, accuracies in found.items()}
-    return {
-        "side": side, "batch": batch, "epochs": epochs, "seeds": seeds, "pictures": len(train), "vgglib_bf16": bf16,
-        "test_accuracy": summaries, "by_seed": found,
-    }  # fmt: skip
+        yield {
+            "side": side, "batch": batch, "epochs": epochs, "seeds": seeds[: len(found["d2l"])],
+            "pictures": len(train), "vgglib_bf16": bf16, "by_seed": found,
+            "test_accuracy": {name: results.summary(accuracies) for name, accuracies in found.items()},
+        }  # fmt: skip
 
 
 def copied(theirs: Theirs, chosen: training.Recipe, train: ImageSet, device: torch.device) -> nn.Module:
@@ -246,10 +249,13 @@ def main() -> None:
         ]
     elif options.same_accuracy:
         data = (train[: options.pictures] if options.pictures else train, test)
-        found["same_accuracy"] = [
-            same_accuracy(side, options.batch, options.same_accuracy, options.seeds, device, data)
-            for side in options.sizes
-        ]
+        found["same_accuracy"] = []
+        for side in options.sizes:
+            before = found["same_accuracy"]
+            for one in same_accuracy(side, options.batch, options.same_accuracy, options.seeds, device, data):
+                found["same_accuracy"] = [*before, one]
+                if options.result:  # an hour's work: kept seed by seed
+                    results.write(options.result, found)
     else:
         found["sizes"] = [
             compare(side, options.rounds, options.steps or STEPS.get(side, 5), options.batch, device, train)
