@@ -1,18 +1,21 @@
 """Studies: every network with every seed, recorded as it goes, and not run twice."""
 
 import dataclasses
+from copy import deepcopy
 
 import pytest
 import torch
 
 from vgglib import beginnings, depth, lighter, protocol, results, studies
 from vgglib.__main__ import main
+from vgglib.augment import view
 from vgglib.beginnings import run_warm_starts
 from vgglib.data import ImageSet
 from vgglib.depth import run_depth
+from vgglib.evaluation import prepared
 from vgglib.lighter import run_lighter
 from vgglib.protocol import PROTOCOLS, run_protocol
-from vgglib.training import Epoch, History, recipe
+from vgglib.training import Epoch, History, recipe, split
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # forty random pictures
 
@@ -47,6 +50,23 @@ def test_every_network_and_seed_is_run_once(tiny, tmp_path):
     assert record["test_accuracy"]["wide"]["n"] == 2
     assert studies.run_study("tiny", tiny, path, "cpu", said.append) == record
     assert len(said) == 4
+
+
+def test_settled_averages_are_those_of_the_training_pictures(tiny, tmp_path, monkeypatch):
+    """Two steps with momentum 0.1 leave the averages far from the pictures', and the answers with them."""
+    study, nets = dataclasses.replace(studies.STUDIES["tiny"], settle=True, seeds=(4,)), []
+    monkeypatch.setitem(studies.STUDIES, "tiny", study)
+    monkeypatch.setattr(studies, "accuracy_on", lambda net, _: nets.append(deepcopy(net)) or len(nets) / 10)
+    record = studies.run_study("tiny", tiny, tmp_path / "tiny.json", "cpu", str)
+    assert [run["settled_accuracy"] for run in record["runs"]] == [0.2, 0.4]
+    assert record["settled_accuracy"]["wide"]["mean"] == 0.4
+    before, after = nets[:2]
+    assert all(map(torch.equal, before.parameters(), after.parameters()))
+    pictures = split(study.recipes["narrow"], *tiny)[0].images
+    first = next(module for module in after.features if isinstance(module, torch.nn.BatchNorm2d))
+    seen = after.features[0](prepared(after, view(pictures, 12, 12)))
+    torch.testing.assert_close(first.running_mean, seen.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert first.momentum == 0.1
 
 
 def test_a_stopped_study_goes_on(tiny, tmp_path):
