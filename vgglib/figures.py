@@ -731,20 +731,24 @@ def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = ""
     longest = max(map(len, series.values()))
     devices = [2**n for n in range(longest)]
     axes.plot(devices, devices, ":", color=GREY, linewidth=1)
-    axes.annotate(" perfect", (devices[-1], devices[-1]), color=GREY, fontsize=9, va="center")
     height, lowest = 0.0, min(0.6, max(1 / 32, min(map(min, series.values()))))
     look = dict(zip(series, ((BLUE, "o-"), (RED, "s--"), (GREEN, "^-.")), strict=False))
     for name, values in sorted(series.items(), key=lambda one: one[1][-1]):
         colour, style = look[name]
         axes.plot(devices[: len(values)], values, style, color=colour, markersize=4)
-        last = max(n for n, value in enumerate(values) if value >= lowest)  # where it leaves the axes, its label stands
-        height = max(1.7 * height, values[last]) if last == len(values) - 1 else values[last]
+        last = max(n for n, value in enumerate(values) if value >= lowest)
+        if last < len(values) - 1:  # where it leaves the axes, its label stands
+            axes.annotate(f"  {name} ↓", (devices[last], values[last]), color=colour, fontsize=9, va="center")
+            continue
+        height = max(1.7 * height, values[last])
         axes.annotate(f"  {name}", (devices[last], height), color=colour, fontsize=9, va="center")
+    height = max(1.7 * height, devices[-1])
+    axes.annotate("  perfect", (devices[-1], height), color=GREY, fontsize=9, va="center")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(devices, [f"{n:,}" for n in devices])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.8 * lowest, devices[-1] * 1.6))
+    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.8 * lowest, 1.6 * height))
     _plain(axes)
     ends = ", ".join(f"{name} {values[-1]:.3g} at {2 ** (len(values) - 1):,}" for name, values in series.items())
     return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
@@ -775,7 +779,7 @@ def speed_ups(
 
 
 def ring(devices: int = 3) -> Picture:
-    """Return what the devices of a ring hold, part by part, at the start and after every step (scaling.ring_steps).
+    """Return what the devices of a ring hold, part by part, at the start and after every pass (scaling.ring_steps).
 
     A row is a device, a column a part of the gradient; in a field stand the devices whose numbers are added up in it.
     A part that has just come has a thick frame. Drawn for 2 to 5 devices; ValueError for others.
@@ -783,7 +787,7 @@ def ring(devices: int = 3) -> Picture:
     if not 2 <= devices <= 5:
         raise ValueError(f"the fields get too small or too few to read: take 2 to 5 devices, got {devices}")
     held, everybody = ring_steps(devices), set(range(1, devices + 1))
-    figure = Picture(min(12.0, 1.6 * len(held)), 1.9 if devices < 4 else 2.4)
+    figure = Picture(min(12.0, 1.6 * len(held)), 2.1 if devices < 4 else 2.6)
     done = []
     for step, (axes, rows) in enumerate(zip(figure.subplots(1, len(held)), held, strict=True)):
         axes.set(xlim=(0, devices), ylim=(devices, 0), xticks=[], yticks=[], aspect="equal")
@@ -797,12 +801,14 @@ def ring(devices: int = 3) -> Picture:
                 axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", fontsize=9 - len(told) / 4, zorder=4)
         if step == 0:
             axes.set_yticks([row + 0.5 for row in range(devices)], [f"device {row + 1}" for row in range(devices)])
-            axes.tick_params(length=0)
-        axes.set_title("start" if step == 0 else f"step {step}", fontsize=9)
+            axes.set_xticks([part + 0.5 for part in range(devices)], [f"{part + 1}" for part in range(devices)])
+            axes.set_xlabel("part", fontsize=9)
+            axes.tick_params(length=0, labelsize=9)
+        axes.set_title("start" if step == 0 else f"pass {step}", fontsize=9)
         axes.spines[:].set_visible(False)
         done.append(sum(part == everybody for parts in rows for part in parts))
     return figure.saying(
-        f"A ring of {devices} devices, {devices} parts each. Finished sums at the start and after each step: "
+        f"A ring of {devices} devices, {devices} parts each. Finished sums at the start and after each pass: "
         f"{', '.join(map(str, done))} of {devices**2}."
     )
 

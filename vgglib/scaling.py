@@ -39,7 +39,7 @@ def ring_all_reduce(vectors: Sequence[Sequence[float]]) -> tuple[list[list[float
 
 
 def ring_steps(devices: int) -> list[list[list[set[int]]]]:
-    """Return what each device holds at the start and after every step of ring_all_reduce: [step][device][part].
+    """Return what each device holds at the start and after every pass of ring_all_reduce: [pass][device][part].
 
     What is held of a part is the sum over a set of devices, counted from 1. Raises ValueError for no device.
     """
