@@ -3,7 +3,9 @@
 import itertools
 import random
 
+import numpy as np
 import pytest
+import torch
 
 from vgglib.exercises import chapter_06 as check
 
@@ -84,6 +86,32 @@ class FromNothing(Good):
         return [random.randint(0, self.high) for _ in range(count)]
 
 
+class RoundedEnds(Good):
+    def scales(self, count):
+        return [round(random.uniform(self.low, self.high)) for _ in range(count)]
+
+
+class Clipped(Good):
+    def scales(self, count):
+        middle = (self.low + self.high) / 2
+        return [min(self.high, max(self.low, round(random.gauss(middle, 8)))) for _ in range(count)]
+
+
+class TheLargerOfTwo(Good):
+    def scales(self, count):
+        return [max(random.randint(self.low, self.high) for _ in range(2)) for _ in range(count)]
+
+
+class AsTensor(Good):
+    def scales(self, count):
+        return torch.randint(self.low, self.high + 1, (count,))
+
+
+class AsArray(Good):
+    def scales(self, count):
+        return np.random.default_rng().integers(self.low, self.high, count, endpoint=True)
+
+
 def next_alike(deep, shallow):
     found, channels = [], [word for word in deep.split() if word != "|"]
     for word in [word for word in shallow.split() if word != "|"][:4]:
@@ -112,7 +140,10 @@ WRONG_CROPS = {
         2 * (height * S // width - crop + 1) * (S - crop + 1)
     ),
 }
-WRONG_JITTERS = (OncePerBatch, WithoutUpperEnd, Fractions, OnlyTheEnds, AlwaysTheSame, TakesTurns, TooFew, FromNothing)
+WRONG_JITTERS = (
+    OncePerBatch, WithoutUpperEnd, Fractions, OnlyTheEnds, AlwaysTheSame, TakesTurns, TooFew, FromNothing, RoundedEnds,
+    Clipped, TheLargerOfTwo,
+)  # fmt: skip
 WRONG_MATCHES = {
     "by number": lambda deep, shallow: [0, 1, 2, 3],
     "first of each block": lambda deep, shallow: [places(deep).index((b, 0)) for b in range(4)],
@@ -126,6 +157,7 @@ WRONG_MATCHES = {
 WRONG_WORDS = {
     "nothing of the signal": "Only four of the sixteen layers are copied, and the other twelve are far too small.",
     "nothing of shrinking": "Only four of the sixteen layers are copied, the others change the signal of the network.",
+    "of other things": "The learning rate in the paper is too small of the output, and other things differ.",
     "too short": "four layers, signal vanishes",
 }
 
@@ -140,6 +172,22 @@ def test_solutions_pass():
     assert check.check_jitter(Good).status == "passed"
     assert check.check_matches(matches).status == "passed"
     text = "Only four layers are copied; in the other twelve the signal shrinks by half each time, so nothing arrives."
+    assert check.check_explanation(text).status == "passed"
+
+
+@pytest.mark.parametrize("kind", [AsTensor, AsArray])
+def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
+    torch.manual_seed(0)
+    assert check.check_jitter(kind).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Only a quarter of E's convolutions come from A; through the remaining ones the activations decay towards zero.",
+     "Four conv layers are copied. In between the activations decrease from layer to layer, exponentially.",
+     "Four of sixteen are copied; in the twelve others the gradient on its way back is vanishingly tiny."],
+)  # fmt: skip
+def test_explanations_pass(text):
     assert check.check_explanation(text).status == "passed"
 
 
@@ -172,6 +220,9 @@ def test_jitter_says_why():
     assert "four hundred times" in check.check_jitter(OncePerBatch).text
     assert "upper end" in check.check_jitter(WithoutUpperEnd).text
     assert "whole number" in check.check_jitter(Fractions).text
+    assert "too rarely" in check.check_jitter(RoundedEnds).text
+    assert "too often" in check.check_jitter(Clipped).text
+    assert "have a mean of 4" in check.check_jitter(TheLargerOfTwo).text
     assert "raised ValueError" in check.check_jitter(int).text
 
 

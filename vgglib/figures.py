@@ -715,7 +715,9 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
         axes.add_patch(Rectangle(corner, crop, crop, fill=False, edgecolor=RED, linewidth=1.8, linestyle="--"))
         share = 100 * crop**2 / (high * wide)
         axes.text(left + wide / 2, -0.02 * tall, f"S = {scale}\n{high} x {wide}", ha="center", va="bottom", fontsize=9)
-        axes.text(left + wide / 2, high + 0.02 * tall, f"crop: {share:.0f} %", ha="center", va="top", fontsize=9)
+        axes.text(
+            left + wide / 2, high + 0.02 * tall, f"crop: {share:.0f} % of the area", ha="center", va="top", fontsize=9
+        )
         told.append(f"{share:.0f} % at S = {scale}")
         left += wide + gap
     axes.set(xlim=(-0.01 * tall, left - gap + 0.01 * tall), ylim=(1.08 * tall, -0.12 * tall), aspect="equal")

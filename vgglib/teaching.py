@@ -39,7 +39,7 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
 
 @contextmanager
 def fails(error: type[BaseException], match: str = "") -> Iterator[None]:
-    """Require the cell below it to fail: print the first line of the expected error, object if nothing failed.
+    """Require the cell below it to fail: print the expected error's line with ``match``, by default its first.
 
     Raises AssertionError if no error came, or one whose message lacks ``match``; other errors pass through.
     """
@@ -49,7 +49,8 @@ def fails(error: type[BaseException], match: str = "") -> Iterator[None]:
         said = str(caught)
         if match not in said:
             raise AssertionError(f"it failed, but the message lacks {match!r}: {said}") from caught
-        print(f"{type(caught).__name__}: {said.splitlines()[0] if said else ''}")
+        line = next((line for line in said.splitlines() if match in line), said.partition("\n")[0])
+        print(f"{type(caught).__name__}: {line.strip()}")
         return
     raise AssertionError(f"nothing failed, and a {error.__name__} was expected here")
 

@@ -56,6 +56,7 @@ def main() -> None:
         "seed": history["seed"],
         "n": 1,
         "conditions": history["conditions"],
+        "seconds": {name: sum(one["seconds"] for one in told["epochs"]) for name, (_, told) in ended.items()},
         "test_accuracy": {name: told["test_accuracy"] for name, (_, told) in ended.items()},
         "largest_weight": max(weights.abs().max().item() for weights in first.values()),
         "largest_difference": {

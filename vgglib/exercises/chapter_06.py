@@ -1,8 +1,11 @@
 """Checks of the exercises in notebooks/06_training_scale.ipynb."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from numbers import Integral
 
 from vgglib.teaching import Verdict, check_function, check_words
+
+MANY = 3400  # draws, to see whether they are even
 
 
 def check_crops(attempt: Callable) -> Verdict:
@@ -25,7 +28,7 @@ def check_jitter(attempt: type) -> Verdict:
     """Return the verdict on a class that draws a training scale for each picture."""
     try:
         jitter = attempt(32, 48)
-        first, second = list(jitter.scales(400)), list(jitter.scales(400))
+        first, second, many = (_whole(jitter.scales(count)) for count in (400, 400, MANY))
     except Exception as error:
         return Verdict("failed", f"Jitter(32, 48).scales(400) raised {type(error).__name__}: {error}")
     if first == [...] or ... in first:
@@ -49,15 +52,35 @@ def check_jitter(attempt: type) -> Verdict:
         return Verdict("failed", f"in 800 draws from 32 to 48 Jitter never draws {which}")
     if any(first[period:] == first[:-period] for period in range(1, 101)):
         return Verdict("failed", "the scales come in a fixed order, over and over: draw each at random")
+    if wrong := _uneven(many):
+        return wrong
     if first == second:
         return Verdict("failed", "two batches in a row had the same scales: draw anew in each")
     try:
-        narrow = list(attempt(30, 30).scales(3))
+        narrow = _whole(attempt(30, 30).scales(3))
     except Exception as error:
         return Verdict("failed", f"Jitter(30, 30).scales(3) raised {type(error).__name__}: {error}")
     if narrow != [30] * 3:
         return Verdict("failed", f"Jitter(30, 30).scales(3) should be [30, 30, 30], yours gave {narrow}")
     return Verdict("passed", "Jitter: every picture has a scale of its own, both ends included")
+
+
+def _whole(scales: Iterable) -> list:
+    """Return scales as a list, with a tensor's or an array's whole numbers as int."""
+    plain = [scale.item() if hasattr(scale, "item") else scale for scale in scales]
+    return [int(scale) if isinstance(scale, Integral) else scale for scale in plain]
+
+
+def _uneven(scales: list[int]) -> Verdict | None:
+    """Return what is wrong if 17 scales from 32 to 48 are not equally likely; chance alone: once in 100,000 classes."""
+    ends, mean = sum(scale in (32, 48) for scale in scales), sum(scales) / len(scales)
+    expected, spread = 2 / 17, (2 / 17 * 15 / 17 / len(scales)) ** 0.5
+    if abs(ends / len(scales) - expected) > 4.5 * spread:
+        often = "rarely" if ends / len(scales) < expected else "often"
+        return Verdict("failed", f"in {len(scales):,} draws the ends, 32 and 48, come too {often}: draw evenly")
+    if abs(mean - 40) > 4.5 * (24 / len(scales)) ** 0.5:
+        return Verdict("failed", f"{len(scales):,} draws from 32 to 48 have a mean of {mean:.1f}: draw evenly")
+    return None
 
 
 def check_matches(attempt: Callable) -> Verdict:
@@ -77,21 +100,14 @@ def check_matches(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why copied layers did not help E from the paper's weights."""
     ideas = {
-        "how few layers are copied": ("four", "4", "few", "twelve", "12", "rest", "other"),
-        "what happens to the signal": ("signal", "activation", "output"),
-        "how it shrinks": (
-            "vanish",
-            "shrink",
-            "small",
-            "half",
-            "halv",
-            "lost",
-            "lose",
-            "fade",
-            "nothing",
-            "dead",
-            "dies",
-            "died",
+        "how few layers are copied": (
+            "four", "twelve", "12", "few", "quarter", "most", "remaining", "sixteen", "the rest", "the others",
+            "random",
         ),
-    }
+        "what happens to the signal": ("signal", "activation", "gradient", "forward"),
+        "how it shrinks": (
+            "vanish", "shrink", "small", "half", "halv", "lost", "lose", "fade", "nothing", "dead", "dies", "died",
+            "decay", "decreas", "zero", "tiny", "below 1", "less than 1",
+        ),
+    }  # fmt: skip
     return check_words(answer, ideas)
