@@ -249,3 +249,17 @@ def test_weights_worked_out_once_or_for_each_picture_are_the_same(source):
     place = torch.arange(28)
     place = first[:, None] + torch.where(mirrored[:, None], 27 - place, place)
     assert torch.equal(_weights(source, scaled, first, 28, mirrored), _triangles(source, scaled, place))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+def test_pictures_that_are_not_bytes_are_refused(dtype):
+    """Divided by 255 already, they would be divided once more."""
+    pictures = torch.ones(2, 1, 8, 8, dtype=dtype)
+    augment = Augment(4, 8)
+    for attempt in (
+        lambda: view(pictures, 4),
+        lambda: whole(pictures, 8),
+        lambda: augment(pictures, augment.draws(2, 0, 1)),
+    ):
+        with pytest.raises(ValueError, match=f"expected uint8 pictures, 0 to 255, got {dtype}"):
+            attempt()

@@ -270,3 +270,14 @@ def test_the_table_prints_totals():
     assert repr(found) == str(found)
     assert "512 x 7 x 7" in str(found)
     assert "<td" in found._repr_html_()
+
+
+def test_one_layer_in_two_places_is_counted_twice_and_kept():
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    net = nn.Sequential(conv, nn.BatchNorm2d(3), nn.ReLU(), conv)
+    X = torch.rand(1, 3, 8, 8)
+    before, weight = net.eval()(X), conv.weight
+    table = cost(net, 8)
+    assert (table.parameters, table.macs) == (3 * 3 * 9 + 3 + 6, 2 * 3 * 3 * 9 * 64)
+    assert conv.weight is weight
+    assert torch.equal(net(X), before)

@@ -234,3 +234,20 @@ def test_here():
     assert checks["kernel"].status == "ok" or "cannot import vgglib" in checks["kernel"].text
     assert sum(name.startswith("data: ") for name in checks) >= 4
     assert Path(doctor.ROOT, "vgglib", "doctor.py").is_file()
+
+
+def test_files_in_a_containers_cache_count_as_free(monkeypatch, tmp_path):
+    group = {
+        "memory.max": 4_000_000_000,
+        "memory.current": 3_700_000_000,
+        "memory.stat": "anon 9\ninactive_file 3500000000",
+    }
+    for name, content in group.items():
+        (tmp_path / name).write_text(str(content))
+    there = doctor.Path
+    monkeypatch.setattr(
+        doctor, "Path", lambda *parts: tmp_path / there(*parts).name if "cgroup" in parts[0] else there(*parts)
+    )
+    total, free = doctor._memory()
+    assert total == 4_000_000_000
+    assert 3_000_000_000 < free <= 3_800_000_000

@@ -76,3 +76,11 @@ def test_the_study_trains_lenet_three_times():
     assert study.recipes == {"LeNet-5": LENET}
     assert len(study.seeds) >= 3
     assert isinstance(study.build(LENET, few(), 0), LeNet5)
+
+
+def test_alexnets_normalisation_is_that_of_its_paper():
+    """Over 5 channels b = a / (2 + 1e-4 sum a^2)^0.75; torch would divide alpha by 5."""
+    X = 100 * torch.randn(1, 96, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for norm in (alexnet()[2], alexnet()[6]):
+        squares = torch.stack([(X[:, max(0, n - 2) : n + 3] ** 2).sum(1) for n in range(96)], 1)
+        torch.testing.assert_close(norm(X), X / (2 + 1e-4 * squares) ** 0.75)

@@ -442,3 +442,25 @@ def test_a_mean_of_scores_is_a_geometric_mean_of_posteriors():
     geometric = posteriors.log().mean(dim=0).exp()
     torch.testing.assert_close(scores.mean(dim=0).softmax(dim=0), geometric / geometric.sum())
     assert math.isclose(posteriors.mean(dim=0).sum().item(), 1)
+
+
+def test_a_converted_network_gives_posteriors_of_the_same_shape():
+    net = VGG("8 | 16 |", 1, 4, image_size=12, hidden=8).eval()
+    images = torch.randint(0, 256, (3, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    for method in (single_crop, multi_crop):
+        torch.testing.assert_close(method(fully_convolutional(net), images, 14), method(net, images, 14))
+
+
+def test_the_scale_that_is_advised_is_enough():
+    net = VGG("8 8 |", 3, 10, (8, 16), hidden=8).eval()
+    for shape, least in (((20, 20), 16), ((20, 30), 11), ((40, 20), 16)):
+        images = torch.zeros(2, 3, *shape, dtype=torch.uint8)
+        with pytest.raises(ValueError, match=f"take a scale of at least {least}$"):
+            dense(net, images, 8)
+        assert dense(net, images, least).shape == (2, 10)
+
+
+def test_labels_in_a_column_are_refused():
+    for judge in (accuracy, confusion):
+        with pytest.raises(ValueError, match=r"N labels, got \(4, 4\) and \(4, 1\)"):
+            judge(torch.eye(4), torch.arange(4)[:, None])

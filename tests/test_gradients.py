@@ -223,3 +223,16 @@ def test_the_network_is_left_as_it_was(training):
     assert all(weight.grad is None for weight in net.parameters())
     assert modes == [module.training for module in net.modules()]
     assert torch.equal(dice, torch.get_rng_state())
+
+
+def test_a_reshape_into_the_batch_loses_no_node():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.c = nn.Conv2d(1, 4, 3)
+
+        def forward(self, X):
+            return self.c(X.reshape(3, 1, 8, 8)).transpose(2, 3)
+
+    net = Parts()
+    assert list(measured(net, (3, 8, 8))) == list(trace(net, (3, 8, 8)))

@@ -6,8 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vgglib.compress import low_rank, replace_fc6
+from vgglib.lighter import lighter_head
 from vgglib.memory import PURPOSES, kept_for_backward, memory, peak
 from vgglib.model import VGG
+from vgglib.repvgg import with_branches
+from vgglib.residual import with_shortcuts
 
 NETS = {
     "two blocks": dict(configuration="5 | 7 8 |", image_size=(16, 24), hidden=9),
@@ -130,3 +134,17 @@ def test_nonsense_is_refused(arguments, message):
 def test_a_network_that_keeps_more_is_refused():
     with pytest.raises(ValueError, match="local response normalisation keeps more"):
         memory(VGG("5 lrn |", image_size=4, hidden=6))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        with_branches,
+        lambda net: with_shortcuts(VGG("8 8 |", 8, 10, 8, hidden=8)),
+        lambda net: lighter_head(net, "average"),
+        lambda net: replace_fc6(net, low_rank(net.classifier[0], 2)),
+    ],
+)
+def test_what_is_no_plain_vgg_is_refused(change):
+    with pytest.raises(ValueError, match="is not predicted here: only what plain VGGs hold"):
+        memory(change(VGG("8 8 |", 3, 10, 8, hidden=8)), 4, "SGD")

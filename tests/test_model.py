@@ -9,7 +9,9 @@ import torchvision
 from torch import nn
 
 from vgglib import peers
+from vgglib.compress import low_rank, replace_fc6
 from vgglib.configurations import TABLE_1, layers
+from vgglib.lighter import lighter_head
 from vgglib.model import (
     INITIALISATIONS,
     VGG,
@@ -410,3 +412,15 @@ def test_a_warm_start_that_does_not_fit_copies_nothing(changed, said):
     with pytest.raises(ValueError, match=said):
         warm_start(net, VGG("A", **small))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_network_whose_first_layer_sees_no_map_is_not_converted():
+    net = VGG("64 |", 3, 10, 8, hidden=8)
+    for changed in (lighter_head(net, "average"), replace_fc6(net, low_rank(net.classifier[0], 2))):
+        with pytest.raises(ValueError, match="there is no map to give"):
+            fully_convolutional(changed)
+
+
+def test_frozen_weights_stay_frozen_when_converted():
+    net = VGG("8 |", 3, 10, 8, hidden=8).requires_grad_(False)
+    assert not any(parameter.requires_grad for parameter in fully_convolutional(net).parameters())

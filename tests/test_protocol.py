@@ -238,3 +238,15 @@ def test_shipped_networks_are_small_and_described(tiny, tmp_path, monkeypatch):
         )
         assert torch.equal(net.mean, whole.mean)
         torch.testing.assert_close(net.classifier[0].weight, whole.classifier[0].weight, atol=1e-3, rtol=1e-3)
+
+
+def test_where_crops_see_all_pictures_table_5_has_its_dense_row():
+    tests = [
+        {"method": method, "scales": [32, 48, 64], "pictures": 900, "top1_error": 0.1 * n}
+        for n, method in enumerate(("dense", "multi-crop", "both"), start=1)
+    ]
+    record = {"runs": [{"configuration": "D", "stage": "32", "seed": 0, "tests": tests}]}
+    found = [errors(record, "D", "32", test["method"], True, few=True) for test in tests]
+    assert found == [{0: pytest.approx(10)}, {0: pytest.approx(20)}, {0: pytest.approx(30)}]
+    assert errors(record, "D", "32", "dense", True) == found[0]
+    assert errors(record, "D", "32", "both", True) == {}

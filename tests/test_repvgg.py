@@ -96,3 +96,9 @@ def test_the_same_seed_draws_the_same_weights():
 def test_other_kernels_are_refused():
     with pytest.raises(ValueError, match="only 3x3"):
         with_branches(VGG("4/5 |", 1, 2, image_size=4, hidden=3))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_branches_are_in_the_mode_of_the_network(mode):
+    net = with_branches(VGG("8 8 |", 3, 10, 8, hidden=8, batch_norm=True).train(mode))
+    assert {part.training for part in net.modules()} == {mode}

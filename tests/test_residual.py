@@ -90,6 +90,18 @@ def test_nothing_to_go_around_is_refused(configuration):
 
 
 def test_twice():
-    assert twice("4 8/1 | 16 lrn |") == "4 4 8/1 8/1 | 16 16 lrn lrn |"
+    assert twice("4 8/1 | 16 lrn |") == "4 4 8/1 8/1 | 16 16 lrn |"
     assert len([layer for layer in layers(twice("E")) if layer.kind == "conv"]) == 32
     assert len([layer for layer in layers(twice("E")) if layer.kind == "pool"]) == 5
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_branch_begins_with_nothing_whatever_its_biases(batch_norm):
+    net = small(batch_norm=batch_norm)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    found = [part for part in with_shortcuts(net).eval().modules() if isinstance(part, Shortcut)]
+    assert found
+    for part in found:
+        X = torch.rand(2, part.branch[0].in_channels, 6, 6)
+        assert torch.equal(part(X), X)

@@ -74,6 +74,8 @@ def test_every_recorded_result_states_its_conditions(name):
     measured = ("steps_measured", "seconds_extrapolated") if "seconds_extrapolated" in result else ("n", "seconds")
     if speeds(result):  # of a benchmark, in which both sides take turns
         measured = ("n", "images_per_second")
+    if "same_accuracy" in result:
+        measured = ("epochs", "by_seed")
     if "same_loss" in result:
         measured = ("steps", "losses")
     if "ensembles" in result:  # summaries are worked out from its runs, by vgglib.protocol
@@ -118,6 +120,15 @@ def test_every_recorded_speed_is_a_list_of_rounds(name):
     rounds = {found for key, found in keys(result) if key == "n"}
     assert {len(found) for found in speeds(result)} == rounds
     assert all(speed > 0 for found in speeds(result) for speed in found)
+
+
+@pytest.mark.parametrize("name", [name for name in results.recorded() if "same_accuracy" in results.load(name)])
+def test_every_recorded_comparison_of_accuracies_adds_up(name):
+    for one in results.load(name)["same_accuracy"]:
+        assert one["by_seed"].keys() == one["test_accuracy"].keys() == {"d2l", "vgglib"}
+        for side, accuracies in one["by_seed"].items():
+            assert len(accuracies) == len(one["seeds"]) >= 3
+            assert one["test_accuracy"][side] == pytest.approx(results.summary(accuracies))
 
 
 @pytest.mark.parametrize("name", [name for name in results.recorded() if "same_loss" in results.load(name)])

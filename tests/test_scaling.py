@@ -176,3 +176,11 @@ def test_figures_say_what_they_show():
 def test_every_corner_draws(per_device, gigabytes, hidden):
     figure = figures.speed_ups(6_624_904, 32, per_device, 4000, gigabytes, hidden)
     assert figure._repr_mimebundle_()[0]["image/png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("measured", [2.5, 3, 3.9])
+def test_no_connection_makes_up_for_uneven_shards(measured):
+    """Five pictures on four devices: two for the busiest, 2.5 times at most."""
+    with pytest.raises(ValueError, match=r"less than 2\.5 times, got"):
+        bandwidth(measured, 4, 5, 1000, 10.0)
+    assert bandwidth(2.4, 4, 5, 1000, 10.0) > 0

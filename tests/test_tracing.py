@@ -848,3 +848,20 @@ def test_padding_in_words():
     valid = nn.Sequential(nn.Conv2d(3, 3, 3, padding="valid"), nn.Conv2d(3, 3, (3, 5), padding="valid"))
     assert list(trace(valid, 24).values())[-1] == ReceptiveField((5, 7), 1, 0)
     assert measured(valid, 24)["1"].window((1, 2)) == ((1, 5), (2, 8))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(4, 4), (3, 5)])
+def test_an_antialiased_rescaling_sees_what_changes_it(mode, size):
+    class Down(nn.Module):
+        def forward(self, X):
+            return F.interpolate(X, size=size, mode=mode, antialias=True)
+
+    units = trace(Down(), (1, 9, 9))["interpolate"].units
+    pictures = torch.eye(81, dtype=torch.float64).reshape(81, 1, 9, 9)
+    seen = Down()(pictures).abs().squeeze(1) > 1e-6
+    for row in range(size[0]):
+        for column in range(size[1]):
+            rows, columns = seen[:, row, column].reshape(9, 9).nonzero().unbind(1)
+            expected = tuple((int(found.min()), int(found.max())) for found in (rows, columns))
+            assert units.window((row, column)) == expected

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vgglib.augment import view
 from vgglib.evaluation import prepared
-from vgglib.model import VGG
+from vgglib.model import VGG, initialise
 from vgglib.transfer import features
 
 
@@ -78,3 +78,11 @@ def test_nonsense_is_refused(net):
     for block in (0, 3, -1):
         with pytest.raises(ValueError, match="blocks 1 to 2"):
             features(net, pictures(), block=block)
+
+
+def test_all_of_a_wide_picture_is_seen():
+    net = initialise(VGG("16 16 | 32 |", 3, 10, 16, hidden=32), "he").eval()
+    picture = torch.randint(0, 256, (1, 3, 16, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    other = picture.clone()
+    other[..., 36:] = 255 - other[..., 36:]
+    assert (features(net, picture) - features(net, other)).abs().max() > 1e-3

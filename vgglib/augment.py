@@ -141,6 +141,8 @@ def placed(images: Tensor, canvas: int, sides: Tensor, offsets: tuple[Tensor, Te
 
 def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Return the heights and widths (pixels) of pictures whose smallest side becomes ``scale``, the shape kept."""
+    if images.dtype != torch.uint8:
+        raise ValueError(f"expected uint8 pictures, 0 to 255, got {images.dtype}")
     height, width = images.shape[2:]
     return scale * height // min(height, width), scale * width // min(height, width)
 

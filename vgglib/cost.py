@@ -95,14 +95,19 @@ def cost(
     originals = {name: list(leaf.parameters()) for name, leaf in leaves.items()}
     counted = {name: leaf for name, leaf in leaves.items() if not isinstance(leaf, IN_PLACE)}
     hooks = [leaf.register_forward_hook(record(name)) for name, leaf in counted.items()]
-    tensors = dict([*module.named_parameters(), *module.named_buffers()])
-    tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    tensors = {  # each place once, however many names lead to it: torch would put the second name's stand-in back
+        f"{path}.{name}" if path else name: torch.empty_like(tensor, device="meta")
+        for path, part in module.named_modules()
+        for kind in (part.named_parameters, part.named_buffers)
+        for name, tensor in kind(recurse=False, remove_duplicate=False)
+    }
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
     training = {child: child.training for child in module.modules()}
     module.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as flops:
-            torch.func.functional_call(module, tensors, (torch.empty(1, *shape, device="meta", dtype=dtype),))
+            picture = torch.empty(1, *shape, device="meta", dtype=dtype)
+            torch.func.functional_call(module, tensors, (picture,), tie_weights=False)
     finally:
         for hook in hooks:
             hook.remove()

@@ -141,7 +141,9 @@ def _memory() -> tuple[int, int | None]:
     with suppress(OSError, ValueError):  # outside a container there is no limit, or it reads "max"
         limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
         if limit < total:
-            total, free = limit, limit - used
+            stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+            cached = int(stat.get("inactive_file", 0))  # of files, and given back when it is asked for
+            total, free = limit, min(limit - used + cached, limit if free is None else free)
     return total, free
 
 

@@ -64,7 +64,7 @@ def alexnet() -> nn.Sequential:
     groups=2: half of the channels lay on each of two GPUs and met only in some layers. The paper says 224 pixels;
     its maps of 55 x 55 need 227.
     """
-    pool, norm = dict(kernel_size=3, stride=2), dict(size=5, alpha=1e-4, beta=0.75, k=2.0)
+    pool, norm = dict(kernel_size=3, stride=2), dict(size=5, alpha=5 * 1e-4, beta=0.75, k=2.0)
     return nn.Sequential(
         *[nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), nn.LocalResponseNorm(**norm), nn.MaxPool2d(**pool)],
         *[nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), nn.LocalResponseNorm(**norm), nn.MaxPool2d(**pool)],

@@ -241,9 +241,11 @@ def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: i
     """Return how many pictures at ``scale`` take the memory of a batch of crops. ValueError if one is too small."""
     height, width = (scale * side // min(images.shape[2:]) for side in images.shape[2:])
     if height < crop[0] or width < crop[1]:
+        short = min(images.shape[2:])
+        least = max(-(-side * short // length) for side, length in zip(crop, images.shape[2:], strict=True))
         raise ValueError(
             f"at scale {scale} the pictures are {height} x {width}, smaller than the network's crop of {crop[0]} x "
-            f"{crop[1]}: take a scale of at least {min(crop)}"
+            f"{crop[1]}: take a scale of at least {least}"
         )
     return max(min(1, batch_size), batch_size * crop[0] * crop[1] // (height * width))
 
@@ -255,7 +257,7 @@ def _wide(scores: Tensor) -> Tensor:
 
 def _posteriors(scores: Tensor) -> Tensor:
     """Return the soft-max of scores (N, classes), in float32 at least."""
-    return _wide(scores).softmax(dim=1)
+    return _wide(scores.flatten(1)).softmax(dim=1)
 
 
 def accuracy(posteriors: Tensor, labels: Tensor) -> float:
@@ -274,7 +276,7 @@ def top1_error(posteriors: Tensor, labels: Tensor) -> float:
 
 
 def _check(posteriors: Tensor, labels: Tensor) -> None:
-    if posteriors.dim() != 2 or len(posteriors) != len(labels) or len(labels) == 0:
+    if posteriors.dim() != 2 or labels.dim() != 1 or len(posteriors) != len(labels) or len(labels) == 0:
         raise ValueError(
             f"expected posteriors (N, classes) and N labels, got {tuple(posteriors.shape)} and {tuple(labels.shape)}"
         )

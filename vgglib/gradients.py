@@ -193,7 +193,7 @@ def _united(value: Tensor, dimensions: Sequence[int]) -> Tensor:
 def _convolution(operation: Operation, value: Tensor) -> Tensor:
     a, channels = operation.arguments, operation.outputs[0].shape[1]
     groups, kernel = a["groups"], a["weight"].shape[2:]
-    value = value.reshape(1, groups, -1, *value.shape[2:]).mean(2)  # all channels of a group have equal weights
+    value = value.reshape(len(value), groups, -1, *value.shape[2:]).mean(2)  # a group's channels have equal weights
     weight = torch.full((groups, 1, *kernel), 1 / kernel.numel(), dtype=value.dtype)
     value = operation.function(**{**a, "input": value, "weight": weight, "bias": None})
     return value.unsqueeze(2).expand(-1, -1, channels // groups, *value.shape[2:]).flatten(1, 2)

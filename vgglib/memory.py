@@ -52,6 +52,10 @@ def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memo
         raise ValueError(f"a batch has at least one picture, got {batch}")
     if any(isinstance(layer, nn.LocalResponseNorm) for layer in net.modules()):
         raise ValueError("local response normalisation keeps more than its output: its memory is not predicted here")
+    known = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Linear, nn.Dropout)
+    for layer in [*net.features, *net.classifier]:
+        if not isinstance(layer, known):
+            raise ValueError(f"what a {type(layer).__name__} keeps is not predicted here: only what plain VGGs hold is")
     parameters = 4 * sum(parameter.numel() for parameter in net.parameters())
     gradients, optimiser = PURPOSES[purpose]
     activations = _at_once(net, batch) if purpose == "inference" else _kept(net, batch)

@@ -135,7 +135,9 @@ def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
     """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2)."""
     channels = linear.in_features // (kernel[0] * kernel[1])
     conv = nn.Conv2d(channels, linear.out_features, kernel, device="meta")  # "meta": without weights of its own
-    conv.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, *kernel))
+    conv.weight = nn.Parameter(
+        linear.weight.detach().view(linear.out_features, channels, *kernel), linear.weight.requires_grad
+    )
     conv.bias = linear.bias
     return conv
 
@@ -143,13 +145,19 @@ def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
 def fully_convolutional(net: VGG) -> FullyConvolutional:
     """Return the network for pictures of any size from its crop on, which gives a map of scores (section 3.2).
 
-    It shares its weights with ``net`` and is in the same mode. Raises ValueError for a network that is converted
+    It shares its weights with ``net`` and is in the same mode. Convert after moving or casting: what happens to ``net``
+    later, this does not follow. Raises ValueError for a network that is converted
     already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give.
     """
     if isinstance(net, FullyConvolutional):
         raise ValueError("this network is fully convolutional already")
     if not isinstance(net, VGG):
         raise ValueError(f"expected a vgglib.model.VGG, got a {type(net).__name__} (see peers.from_torchvision)")
+    adaptive = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for layer in net.features)
+    if adaptive or not isinstance(net.classifier[0], nn.Linear):
+        raise ValueError(
+            "the first fully connected layer of this network does not see the last map: there is no map to give"
+        )
     return FullyConvolutional(net)
 
 

@@ -325,13 +325,14 @@ def errors(record: dict, configuration: str, stage: str, method: str, several: b
     several: of the three test scales, else of the single one. few: on the CROPS_ON test pictures of Table 5.
     """
     found = {}
+    if method in ("multi-crop", "both") and not few:
+        return found
     for run in record["runs"]:
         if (run["configuration"], run["stage"]) != (configuration, stage):
             continue
         for test in run["tests"]:
-            pictures = max(other["pictures"] for other in run["tests"])
-            on_few = test["pictures"] < pictures or test["method"] in ("multi-crop", "both")
-            if (test["method"], len(test["scales"]) > 1, on_few) == (method, several, few):
+            wanted = (min if few else max)(other["pictures"] for other in run["tests"])
+            if (test["method"], len(test["scales"]) > 1, test["pictures"]) == (method, several, wanted):
                 found[run["seed"]] = 100 * test["top1_error"]
     return found
 

@@ -83,10 +83,11 @@ def with_branches(net: VGG, seed: int = 0) -> VGG:
             block = RepVGGBlock(module.in_channels, module.out_channels)
             for conv in (block.three, block.one):
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
-            modules.append(block.to(module.weight))
+            modules.append(block.to(module.weight).train(module.training))
         elif not isinstance(module, nn.BatchNorm2d | nn.ReLU):
             modules.append(module)
     net.features = nn.Sequential(*modules)
+    net.features.training = net.training
     return net
 
 
@@ -100,4 +101,5 @@ def folded(net: VGG) -> VGG:
     for module in net.features:
         modules += [fold(module), nn.ReLU(inplace=True)] if isinstance(module, RepVGGBlock) else [module]
     net.features = nn.Sequential(*modules)
+    net.features.training = net.training
     return net

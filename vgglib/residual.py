@@ -28,9 +28,9 @@ def with_shortcuts(net: VGG) -> VGG:
     """Return a copy of ``net`` with a shortcut around every two neighbouring convolutions that keep the channels.
 
     Convolutions pair up from the start of each block; a pair that changes the number of channels, and a convolution
-    that is left over, stay as they are. Each branch starts by adding nothing: the scale of its last batch
-    normalisation is set to 0, or the weights of its last convolution where there is none (Goyal et al. 2017). All
-    else keeps its values. Raises ValueError if no pair keeps its channels.
+    that is left over, stay as they are. Each branch starts by adding nothing: the scale and shift of its last
+    batch normalisation are set to 0, or the weights and biases of its last convolution where there is none (Goyal et
+    al. 2017). All else keeps its values. Raises ValueError if no pair keeps its channels.
     """
     net, modules, found = copy.deepcopy(net), [], 0
     for block in net.blocks:
@@ -40,7 +40,8 @@ def with_shortcuts(net: VGG) -> VGG:
             convs = [layer[0] for layer in pair if isinstance(layer[0], nn.Conv2d)]
             if len(convs) == 2 and convs[0].in_channels == convs[1].out_channels:
                 branch = nn.Sequential(*pair[0], *pair[1][:-1])  # the last ReLU comes after the addition
-                nn.init.zeros_(branch[-1].weight)
+                for parameter in branch[-1].parameters():
+                    nn.init.zeros_(parameter)
                 pair, found = [[Shortcut(branch)]], found + 1
             modules += [module for layer in pair for module in layer]
             layers = layers[2:]
@@ -66,4 +67,4 @@ def _by_layer(block: nn.Sequential) -> list[list[nn.Module]]:
 def twice(name_or_notation: str) -> str:
     """Return the notation of a configuration with every convolution written twice, and the same poolings."""
     notation = TABLE_1.get(name_or_notation, name_or_notation)
-    return " ".join(word if word == "|" else f"{word} {word}" for word in notation.replace("|", " | ").split())
+    return " ".join(word if word in ("|", "lrn") else f"{word} {word}" for word in notation.replace("|", " | ").split())

@@ -112,6 +112,9 @@ def bandwidth(measured: float, devices: int, batch: int, parameters: int, images
         raise ValueError(f"{devices} devices can be more than 1 and less than {devices} times as fast, got {measured}")
     alone = batch / images_per_second
     left = alone / measured - math.ceil(batch / devices) / images_per_second
+    if left <= 0:
+        most = batch / math.ceil(batch / devices)
+        raise ValueError(f"the work of the largest shard alone allows less than {most:g} times, got {measured}")
     return traffic(devices, parameters, **more) / left
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vgglib.augment import view
+from vgglib.augment import whole
 from vgglib.devices import device_of
 from vgglib.evaluation import prepared
 from vgglib.model import VGG, fully_convolutional
@@ -39,7 +39,7 @@ def features(
     net.eval()
     try:
         for batch in images.split(batch_size):
-            X = prepared(net, view(batch.to(device_of(net)), (scale, scale), scale))
+            X = prepared(net, whole(batch.to(device_of(net)), scale))
             looks = [X, X.flip(3)] if flip else [X]
             found.append(sum(_look(net, look, block) for look in looks) / len(looks))
     finally:

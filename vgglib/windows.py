@@ -283,12 +283,14 @@ def _upsample(operation: Operation, view: View) -> View:
     a, steps = operation.arguments, []
     for dimension, other_scale in ((2, "scales_w"), (3, "scales_h")):
         length, units = view.shape[dimension], operation.outputs[0].shape[dimension]
-        before, after = [1, length, 1, 1], [1, 1]
+        before, after = [1, length, 2, 2], [2, 2]  # not 1: torch's antialias gives pictures one column wide one value
         before[dimension], after[dimension - 2] = length, units
+        alone = [length if d in (1, dimension) else 1 for d in range(4)]
         double = a["self"].dtype == torch.float64  # torch computes positions in single precision for all else
-        pictures = torch.eye(length, dtype=torch.float64 if double else torch.float32).reshape(before)
+        pictures = torch.eye(length, dtype=torch.float64 if double else torch.float32)
+        pictures = pictures.reshape(alone).expand(before).contiguous()
         weights = operation.function(**{**a, "self": pictures, "output_size": after, other_scale: None})
-        weighed = weights.reshape(length, units).T.abs().numpy() > 1e-6  # what is less comes from rounding
+        weighed = weights[0].select(4 - dimension, 0).T.abs().numpy() > 1e-6  # what is less comes from rounding
         elements = np.sort(np.where(weighed, np.arange(length), length))[:, : weighed.sum(axis=1).max()]
         steps.append((dimension, elements, _regular(elements, length)))
     return _slide(view, steps)
