@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vgglib import checkpoint
+from vgglib import durable
 from vgglib.checkpoint import CheckpointError, digest, load_network, load_pt, save_network
 from vgglib.model import VGG, initialise
 
@@ -168,11 +168,10 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 def test_nothing_is_left_where_saving_fails(net, path, monkeypatch):
     before = path.read_bytes()
 
-    def half(_tensors, temporary, metadata):
-        temporary.write_bytes(b"half a file")
+    def full(_path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", half)
+    monkeypatch.setattr(durable, "_sync", full)
     with pytest.raises(OSError, match="No space left"):
         save_network(net, path)
     with pytest.raises(OSError, match="No space left"):
@@ -251,3 +250,10 @@ def test_whole_networks_and_other_things_are_refused(net, tmp_path):
             load_pt(path)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_pt(tmp_path / "none.pt")
+
+
+def test_the_same_network_is_the_same_file(tmp_path):
+    net = VGG("8 | 16 |", 1, 4, image_size=12, hidden=8)
+    digests = {save_network(net, tmp_path / f"{n}.safetensors", {"Größe": "日本", "seed": 0}) for n in range(8)}
+    assert len(digests) == 1
+    assert load_network(tmp_path / "0.safetensors").about == {"Größe": "日本", "seed": 0}

@@ -77,6 +77,14 @@ def test_batch_normalisation_and_dropout_are_not_the_same(results, case):
     assert apart(results[case, 0, 2][0], results[case, 1, 2][0]) == 0
 
 
+def test_the_accuracy_that_is_told_is_that_of_every_process_network(results):
+    """Also under batch normalisation, whose running averages each process made from its own share."""
+    for case in CASES:
+        for number in (0, 1):
+            told = results[case, number, 2][1]
+            assert told["alone"] == pytest.approx(told["epochs"][-1]["validation_accuracy"]), (case, number)
+
+
 def test_every_process_sees_its_own_share(results):
     assert [results["unequal shards", *which][1]["pictures"] for which in [(0, 1), (0, 2), (1, 2)]] == [60, 31, 29]
     assert results["unequal shards", 0, 2][1]["conditions"]["processes"] == 2

@@ -718,3 +718,12 @@ def test_workers_are_gone_when_the_loop_is_left(root, settings):
     gc.collect()
     assert set(multiprocessing.active_children()) <= before
     assert threading.active_count() <= threads
+
+
+def _hears(_item):
+    return [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_who_reads_pictures_does_not_hear_the_signals_of_all():
+    assert list(folders._done(_hears, range(2), 1)) == [[True, True]] * 2
+    assert list(folders._done(_hears, range(1), 0)) == [[False, False]]

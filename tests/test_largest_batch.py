@@ -9,8 +9,8 @@ import torch
 from test_training import TINY, patterns, weights
 
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits
-from vgglib.resuming import Checkpoints
-from vgglib.training import build, estimate, fit
+from vgglib.resuming import Checkpoints, CheckpointWarning
+from vgglib.training import NonFiniteLossError, build, estimate, fit, watched_accuracy
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
 FLOAT = replace(TINY, epochs=2)
@@ -118,3 +118,54 @@ def test_an_estimate_survives_it_too(train):
     assert found.images_per_second > 0
     assert found.pictures == 10
     assert estimate(build(FLOAT, train), train, replace(FLOAT, micro_batch=9)).pictures == 9
+
+
+def out_of_memory_beyond(net, pictures):
+    """Make a network run out of memory beyond so many pictures, in training and in testing."""
+
+    def look(_module, inputs):
+        if len(inputs[0]) > pictures:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    net.features[3].register_forward_pre_hook(look)
+    return net
+
+
+def test_the_validation_takes_what_fits(train):
+    expected = fit(build(FLOAT, train), train, train, FLOAT, device="cpu")
+    with pytest.warns(MicroBatchWarning):
+        history = fit(out_of_memory_beyond(build(FLOAT, train), 12), train, train, FLOAT, device="cpu")
+    assert history.column("validation_accuracy") == expected.column("validation_accuracy")
+    with pytest.raises(torch.OutOfMemoryError):
+        watched_accuracy(out_of_memory_beyond(build(FLOAT, train), 0), train)
+
+
+def test_estimate_and_diagnosis_take_parts_too(train):
+    small = replace(FLOAT, micro_batch=4)
+    assert estimate(out_of_memory_beyond(build(small, train), 4), train, small).pictures == 4
+    assert estimate(out_of_memory_beyond(build(FLOAT, train), 3), train, FLOAT).pictures <= 3
+    wild = replace(small, learning_rate=1e9)
+    with pytest.raises(NonFiniteLossError, match="the first to go non-finite is"):
+        fit(out_of_memory_beyond(build(wild, train), 4), train, None, wild, device="cpu")
+
+
+def test_under_batch_normalisation_no_batch_of_one_is_advised(train):
+    normed = replace(FLOAT, batch_norm=True)
+    with pytest.raises(BatchTooLargeError, match="nor do two pictures"):
+        fit(with_room_for(build(normed, train), 1), train, None, normed, device="cpu")
+
+
+def test_other_parts_are_taken_on_going_on_and_said(train, tmp_path):
+    dropping, sizes = replace(FLOAT, dropout=0.5), []
+    whole = replace(dropping, epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(whole, train), train, None, whole, device="cpu", checkpoint=tmp_path, watch=stop)
+    net = build(whole, train)
+    net.features[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    with pytest.warns(CheckpointWarning, match="micro_batch is 5, was None"):
+        fit(net, train, None, replace(whole, micro_batch=5), device="cpu", checkpoint=tmp_path)
+    assert max(sizes) == 5
+
+
+def stop(history):
+    raise KeyboardInterrupt

@@ -11,12 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from vgglib import __main__, data, doctor, training
 from vgglib.__main__ import main
-from vgglib.checkpoint import digest, load_network
+from vgglib.checkpoint import digest, load_network, save_network
 from vgglib.data import CLASSES, DataError, ImageSet
 from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error
+from vgglib.model import VGG
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few steps teach nothing
 
@@ -107,12 +109,97 @@ def test_an_estimate_trains_nothing(small, tmp_path, capsys, monkeypatch):
 
 
 def test_the_same_command_gives_the_same_network(small, tmp_path):
-    folder = tmp_path / "runs" / "laptop-seed0"
-    states = []
+    network = tmp_path / "runs" / "laptop-seed0" / "network.safetensors"
+    contents = []
     for _ in range(2):
-        assert main(small) == 0
-        states.append(load_network(folder / "network.safetensors").state_dict())
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert main([*small, "--overwrite"]) == 0
+        contents.append(network.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_finished_run_is_not_trained_again(small, tmp_path, capsys, monkeypatch):
+    assert main(small) == 0
+    folder = tmp_path / "runs" / "laptop-seed0"
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    capsys.readouterr()
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trains again"))
+    assert main([*small, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["test_accuracy"]["mean"] == json.loads(before["history.json"][1])["test_accuracy"]
+    assert main([*small, "--learning-rate", "0.01"]) == 1
+    assert "recipe.learning_rate is 0.01, was 0.1. Take another --out, or --overwrite" in capsys.readouterr().err
+    assert before == {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_a_finished_run_of_other_pictures_is_not_taken_for_this_one(small, sets, capsys, monkeypatch):
+    assert main(small) == 0
+    fewer = sets[0][:80], sets[1]
+    monkeypatch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": fewer)
+    assert main(small) == 1
+    assert "data.pictures is 60, was 80" in capsys.readouterr().err
+
+
+def test_of_several_seeds_those_that_are_finished_stay(small, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        stopping(patch, 13)  # ten steps of seed 3, then the third of seed 4
+        assert main([*small, "--seeds", "3", "4", "5"]) == 130
+    first = tmp_path / "runs" / "laptop-seed3" / "network.safetensors"
+    before = first.stat().st_mtime_ns
+    capsys.readouterr()
+    assert main([*small, "--seeds", "3", "4", "5", "--json"]) == 0
+    assert [run["seed"] for run in json.loads(capsys.readouterr().out)["runs"]] == [3, 4, 5]
+    assert first.stat().st_mtime_ns == before
+    assert main([*small, "--seeds", "3", "3"]) == 1
+    assert "a seed is given twice" in capsys.readouterr().err
+
+
+def test_the_test_computes_in_the_format_of_the_recipe(small, monkeypatch):
+    there, asked = training.watched_accuracy, []
+    monkeypatch.setattr(
+        training, "watched_accuracy", lambda net, pictures, bf16: asked.append(bf16) or there(net, pictures, bf16)
+    )
+    assert main(small) == 0
+    assert asked == [False, False, False]
+
+
+def test_a_stop_in_the_last_validation_is_not_forgotten(small, tmp_path, capsys, monkeypatch):
+    there, seen = training.watched_accuracy, []
+
+    def watched(*arguments):
+        seen.append(1)
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return there(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "watched_accuracy", watched)
+        assert main([*small, "--seeds", "0", "1"]) == 143
+    assert "stopped after the last epoch; " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["laptop-seed0"]
+    monkeypatch.setattr(training, "batches", lambda *_: pytest.fail("trains again"))
+    assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 0
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"options": {}, "recipe": {"lr": 1}, "seed": 0}'])
+def test_settings_that_train_did_not_write_are_refused(content, tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "run.json").write_text(content)
+    assert main(["resume", str(tmp_path), "--device", "cpu"]) == 1
+    assert "run.json is not what train wrote" in capsys.readouterr().err
+
+
+def test_a_value_that_python_cannot_read_is_text(small, capsys):
+    assert main([*small, "--scale", "{[]:1}"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_where_nothing_was_saved_nothing_is_said_to_go_on(small, tmp_path, capsys, monkeypatch):
+    (tmp_path / "runs").write_text("in the way")
+    stopping(monkeypatch, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main(small) == 130
+    assert "go on with" not in capsys.readouterr().err
 
 
 def test_fields_of_the_recipe_reach_it(monkeypatch, sets):
@@ -261,7 +348,7 @@ def test_tensorboard_gets_its_events(small, tmp_path, capsys, monkeypatch):
     assert main([*small, "--tensorboard"]) == 0
     assert list((tmp_path / "runs" / "laptop-seed0" / "tensorboard").glob("events*"))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    assert main([*small, "--tensorboard"]) == 1
+    assert main([*small, "--tensorboard", "--overwrite"]) == 1
     assert "TensorBoard is not installed" in capsys.readouterr().err
 
 
@@ -386,7 +473,7 @@ def test_evaluate_on_canvases_and_folders(trained, sets, capsys, monkeypatch):
             for n, (picture, label) in enumerate(zip(sets[1].images, sets[1].labels, strict=True)):
                 yield picture[:, n % 2 :], int(label)
 
-    def image_folder(path, channels):
+    def image_folder(path, classes, channels):
         asked.append((path, channels))
         return Folder()
 
@@ -462,3 +549,28 @@ def test_a_warning_is_one_sentence(monkeypatch):
     assert not left.value.code
     said = warnings.formatwarning(UserWarning("not learning: the loss is that of guessing"), UserWarning, "fit.py", 3)
     assert said == "warning: not learning: the loss is that of guessing\n"
+
+
+def test_evaluate_knows_classes_by_their_names(tmp_path, capsys):
+    net = VGG("4 |", 3, 3, image_size=12, hidden=4)
+    save_network(net, tmp_path / "net.safetensors", {"classes": ["bag", "coat", "shirt"]})
+    for name in ("coat", "shirt"):  # without the first: positions would shift
+        (tmp_path / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (12, 12), (len(name), 0, 0)).save(tmp_path / "val" / name / "1.png")
+    asked = [
+        "evaluate",
+        str(tmp_path / "net.safetensors"),
+        "--data",
+        str(tmp_path / "val"),
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    assert main(asked) == 0
+    scores = [dense(net.eval(), torch.tensor([[len(name)], [0], [0]]).byte().expand(3, 12 * 12).reshape(1, 3, 12, 12))
+              for name in ("coat", "shirt")]  # fmt: skip
+    right = [int(score.argmax()) == label for score, label in zip(scores, (1, 2), strict=True)]
+    assert json.loads(capsys.readouterr().out)["top1_error"] == 1 - sum(right) / 2
+    (tmp_path / "val" / "coat").rename(tmp_path / "val" / "jacket")
+    assert main(asked) == 1
+    assert "jacket is none of the 3 classes, bag, coat, shirt" in capsys.readouterr().err

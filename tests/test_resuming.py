@@ -363,3 +363,15 @@ def test_a_new_field_of_recipes_does_not_break_old_checkpoints(two):
     about = two.newest()[1]
     assert set(about["run"]["recipe"]) == set(Recipe.__dataclass_fields__) - {"micro_batch", "keep_memory"}
     assert json.loads(json.dumps(about, allow_nan=False)) == about
+
+
+def test_a_stop_whose_state_could_not_be_saved_says_which_one_there_is(train, tmp_path, monkeypatch):
+    there = Checkpoints.save
+    monkeypatch.setattr(
+        Checkpoints, "save", lambda self, epoch, step, *rest: None if step else there(self, epoch, step, *rest)
+    )
+    interrupting(monkeypatch, 6, 1)
+    with pytest.raises(
+        Interrupted, match=r"after 2 steps; the newest checkpoint is .*epoch-0002-step-0000000\.safetensors$"
+    ):
+        fit(build(RANDOM, train, 2), train, train[:30], RANDOM, 2, "cpu", checkpoint=tmp_path)

@@ -517,3 +517,18 @@ def test_colours_shift_where_the_recipe_says_so():
     two = ImageSet(images[:, :2], y, part.classes)
     with pytest.raises(ValueError, match="these pictures have 2"):
         next(batches(build(plain, two), two, replace(plain, rgb_shift=0.1), seed=1, epoch=1))
+
+
+def test_processes_with_too_small_or_no_shards(train, monkeypatch):
+    monkeypatch.setattr(training.distributed, "world", lambda: 3)
+    normed = replace(TINY, batch_norm=True, batch_size=5)
+    with pytest.raises(ValueError, match="batches of 5 are too small for 3 processes"):
+        fit(build(normed, train), train, None, normed, device="cpu")
+    monkeypatch.setattr(training.distributed, "total", lambda values: values)
+    net, found = build(TINY, train), []
+    for rank in range(3):
+        monkeypatch.setattr(training.distributed, "share", lambda count, rank=rank: slice(rank, count, 3))
+        found.append(training.watched_accuracy(net, train[:2]))
+    assert found[2] == 0
+    monkeypatch.undo()
+    assert sum(found) == training.watched_accuracy(net, train[:2])

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from test_training import TINY, patterns
 
 from vgglib import distributed, training
+from vgglib.evaluation import accuracy_on
 from vgglib.training import batches, build, fit
 
 SMALL = replace(TINY, epochs=2, flip=True, scale=(12, 15), schedule="linear")
@@ -42,7 +43,13 @@ def main(folder: Path) -> None:
             seen = [X for X, _ in batches(net, train, recipe, 3, 1, 0, rank, world)]
             pictures = sum(map(len, seen))
             save_file(dict(net.named_parameters()), folder / f"{name}, {rank} of {world}.safetensors")
-            said = {"epochs": history.as_dict()["epochs"], "pictures": pictures, "conditions": history.conditions}
+            final = training.watched_accuracy(net, train[:31]) if world == 1 else accuracy_on(net, train[:31])
+            said = {
+                "epochs": history.as_dict()["epochs"],
+                "pictures": pictures,
+                "conditions": history.conditions,
+                "alone": final,
+            }
             (folder / f"{name}, {rank} of {world}.json").write_text(json.dumps(said))
 
 

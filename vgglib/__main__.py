@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     train.add_argument("--workers", type=int, default=0, help="processes that read pictures of a folder (default: 0)")
     train.add_argument("--out", default="runs", help="folder for networks and histories (default: runs)")
+    train.add_argument("--overwrite", action="store_true", help="train anew where a finished run lies")
     train.add_argument("--estimate", action="store_true", help="measure a few steps, say how long it would take, stop")
     train.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save the state also within epochs")
     train.add_argument("--keep", type=int, default=2, help="how many states to keep (default: 2)")
@@ -155,13 +156,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> int:
     from vgglib.distributed import in_torchrun
-    from vgglib.training import recipe
+    from vgglib.training import Recipe, recipe
 
-    changes = {
-        name.removeprefix("field_"): _value(text)
-        for name, text in vars(options).items()
-        if name.startswith("field_") and text is not None
-    }
+    said = {name.removeprefix("field_"): text for name, text in vars(options).items() if name.startswith("field_")}
+    texts = {field.name for field in fields(Recipe) if field.type in (str, "str")}
+    changes = {name: text if name in texts else _value(text) for name, text in said.items() if text is not None}
+    if len(set(options.seeds)) < len(options.seeds):
+        raise ValueError("a seed is given twice: it would give the same network again")
     chosen = recipe(options.recipe, **changes)
     if options.estimate and in_torchrun():
         raise ValueError("--estimate measures one process: leave torchrun out")
@@ -176,21 +177,28 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from vgglib import results
+    from vgglib import distributed
     from vgglib.training import Recipe
 
-    folder = Path(options.folder)
+    folder, options.overwrite = Path(options.folder), False
     settings = folder / "checkpoints" / "run.json"
-    if not settings.is_file():
-        if (folder / "network.safetensors").is_file():
-            raise ValueError(f"the run in {folder} is finished: its network is {folder / 'network.safetensors'}")
-        raise ValueError(f"{folder} holds no run to go on with: there is no {settings}")
-    told = results.read(settings)
-    for name in ("recipe", "data", "root", "workers", "checkpoint_every", "keep"):
-        setattr(options, name, told["options"][name])
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in told["recipe"].items()}
     with _as_asked(options) as device:
-        run = _one_run(options, Recipe(**fields), told["seed"], folder, device)
+        content = b""
+        if distributed.rank() == 0:  # the others need not see its disk
+            if not settings.is_file() and (folder / "network.safetensors").is_file():
+                raise ValueError(f"the run in {folder} is finished: its network is {folder / 'network.safetensors'}")
+            if not settings.is_file():
+                raise ValueError(f"{folder} holds no run to go on with: there is no {settings}")
+            content = settings.read_bytes()
+        try:
+            told = json.loads(distributed.from_first(content))
+            for name in ("recipe", "data", "root", "workers", "checkpoint_every", "keep"):
+                setattr(options, name, told["options"][name])
+            values = {n: tuple(value) if isinstance(value, list) else value for n, value in told["recipe"].items()}
+            chosen, seed = Recipe(**values), told["seed"]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{settings} is not what train wrote: {error!r}") from error
+        run = _one_run(options, chosen, seed, folder, device)
     return _summarise(options, {"recipe_name": options.recipe, "resumed": str(folder)}, [run])
 
 
@@ -284,6 +292,34 @@ def _sets(options: argparse.Namespace, chosen: object) -> tuple:
     return *split(chosen, train, test), test
 
 
+def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Path, train: object) -> dict | None:
+    """Return what a finished run in the folder gave, if it is the one asked for; ValueError if it is another."""
+    from vgglib import distributed
+    from vgglib.resuming import differences
+    from vgglib.run import identity
+
+    history, network, content = folder / "history.json", folder / "network.safetensors", b""
+    if distributed.rank() == 0 and not options.overwrite and history.is_file() and network.is_file():
+        content = history.read_bytes()
+    if not (content := distributed.from_first(content)):
+        return None
+    try:
+        run = json.loads(content)
+        there = {name: run[name] for name in ("recipe", "seed")} | {"data": run.get("data")}
+        wanted = identity(chosen, seed, train)
+        there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
+        there["data"] = there["data"] or wanted["data"]  # older runs do not say
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{history} is not what train wrote: {error!r}. Take another --out") from error
+    if differing := differences(wanted, there):
+        raise ValueError(
+            f"{folder} holds a finished run with other settings: {'; '.join(differing[:3])}. Take another --out, or "
+            "--overwrite"
+        )
+    print(f"seed {seed} is finished: {network}; --overwrite trains it anew")
+    return run
+
+
 def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Path, device: object) -> dict:
     """Train and test one network, or go on with it, write it and its history, and return what was measured."""
     import shutil
@@ -295,10 +331,13 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     from vgglib.monitor import Monitor
     from vgglib.progress import duration
     from vgglib.resuming import Checkpoints
+    from vgglib.run import identity
     from vgglib.throughput import throughput
     from vgglib.training import build, fit, watched_accuracy
 
     part, watched, test = _sets(options, chosen)
+    if (finished := _finished(options, chosen, seed, folder, part)) is not None:
+        return finished
     net = build(chosen, part, seed)
     print(f"recipe {options.recipe}, seed {seed}: {len(part):,} training images, {_count(net):,} parameters")
     checkpoints = Checkpoints(folder / "checkpoints", options.keep)
@@ -313,21 +352,25 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
         try:
             history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
         except Interrupted as interrupt:
-            again = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
-            interrupt.args = (f"{interrupt}; go on with: {again} vgglib resume {folder}",)
+            if checkpoints.paths() or not alone:
+                again = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
+                where = shlex.quote(str(folder))
+                interrupt.args = (f"{interrupt}; go on with: {again} vgglib resume {where}",)
             raise
-    accuracy = None if test is None else watched_accuracy(net, test)
+    accuracy = None if test is None else watched_accuracy(net, test, history.conditions["bf16"])
+    tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
+    print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
     run["throughput"] = {**asdict(speed), "share": speed.share}
+    run["data"] = identity(chosen, seed, part)["data"]
     if not alone:
         return run
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}
+    about["classes"] = list(part.classes)
     digest = save_network(net, folder / "network.safetensors", about)
     results.write(folder / "history.json", run)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)  # the run is whole
-    tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
-    print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
     print(speed)
     print(f"wrote {folder / 'network.safetensors'} (sha256 {digest[:12]}...) and {folder / 'history.json'}")
     return run
@@ -355,7 +398,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         _same_classes(net, test.classes)
         posteriors, labels = over_scales(methods[options.method], net, test.images, scales, **how), test.labels
     else:
-        folder = data.image_folder(options.data, channels=net.in_channels)
+        folder = data.image_folder(options.data, net.about.get("classes"), channels=net.in_channels)
         _same_classes(net, folder.classes)
         posteriors, labels = of_pictures(methods[options.method], net, folder.pictures(), scales, **how)
     error = top1_error(posteriors, labels)
@@ -376,10 +419,12 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _same_classes(net: object, classes: tuple) -> None:
-    """Raise ValueError if a network gives another number of scores than the pictures have classes."""
+    """Raise ValueError if a network knows other classes than the pictures have, or, where it has no names, as many."""
     scores = net.classifier[-1].out_features
     if scores != len(classes):
         raise ValueError(f"the network knows {scores} classes, the pictures have {len(classes)}")
+    if (known := tuple(net.about.get("classes") or classes)) != tuple(classes):
+        raise ValueError(f"the network knows {', '.join(known)}, the pictures are of {', '.join(classes)}")
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -454,7 +499,7 @@ def _value(text: str) -> object:
     """Return an option's text as a number, pair, truth value or None where it is one, else as the text itself."""
     try:
         return ast.literal_eval(text.capitalize() if text.lower() in ("true", "false", "none") else text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from vgglib.durable import publish, temporary_name
+from vgglib.durable import write_durably
 from vgglib.model import VGG
 
 FORMAT = "vgglib network 1"
@@ -47,14 +47,18 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    try:
-        save_file(tensors, temporary, metadata=described)
-        temporary.chmod(0o644)  # safetensors leaves it readable by its owner alone
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_durably(path, _in_order(save(tensors, metadata=described)))
     return digest(path)
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its description in order; safetensors draws one, and the digest would differ."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    ordered += b" " * (-len(ordered) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered + content[end:]
 
 
 def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:

@@ -70,6 +70,13 @@ def replicated(net: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(net) if world() > 1 else net
 
 
+def share_buffers(net: nn.Module) -> None:
+    """Give every process the buffers of process 0's network: batch normalisation's running averages."""
+    if world() > 1:
+        for buffer in net.buffers():
+            distributed.broadcast(buffer, 0)
+
+
 def total(values: Tensor) -> Tensor:
     """Return the sum over all processes."""
     return _reduced(values, distributed.ReduceOp.SUM) if world() > 1 else values

@@ -267,7 +267,7 @@ def accuracy(posteriors: Tensor, labels: Tensor) -> float:
     """
     _check(posteriors, labels)
     right = (posteriors.argmax(dim=1) == labels.to(posteriors.device)) & posteriors.isfinite().all(dim=1)
-    return right.double().mean().item()
+    return right.sum().item() / len(right)
 
 
 def top1_error(posteriors: Tensor, labels: Tensor) -> float:

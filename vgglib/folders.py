@@ -7,6 +7,7 @@ colours, and no program can tell.
 """
 
 import os
+import signal
 import stat
 import warnings
 from collections import Counter
@@ -369,6 +370,7 @@ def _done(work: Callable, items: Sequence, workers: int) -> Iterator:
     loader = DataLoader(
         _Jobs(work, items), batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # or it would draw a number from the global state
+        worker_init_fn=_deaf,
     )  # fmt: skip
     try:
         yield from loader
@@ -379,6 +381,12 @@ def _done(work: Callable, items: Sequence, workers: int) -> Iterator:
             f"a process that reads pictures has died ({str(error).splitlines()[0]}); perhaps memory or /dev/shm is "
             "full: take fewer workers, or workers=0"
         ) from error
+
+
+def _deaf(_worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which go to all processes at once, to the one that trains: it still needs pictures."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _good(result: object) -> object:

@@ -30,7 +30,7 @@ class Guard:
         on_host, event = self._flags.to("cpu", non_blocking=True), None
         if loss.device.type == "cuda":
             event = torch.cuda.Event()
-            event.record()
+            event.record(torch.cuda.current_stream(loss.device))  # of its own device, which need not be the current one
         before, self._before = self._before, (step, on_host, event)
         return self._read(before)
 

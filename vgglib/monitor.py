@@ -23,7 +23,10 @@ class Monitor:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise ValueError("TensorBoard is not installed: pip install tensorboard, or leave it out") from error
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            try:
+                self._board = SummaryWriter(str(folder / "tensorboard"))
+            except OSError as error:
+                tell(f"events for TensorBoard cannot be written: {error.strerror}")
 
     def __enter__(self) -> "Monitor":
         return self

@@ -42,7 +42,7 @@ class Run:
         if every is not None and not every > 0:
             raise ValueError(f"every must be a number of steps, 1 or more, got {every!r}")
         self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
-        self._identity = _identity(history, train)
+        self._identity = identity(history.recipe, history.seed, train)
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         self.checkpoints, self._every, self._device = checkpoints, every, device_of(net)
@@ -88,6 +88,8 @@ class Run:
                 torch.set_rng_state(self._dice["cpu"][distributed.rank()])
                 if cuda and "cuda" in self._dice:
                     torch.cuda.set_rng_state(self._dice["cuda"][distributed.rank()], self._device)
+                if self._device.type == "mps" and "mps" in self._dice:
+                    torch.mps.set_rng_state(self._dice["mps"][distributed.rank()])
             self._dice = None
             yield
 
@@ -104,6 +106,8 @@ class Run:
         dice = {"cpu": torch.get_rng_state()}
         if self._device.type == "cuda":
             dice["cuda"] = torch.cuda.get_rng_state(self._device)
+        if self._device.type == "mps":
+            dice["mps"] = torch.mps.get_rng_state()
         for kind, mine in dice.items():
             for number, state in enumerate(distributed.from_all(mine)):
                 tensors[f"dice.{kind}.{number}"] = state
@@ -150,7 +154,8 @@ class Run:
         self._history.epochs[:] = [Epoch(**epoch) for epoch in about["epochs"]]
         self._rate.restore(about["rate"])
         position = about["position"]
-        self.epoch, self.finished, self.micro_batch = position["epoch"], position["finished"], position["micro_batch"]
+        self.epoch, self.finished = position["epoch"], position["finished"]
+        self.micro_batch = self._history.recipe.micro_batch or position["micro_batch"]
         self._begin()
         self.step, self.seen = position["step"], position["seen"]
         totals = tensors["totals"].to(self._device)
@@ -161,6 +166,7 @@ class Run:
             every = range(distributed.world())
             kinds = {name.split(".")[1] for name in tensors if name.startswith("dice.")}
             self._dice = {kind: [tensors[f"dice.{kind}.{number}"] for number in every] for kind in kinds}
+        changed += differences({"micro_batch": self.micro_batch}, {"micro_batch": position["micro_batch"]})
         if changed and not self.finished and distributed.rank() == 0:
             warnings.warn(
                 f"going on from epoch {self.epoch}, step {self.step}, but not bit for bit as it would have without a "
@@ -188,11 +194,14 @@ def _state(net: nn.Module) -> dict[str, Tensor]:
     return dict([*net.named_parameters(), *net.named_buffers()])
 
 
-def _identity(history: History, train: ImageSet) -> dict:
-    """Return what must be the same for a run to be the same run, as it looks after a journey through JSON."""
-    free = ("micro_batch", "keep_memory")  # how much memory is taken changes no number
-    recipe = {name: value for name, value in asdict(history.recipe).items() if name not in free}
+def identity(chosen: object, seed: int, train: ImageSet) -> dict:
+    """Return what must be the same for a run to be the same run, as it looks after a journey through JSON.
+
+    chosen: its Recipe.
+    """
+    free = ("micro_batch", "keep_memory")  # how much memory is taken is no other training
+    recipe = {name: value for name, value in asdict(chosen).items() if name not in free}
     digest = hashlib.sha256(json.dumps(list(train.classes)).encode())
     digest.update(train.labels.cpu().numpy().tobytes())
     data = {"pictures": len(train), "labels": digest.hexdigest()[:16]}
-    return json.loads(json.dumps({"recipe": recipe, "seed": history.seed, "data": data}))
+    return json.loads(json.dumps({"recipe": recipe, "seed": seed, "data": data}))

@@ -27,7 +27,7 @@ from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits, release
 from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.progress import Progress, duration
-from vgglib.resuming import Checkpoints
+from vgglib.resuming import NAME, Checkpoints
 from vgglib.run import Run
 
 _ENOUGH_STEPS = 20  # after fewer, a loss says nothing yet
@@ -260,6 +260,7 @@ def fit(
             broken, _ = guard.last()
             if broken is not None:
                 raise NonFiniteLossError(_where_it_broke(net, train, recipe, seed, number, broken, rate))
+            distributed.share_buffers(net)  # those that are saved are those that are tested
             synchronise(device)
             trained = run.seconds
             loss, right = (distributed.total(run.totals) / run.seen).tolist()
@@ -272,7 +273,7 @@ def fit(
                 _warn_if_guessing(history, math.ceil(len(train) / recipe.batch_size))
             if watch is not None:
                 watch(history)
-            if interrupts.asked is not None and distributed.world() == 1 and not run.finished:
+            if interrupts.asked is not None and distributed.world() == 1:
                 raise _interrupted(run, history, interrupts.asked)
     return history
 
@@ -355,6 +356,8 @@ def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, re
     buffers = {name: buffer.clone() for name, buffer in forward.named_buffers()}
 
     def fits(fewer: int) -> bool:
+        if recipe.batch_norm and fewer < 2:  # of one picture there is no spread
+            return False
         return _in_parts(forward, X[:fewer], y[:fewer], fewer, bf16, fewer) is not None
 
     found = largest_that_fits(fits, size)
@@ -363,14 +366,16 @@ def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, re
         buffer.copy_(buffers[name])
     where = f"a batch of {size} does not fit into the memory of {describe(X.device)}"
     if not found:
-        raise BatchTooLargeError(f"{where}, nor does a single picture: take a narrower network or smaller pictures")
+        least = "do two pictures" if recipe.batch_norm else "does a single picture"
+        raise BatchTooLargeError(f"{where}, nor {least}: take a narrower network or smaller pictures")
     if recipe.batch_norm:
         raise BatchTooLargeError(
             f"{where}; {found} pictures fit. Take batch_size={found}: under batch normalisation the batch cannot be "
             "cut into parts without a change to what it computes"
         )
     warnings.warn(
-        f"{where}: its gradients are added up from parts of {found}, with the same result",
+        f"{where}: its gradients are added up from parts of {found}, with the same result, but for rounding"
+        f"{' and which units dropout silences' if recipe.dropout else ''}",
         MicroBatchWarning,
         stacklevel=4,
     )
@@ -379,23 +384,38 @@ def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, re
 
 def watched_accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None = None) -> float:
     """Return the accuracy of ``net`` by single_crop; every process of a group looks at its share of the pictures."""
-    part = pictures[distributed.share(len(pictures))] if distributed.world() > 1 else pictures
-    if _is_streamed(part):  # one by one: they have many sizes
-        posteriors = torch.cat([single_crop(net, picture[None], bf16=bf16) for picture, _ in part.pictures()])
-    else:
-        posteriors = single_crop(net, part.images, bf16=bf16)
-    found = accuracy(posteriors, part.labels)
     if distributed.world() == 1:
-        return found
-    right = torch.tensor(found * len(part), dtype=torch.float64, device=device_of(net))
+        return _accuracy(net, pictures, bf16)
+    mine = distributed.share(len(pictures))
+    some = len(range(*mine.indices(len(pictures))))  # none, where there are more processes than pictures
+    found = some * _accuracy(net, pictures[mine], bf16) if some else 0.0
+    right = torch.tensor(round(found), device=device_of(net))
     return distributed.total(right).item() / len(pictures)
+
+
+def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None) -> float:
+    if _is_streamed(pictures):  # one by one: they have many sizes
+        posteriors = torch.cat([single_crop(net, picture[None], bf16=bf16) for picture, _ in pictures.pictures()])
+        return accuracy(posteriors, pictures.labels)
+    size, posteriors = 500, None
+    while posteriors is None:  # until a batch fits into memory: the epoch that was trained must not be lost
+        try:
+            posteriors = single_crop(net, pictures.images, batch_size=size, bf16=bf16)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            release()
+    return accuracy(posteriors, pictures.labels)
 
 
 def _interrupted(run: Run, history: History, signal: int | None) -> Interrupted:
     """Save, and return what is raised when somebody asked to stop."""
     saved = run.save() if run.step else run.saved
-    kept = f"; {saved} keeps it" if saved else ""
-    return Interrupted(f"stopped in epoch {run.epoch}, after {run.step} steps{kept}", history, signal or 2)
+    this = saved is not None and saved.name == NAME.format(run.epoch, run.step)
+    kept = f"; {saved} keeps it" if this else f"; the newest checkpoint is {saved}" if saved else ""
+    where = "after the last epoch" if run.finished else f"in epoch {run.epoch}, after {run.step} steps"
+    return Interrupted(f"stopped {where}{kept}", history, signal or 2)
 
 
 class Rate:
@@ -457,14 +477,22 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]
     net.zero_grad()
-    settings, few = conditions(recipe, device), _on(train[: min(8, len(train))], device)
+    settings, few = conditions(recipe, device), _on(train[: min(8, recipe.micro_batch or 8, len(train))], device)
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
     net.train()
     random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with random, kept_memory(settings["keep_memory"]):
-        for _ in range(2):  # the first step also warms up
-            slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
+        slowest = None
+        while slowest is None:
+            try:
+                for _ in range(2):  # the first step also warms up
+                    slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
+            except torch.OutOfMemoryError:
+                if len(few) <= 2:
+                    raise
+                slowest, few = None, few[: len(few) // 2]
+                release()
         most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
         affordable, times = max(min(8, most), min(most, int(1 / slowest))), None
         while times is None:  # until a batch fits into memory
@@ -523,6 +551,11 @@ def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
     """Return the number of scores that ``net`` gives; ValueError if there are no pictures, or labels beyond them."""
     if len(train) < (2 if recipe.batch_norm else 1):
         raise ValueError(f"{len(train)} training pictures are too few")
+    if recipe.batch_norm and min(recipe.batch_size, len(train)) < 2 * distributed.world():
+        raise ValueError(
+            f"batches of {min(recipe.batch_size, len(train))} are too small for {distributed.world()} processes: under "
+            "batch normalisation each needs 2 pictures or more"
+        )
     modes = {module: module.training for module in net.modules()}
     net.eval()
     with torch.no_grad():
@@ -556,7 +589,9 @@ def _where_it_broke(
     hooks = [module.register_forward_hook(hook(name)) for name, module in leaves]
     X, y = next(batches(net, train, recipe, seed, epoch, step))  # those of all processes
     with torch.no_grad():
-        scores = net(X)
+        scores = torch.cat(
+            [net(part) for part in X.split(recipe.micro_batch or math.ceil(len(X) / distributed.world()))]
+        )
     for handle in hooks:
         handle.remove()
     loss = F.cross_entropy(scores.float(), y).item()
