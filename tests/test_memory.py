@@ -141,10 +141,16 @@ def test_a_network_that_keeps_more_is_refused():
     [
         with_branches,
         lambda net: with_shortcuts(VGG("8 8 |", 8, 10, 8, hidden=8)),
-        lambda net: lighter_head(net, "average"),
         lambda net: replace_fc6(net, low_rank(net.classifier[0], 2)),
     ],
 )
 def test_what_is_no_plain_vgg_is_refused(change):
-    with pytest.raises(ValueError, match="is not predicted here: only what plain VGGs hold"):
+    with pytest.raises(ValueError, match="is not predicted here: only a VGG"):
         memory(change(VGG("8 8 |", 3, 10, 8, hidden=8)), 4, "SGD")
+
+
+@pytest.mark.parametrize("configuration", ["8 8 |", "8 | 8"])
+def test_a_mean_over_the_map_keeps_nothing(configuration):
+    net = lighter_head(VGG(configuration, 3, 10, 8, hidden=8), "average")
+    X, y = torch.rand(4, 3, 8, 8), torch.arange(4)
+    assert memory(net, 4, "SGD").activations == kept_for_backward(net, X, y)

@@ -296,7 +296,7 @@ def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Pa
     """Return what a finished run in the folder gave, if it is the one asked for; ValueError if it is another."""
     from vgglib import distributed
     from vgglib.resuming import differences
-    from vgglib.run import identity
+    from vgglib.run import run_identity
 
     history, network, content = folder / "history.json", folder / "network.safetensors", b""
     if distributed.rank() == 0 and not options.overwrite and history.is_file() and network.is_file():
@@ -306,7 +306,7 @@ def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Pa
     try:
         run = json.loads(content)
         there = {name: run[name] for name in ("recipe", "seed")} | {"data": run.get("data")}
-        wanted = identity(chosen, seed, train)
+        wanted = run_identity(chosen, seed, train)
         there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
         there["data"] = there["data"] or wanted["data"]  # older runs do not say
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -331,7 +331,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     from vgglib.monitor import Monitor
     from vgglib.progress import duration
     from vgglib.resuming import Checkpoints
-    from vgglib.run import identity
+    from vgglib.run import run_identity
     from vgglib.throughput import throughput
     from vgglib.training import build, fit, watched_accuracy
 
@@ -363,7 +363,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
     run["throughput"] = {**asdict(speed), "share": speed.share}
-    run["data"] = identity(chosen, seed, part)["data"]
+    run["data"] = run_identity(chosen, seed, part)["data"]
     if not alone:
         return run
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}

@@ -52,10 +52,10 @@ def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memo
         raise ValueError(f"a batch has at least one picture, got {batch}")
     if any(isinstance(layer, nn.LocalResponseNorm) for layer in net.modules()):
         raise ValueError("local response normalisation keeps more than its output: its memory is not predicted here")
-    known = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Linear, nn.Dropout)
+    known = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear, nn.Dropout)
     for layer in [*net.features, *net.classifier]:
-        if not isinstance(layer, known):
-            raise ValueError(f"what a {type(layer).__name__} keeps is not predicted here: only what plain VGGs hold is")
+        if not isinstance(layer, known) or getattr(layer, "output_size", 1) not in (1, (1, 1)):
+            raise ValueError(f"what a {type(layer).__name__} keeps is not predicted here: only a VGG's layers' is")
     parameters = 4 * sum(parameter.numel() for parameter in net.parameters())
     gradients, optimiser = PURPOSES[purpose]
     activations = _at_once(net, batch) if purpose == "inference" else _kept(net, batch)
@@ -66,7 +66,11 @@ def _kept(net: VGG, batch: int) -> int:
     """Return the bytes that the backward pass waits for: outputs, where each maximum was, dropout, the loss."""
     table = cost(net, (net.in_channels, *net.image_size))
     rows, per_picture, once, values = iter(table[1:]), table.activation_bytes + 8, 4, 0  # the label is 8 bytes wide
+    before = None
     for layer in [*net.features, *net.classifier]:
+        if isinstance(layer, nn.AdaptiveAvgPool2d) and isinstance(before, nn.MaxPool2d):
+            per_picture -= values  # a mean over the map needs its size alone on the way back, and so do the maxima
+        before = layer
         if isinstance(layer, nn.Dropout):
             per_picture += 2 * values if layer.p else 0  # its output, and what it multiplied by
         elif not isinstance(layer, nn.ReLU):  # which works in place

@@ -117,7 +117,9 @@ class FullyConvolutional(nn.Module):
         self.classifier = nn.Sequential()
         for module in net.classifier:
             if isinstance(module, nn.Linear):
+                frozen = not module.weight.requires_grad
                 module = as_convolution(module, kernel)
+                module.weight.requires_grad_(not frozen)
                 kernel = (1, 1)
             self.classifier.append(module)
         self.register_buffer("mean", net.mean, persistent=False)
@@ -135,9 +137,7 @@ def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
     """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2)."""
     channels = linear.in_features // (kernel[0] * kernel[1])
     conv = nn.Conv2d(channels, linear.out_features, kernel, device="meta")  # "meta": without weights of its own
-    conv.weight = nn.Parameter(
-        linear.weight.detach().view(linear.out_features, channels, *kernel), linear.weight.requires_grad
-    )
+    conv.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, *kernel))
     conv.bias = linear.bias
     return conv
 

@@ -322,16 +322,18 @@ class PaperTable(list):
 def errors(record: dict, configuration: str, stage: str, method: str, several: bool, few: bool = False) -> dict:
     """Return the top-1 errors in per cent by seed: {seed: error}; empty where nothing was run.
 
-    several: of the three test scales, else of the single one. few: on the CROPS_ON test pictures of Table 5.
+    several: of the three test scales, else of the single one. few: on the CROPS_ON test pictures of Table 5, those
+    that crops were tried on.
     """
-    found = {}
-    if method in ("multi-crop", "both") and not few:
+    found, of_crops = {}, ("multi-crop", "both")
+    if method in of_crops and not few:
         return found
     for run in record["runs"]:
         if (run["configuration"], run["stage"]) != (configuration, stage):
             continue
         for test in run["tests"]:
-            wanted = (min if few else max)(other["pictures"] for other in run["tests"])
+            counts = [other["pictures"] for other in run["tests"] if other["method"] in of_crops or not few]
+            wanted = max(counts, default=None)
             if (test["method"], len(test["scales"]) > 1, test["pictures"]) == (method, several, wanted):
                 found[run["seed"]] = 100 * test["top1_error"]
     return found

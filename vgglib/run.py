@@ -42,7 +42,7 @@ class Run:
         if every is not None and not every > 0:
             raise ValueError(f"every must be a number of steps, 1 or more, got {every!r}")
         self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
-        self._identity = identity(history.recipe, history.seed, train)
+        self._identity = run_identity(history.recipe, history.seed, train)
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         self.checkpoints, self._every, self._device = checkpoints, every, device_of(net)
@@ -194,7 +194,7 @@ def _state(net: nn.Module) -> dict[str, Tensor]:
     return dict([*net.named_parameters(), *net.named_buffers()])
 
 
-def identity(chosen: object, seed: int, train: ImageSet) -> dict:
+def run_identity(chosen: object, seed: int, train: ImageSet) -> dict:
     """Return what must be the same for a run to be the same run, as it looks after a journey through JSON.
 
     chosen: its Recipe.
