@@ -131,6 +131,20 @@ def test_a_finished_run_is_not_trained_again(small, tmp_path, capsys, monkeypatc
     assert before == {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
 
 
+@pytest.mark.parametrize("how", ["resume", "the same command", "the same command without the option"])
+def test_a_run_that_takes_the_place_of_a_finished_one_goes_on(small, tmp_path, capsys, monkeypatch, how):
+    assert main(small) == 0
+    folder = tmp_path / "runs" / "laptop-seed0"
+    anew = [*small, "--learning-rate", "0.05", "--overwrite"]
+    with monkeypatch.context() as patch:
+        stopping(patch, 6)
+        assert main(anew) == 130
+    again = {"resume": ["resume", str(folder), "--device", "cpu"], "the same command": anew}.get(how, anew[:-1])
+    assert main(again) == 0
+    assert "is finished" not in capsys.readouterr().out
+    assert json.loads((folder / "history.json").read_text())["recipe"]["learning_rate"] == 0.05
+
+
 def test_a_finished_run_of_other_pictures_is_not_taken_for_this_one(small, sets, capsys, monkeypatch):
     assert main(small) == 0
     fewer = sets[0][:80], sets[1]

@@ -299,7 +299,8 @@ def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Pa
     from vgglib.run import run_identity
 
     history, network, content = folder / "history.json", folder / "network.safetensors", b""
-    if distributed.rank() == 0 and not options.overwrite and history.is_file() and network.is_file():
+    going_on = options.overwrite or (folder / "checkpoints").exists()  # a whole run keeps none
+    if distributed.rank() == 0 and not going_on and history.is_file() and network.is_file():
         content = history.read_bytes()
     if not (content := distributed.from_first(content)):
         return None
