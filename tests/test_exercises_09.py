@@ -1,6 +1,7 @@
 """Chapter 09's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
 import pytest
+import torch
 from torch.nn import functional as F
 
 from vgglib.exercises import chapter_09 as check
@@ -61,6 +62,20 @@ def forward_first(net, X, y, sizes):
     parts = zip(X.split(sizes), y.split(sizes), strict=True)
     for loss in [F.cross_entropy(net(some), labels, reduction="sum") / len(y) for some, labels in parts]:
         loss.backward()
+
+
+def looks_first(net, X, y, sizes):
+    """Right: without gradients nothing waits in memory."""
+    with torch.no_grad():
+        [F.cross_entropy(net(some), labels) for some, labels in zip(X.split(sizes), y.split(sizes), strict=True)]
+    accumulate(net, X, y, sizes)
+
+
+def without_backward(net, X, y, sizes):
+    net.weight.grad = torch.zeros_like(net.weight)
+    for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+        loss = F.cross_entropy(net(some), labels) * len(labels) / len(y)
+        net.weight.grad += torch.autograd.grad(loss, net.weight)[0]
 
 
 def returned(net, X, y, sizes):
@@ -127,7 +142,7 @@ WRONG_WORDS = {
 
 def test_solutions_pass():
     assert check.check_shard_sizes(shard_sizes).status == "passed"
-    for right in (accumulate, summed_losses, scaled_at_the_end):
+    for right in (accumulate, summed_losses, scaled_at_the_end, looks_first, without_backward):
         assert check.check_accumulate(right).status == "passed"
     assert check.check_ring_of_four(830).status == "passed"
     assert check.check_ring_of_four(2 * 3 / 4 * GRADIENT).status == "passed"

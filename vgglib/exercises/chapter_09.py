@@ -36,8 +36,8 @@ def check_accumulate(attempt: Callable) -> Verdict:
         net, X, y = _problem(sum(sizes))
         before = torch.full_like(net.weight, 0.5)
         net.weight.grad = before.clone()
-        did: list[int] = []  # pictures that went forward, and 0 for a way back
-        net.register_forward_pre_hook(lambda _, given, did=did: did.append(len(given[0])))
+        did: list[int] = []  # pictures that went forward and left something for the way back, and 0 for a way back
+        net.register_forward_pre_hook(lambda _, seen, did=did: did.extend([len(seen[0])] * torch.is_grad_enabled()))
         net.weight.register_hook(lambda _, did=did: did.append(0))
         call = f"accumulate(net, X, y, {list(sizes)})"
         try:
