@@ -95,7 +95,7 @@ SPREAD = [sum(G[i] * K[a - i] for i in range(3) if 0 <= a - i < 2) for a in rang
 TURNED = [sum(G[i] * K[1 - a + i] for i in range(3) if 0 <= a - i < 2) for a in range(4)]
 COUNTS = [1, 2, 2, 1]
 MISTAKES = [
-    (check.check_kernel_gradient, tuple(SUMS[::-1]), "turned round"),
+    (check.check_kernel_gradient, tuple(SUMS[::-1]), "flipped"),
     (check.check_kernel_gradient, tuple(value / 3 for value in SUMS), "not averaged"),
     (check.check_kernel_gradient, (G[0] * X[0], G[0] * X[1]), "first place alone"),
     (check.check_kernel_gradient, tuple(-value for value in SUMS), "uphill"),
@@ -103,7 +103,7 @@ MISTAKES = [
     (check.check_kernel_gradient, (sum(G) * K[0], sum(G) * K[1]), "times the kernel"),
     (check.check_kernel_gradient, (1, 2), "not it"),
     (check.check_kernel_gradient, 98, "not it"),
-    (check.check_input_gradient, tuple(TURNED), "turned round"),
+    (check.check_input_gradient, tuple(TURNED), "flipped"),
     (check.check_input_gradient, tuple(G[i] * K[0] + G[i + 1] * K[1] for i in range(2)), "both ends"),
     (check.check_input_gradient, tuple(v / n for v, n in zip(SPREAD, COUNTS, strict=True)), "not averaged"),
     (check.check_input_gradient, (G[0] * 4, G[1] * 4, G[2] * 4, G[2] * 6), "two places"),

@@ -24,6 +24,11 @@ WRONG_OFFSETS = {
     "the crop forgotten": lambda size, crop, grid: [n * size // (grid - 1) for n in range(grid)],
     "backwards": lambda size, crop, grid: offsets(size, crop, grid)[::-1],
     "only right for 224": lambda size, crop, grid: offsets(size, 224, grid),
+    "a whole step": lambda size, crop, grid: [n * ((size - crop) // (grid - 1)) for n in range(grid)],
+    "parts of a pixel": lambda size, crop, grid: [n * (size - crop) / (grid - 1) for n in range(grid)],
+    "crowded at the start": lambda size, crop, grid: (
+        [0] * (grid - 1) + [size - crop] if size == 47 else offsets(size, crop, grid)
+    ),
 }
 WRONG_AVERAGES = {
     "of the scores": lambda scores: scores.mean(dim=0).softmax(dim=0),
@@ -43,7 +48,11 @@ def test_solutions_pass():
     assert check.check_offsets(offsets).status == "passed"
     assert check.check_offsets(crop_offsets).status == "passed"
     assert check.check_offsets(lambda *sizes: tuple(offsets(*sizes))).status == "passed"
+    assert check.check_offsets(lambda *sizes: (place for place in offsets(*sizes))).status == "passed"
+    assert check.check_offsets(lambda s, c, g: [round(n * (s - c) / (g - 1)) for n in range(g)]).status == "passed"
+    assert check.check_offsets(lambda s, c, g: torch.linspace(0, s - c, g).round().int()).status == "passed"
     assert check.check_average(lambda scores: scores.softmax(dim=1).mean(dim=0)).status == "passed"
+    assert check.check_average(lambda scores: scores.softmax(dim=1).mean(dim=0, keepdim=True)).status == "passed"
     assert check.check_map_side(384 // 32 - 6).status == "passed"
     assert check.check_crops(3 * 5 * 5 * 2).status == "passed"
 
@@ -98,7 +107,15 @@ def test_explanation():
         "A crop is padded with zeros at its border, while densely the neighbours of the crop stand there; without "
         "padding both would be equal."
     )
-    assert check.check_explanation(good).status == "passed"
+    for right in (
+        good,
+        good.replace(" ", "\n    "),
+        "VGG fills the rim of a crop with zero-padding; sliding, the surrounding pixels are there. A net that doesn't "
+        "pad would give the same twice.",
+        "Because of the zeros at the border, where the full image has real pixels. With valid convolutions: equal.",
+        "A crop's border sees zeros, the picture's own pixels are seen densely. They agree once padding=0.",
+    ):
+        assert check.check_explanation(right).status == "passed"
     for wrong in (
         "They are the same because a convolution does the same thing at every place of the picture, always.",
         "Padding with zeros makes them different at the border, but in the middle they are the same.",  # no condition

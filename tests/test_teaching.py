@@ -64,6 +64,8 @@ def test_a_stub_is_still_to_do(stub):
 
 def test_none_hints_at_the_missing_return():
     assert "is a `return` missing?" in check_function(lambda k, n: None, CASES).text
+    late = check_function(lambda k: k if k == 3 else None, {(3,): 3, (7,): 7}, "f")
+    assert late == Verdict("failed", "f(7) should be 7, yours returned None; is a `return` missing?")
     assert check_function(lambda k: None, {(3,): None}).status == "passed"
 
 
@@ -130,9 +132,16 @@ def test_explanations_must_speak_of_every_idea():
     assert check_words(whole, ideas).status == "passed"
     assert check_words(..., ideas).status == check_words("  ", ideas).status == "todo"
     assert check_words("fewer weights, same field", ideas).status == "failed"
+    assert check_words("field field field field field weights weights weights", ideas).status == "failed"
     assert check_words(7, ideas).status == "failed"
+    for written in (whole.replace(" ", "\n  "), whole.replace("FIELD", "“field”")):
+        assert check_words(written, ideas).status == "passed"
+    either = {"no padding": [r"(without|no|t) (\w+ ){0,2}pad"]}
+    assert check_words("A network that doesn't\nzero-pad gives the same twice, I think.", either).status == "passed"
+    assert check_words("The padding is what makes the two so different here.", either).status == "failed"
     verdict = check_words("It is because three small layers simply have fewer weights.", ideas)
-    assert verdict == Verdict("failed", "your answer does not speak of the receptive field yet")
+    assert verdict.status == "failed"
+    assert verdict.text.startswith("your answer does not speak of the receptive field yet;")
 
 
 def test_an_untouched_guess_never_shows_the_answer(capsys):

@@ -136,7 +136,7 @@ def shapes(configuration: str = "A", image_size: int = 224, width: float = 1.0) 
         tall = side / image_size
         face = "#DDDDDD" if depth is None else SKY
         axes.add_patch(Rectangle((x, -tall / 2), breadth, tall, facecolor=face, edgecolor="black", linewidth=0.8))
-        label = f"{side}" if depth is None else f"{depth}\n{side} x {side}"
+        label = f"input\n{side} x {side}" if depth is None else f"{depth}\n{side} x {side}"
         axes.text(x + breadth / 2, tall / 2 + 0.03, label, ha="center", va="bottom", fontsize=8)
         told.append(f"{side}" if depth is None else f"{depth} x {side} x {side}")
         x += breadth + 0.45
@@ -482,12 +482,13 @@ STACKS: dict[str, list[Layer]] = {
 }
 
 
-def cone(stack: str = "2 then 3", unit: int = 0, input_size: int = 7) -> Picture:
+def cone(stack: str = "2 then 3", unit: int = 0, input_size: int = 7, hidden: bool = False) -> Picture:
     """Return the units of every layer along one side, input at the bottom, and all that one unit of the top row sees.
 
     stack: a key of STACKS; unit: counted from 0; input_size: pixels. Units stand above the middle of what they see;
-    those that are seen are filled and numbered, padding is dashed. Raises ValueError for a picture that is too small
-    for the stack, and for a unit that does not exist.
+    those that are seen are filled and numbered, padding is dashed. hidden: only the unit itself is filled, and every
+    unit is joined with what it reads, so that the reader can follow the lines. Raises ValueError for a picture that is
+    too small for the stack, and for a unit that does not exist.
     """
     stack_layers, counts = STACKS[stack], [input_size]
     for layer in stack_layers:
@@ -504,7 +505,13 @@ def cone(stack: str = "2 then 3", unit: int = 0, input_size: int = 7) -> Picture
         seen.insert(0, {index * layer.stride + step for index in real for step in steps})
     figure = Picture(6.4, 0.8 + 0.75 * len(counts))
     axes = _bare(figure)
-    _draw_cone(axes, stack_layers, counts, seen)
+    _draw_cone(
+        axes, stack_layers, counts, [{*range(count)} for count in counts[:-1]] + [{unit}] if hidden else seen, hidden
+    )
+    if hidden:
+        asked = f"which pixels does unit {unit} of the last layer see?"
+        axes.set_title(asked, fontsize=10)
+        return figure.saying(f"{stack}, {input_size} pixels, each unit joined with what it reads: {asked}")
     pixels = sorted(seen[0])
     outside = sum(not 0 <= pixel < input_size for pixel in pixels)
     told = f"unit {unit} sees pixels {pixels[0]} to {pixels[-1]}, {len(pixels)} in all"
@@ -513,13 +520,14 @@ def cone(stack: str = "2 then 3", unit: int = 0, input_size: int = 7) -> Picture
     return figure.saying(f"{stack}, {input_size} pixels: of the last layer, {told}.")
 
 
-def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set[int]]) -> None:
+def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set[int]], hidden: bool = False) -> None:
     fields = [receptive_field(stack[:n]) for n in range(len(counts))]
     for row, (count, lit, field) in enumerate(zip(counts, seen, fields, strict=True)):
         for index in sorted({*range(count), *lit}):
             x, inside = index * field.stride - field.padding + (field.size - 1) / 2, 0 <= index < count
-            look = dict(facecolor=ORANGE if index in lit else "#EEEEEE", edgecolor="black")
-            look |= dict(linewidth=1.8 if index in lit else 0.6, linestyle="-" if inside else "--")
+            chosen = index in lit and (not hidden or row == len(stack))
+            look = dict(facecolor=ORANGE if chosen else "#EEEEEE", edgecolor="black")
+            look |= dict(linewidth=1.8 if chosen else 0.6, linestyle="-" if inside else "--")
             axes.add_patch(Rectangle((x - 0.4, row - 0.22), 0.8, 0.44, **look))
             if index in lit:
                 axes.text(x, row, str(index), ha="center", va="center", fontsize=8)
@@ -533,7 +541,7 @@ def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set
                         end = below * before.stride - before.padding + (before.size - 1) / 2
                         axes.plot([x, end], [row - 0.22, row - 0.78], color=GREY, linewidth=0.7)
         kind = f"{stack[row - 1].kind} {stack[row - 1].kernel}x{stack[row - 1].kernel}" if row else "input"
-        axes.text(-3.2, row, f"{kind}\n{count} units", ha="right", va="center", fontsize=8)
+        axes.text(-3.2, row, f"{kind}\n{count} {'units' if row else 'pixels'}", ha="right", va="center", fontsize=8)
     axes.set_xlim(-6.5, counts[0] + 2.5)
     axes.set_ylim(-0.6, len(counts) - 0.4)
 
@@ -558,9 +566,13 @@ def seen_in_picture(picture: Tensor, windows: Mapping[str, tuple], told: str = "
 
 
 def effective_fields(fields: Mapping[str, object]) -> Picture:
-    """Return gradient maps side by side, each with its theoretical window and a circle of two standard deviations."""
+    """Return gradient maps side by side, each with its theoretical window and a circle of two standard deviations.
+
+    All panels show as many pixels a side, as many as the largest window needs.
+    """
     figure = Picture(2.6 * len(fields), 2.9)
-    told = []
+    told, widest = [], max(last - first for one in fields.values() for first, last in one.window)
+    half = (widest + 1) / 2 + 1
     for axes, (label, found) in zip(figure.subplots(1, len(fields), squeeze=False)[0], fields.items(), strict=True):
         (top, bottom), (left, right) = found.window
         axes.imshow(found.map, cmap="Greys", vmin=0)
@@ -568,7 +580,9 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, **box))
         spread = dict(width=4 * found.sigma[1], height=4 * found.sigma[0])
         axes.add_patch(Ellipse(found.centre[::-1], **spread, fill=False, edgecolor=RED, linestyle="--", linewidth=1.5))
-        axes.set_title(label, fontsize=9)
+        axes.set_xlim((left + right) / 2 - half, (left + right) / 2 + half)
+        axes.set_ylim((top + bottom) / 2 + half, (top + bottom) / 2 - half)
+        axes.set_title(f"{label}: window of {bottom - top + 1}", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
         told.append(f"{label}: standard deviation {found.sigma[0]:.1f} pixels in a window of {bottom - top + 1}")
@@ -685,7 +699,8 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
     )
     figure = Picture(6.6, 2.2)
     for axes, (label, values) in zip(figure.subplots(1, 3), panels, strict=True):
-        axes.bar(names_of_both, values, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
+        axes.bar((0, 1), values, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
+        axes.set_xticks((0, 1), names_of_both)
         for x, value in enumerate(values):
             axes.text(x, value, f"{value:,.3g}", ha="center", va="bottom", fontsize=8)
         axes.set_title(label, fontsize=9)
@@ -693,6 +708,9 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         _plain(axes)
+    figure.axes[1].set_xlabel(
+        f"{channels} channels in and out, maps of {side} x {side}, one picture, float32", fontsize=8
+    )
     share = f"{100 * weights[0] / weights[1]:.0f} % of the weights"
     return figure.saying(f"{names_of_both[0]} against {names_of_both[1]}, both with a field of {field}: {share}.")
 
@@ -1049,9 +1067,11 @@ def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:
     ):
         axes.plot(np.linspace(0, 1, len(samples_of)), np.asarray(samples_of), color=BLUE)
         axes.set_title(label, fontsize=9)
+        axes.set_xlabel("input", fontsize=8)
         axes.set_xticks([0, 1])
         axes.set_yticks([0, 1])
         _plain(axes)
+    figure.axes[0].set_ylabel("output", fontsize=8)
     return figure.saying(told or f"Functions of one number from 0 to 1: {', '.join(values)}.")
 
 
@@ -1075,7 +1095,7 @@ def dots(
         axes.text(mark[0], -0.55, f"{mark[1]} ", ha="right", va="bottom", fontsize=8, color=GREY)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)
-    axes.set_xlabel(xlabel)
+    axes.set_xlabel(f"{xlabel}; the bar is the mean", fontsize=9)
     _plain(axes)
     spoken = "; ".join(f"{label} from {min(found):.2f} to {max(found):.2f}" for label, found in values.items())
     return figure.saying(told or f"{xlabel}, one dot a run: {spoken}.")

@@ -1,6 +1,7 @@
 """The reader's tools: guess and reveal, failures that must fail, checks that name the counterexample."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def check_function(attempt: Callable, cases: Mapping[tuple, object], name: str |
     with the call that caused it, never raised.
     """
     name = name or getattr(attempt, "__name__", "your function")
-    for arguments, expected in cases.items():
+    for agreed, (arguments, expected) in enumerate(cases.items()):
         call = f"{name}({', '.join(map(_shown_argument, arguments))})"
         try:
             got = attempt(*arguments)
@@ -74,7 +75,10 @@ def check_function(attempt: Callable, cases: Mapping[tuple, object], name: str |
         if got is ...:
             return Verdict("todo", f"{name}: not attempted yet")
         if got is None and expected is not None:
-            return Verdict("todo", f"{name}: returned None; is a `return` missing?")
+            missing = "returned None; is a `return` missing?"
+            if agreed:
+                return Verdict("failed", f"{call} should be {_shown(expected)}, yours {missing}")
+            return Verdict("todo", f"{name}: {missing}")
         if not _same(got, expected):
             return Verdict("failed", f"{call} should be {_shown(expected)}, yours gave {_shown(got)}")
     return Verdict("passed", f"{name}: {len(cases)} cases agree")
@@ -95,17 +99,21 @@ def check_answer(answer: object, actual: object, mistakes: Mapping[object, str] 
 def check_words(answer: object, ideas: Mapping[str, Sequence[str]], at_least: int = 8) -> Verdict:
     """Return the verdict on an explanation: every idea must occur, by one of its words; it cannot judge more than that.
 
-    ideas: what the explanation should speak of, each with the words or parts of words that show it.
+    ideas: what the explanation should speak of, each with the beginnings of words that show it, as regular expressions.
+    Capitals, hyphens, quotation marks and line breaks make no difference.
     """
     if answer is ... or (isinstance(answer, str) and not answer.strip()):
         return Verdict("todo", "not attempted yet")
-    if not isinstance(answer, str) or len(answer.split()) < at_least:
+    words = re.sub(r"[-‐‑–—_'’‘\"“”*`\s]+", " ", answer.lower()).split() if isinstance(answer, str) else []
+    if len(words) < at_least or len({*words}) < at_least / 2:
         return Verdict("failed", f"write a sentence or two, at least {at_least} words")
-    said = answer.lower()
-    missing = [idea for idea, words in ideas.items() if not any(word.lower() in said for word in words)]
+    said = " ".join(words)
+    missing = [idea for idea, signs in ideas.items() if not any(re.search(rf"\b(?:{sign})", said) for sign in signs)]
     if missing:
-        return Verdict("failed", f"your answer does not speak of {' or of '.join(missing)} yet")
-    return Verdict("passed", "it speaks of everything that matters; now compare it with the folded solution")
+        lacking = " or of ".join(missing)
+        other = "if it does in other words, let the folded solution judge"
+        return Verdict("failed", f"your answer does not speak of {lacking} yet; {other}")
+    return Verdict("passed", "your words touch every point; whether they are right, compare with the folded solution")
 
 
 def assert_learned(history: Any, classes: int = 10) -> None:

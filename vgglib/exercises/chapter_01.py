@@ -27,7 +27,7 @@ def check_places(attempt: Callable) -> Verdict:
 def check_kernel_gradient(answer: object) -> Verdict:
     """Return the verdict on the gradient of kernel (4, 6) over (2, 3, 5, 7), for the output gradient (8, 9, 11)."""
     mistakes = {
-        (146, 98): "the order is turned round: the first weight meets 2, 3 and 5",
+        (146, 98): "the order is flipped: the first weight meets 2, 3 and 5",
         (98 / 3, 146 / 3): "gradients of a weight are summed over its places, not averaged",
         (16, 24): "that is the first place alone; the same weight is used at every place",
         (-98, -146): "the gradient points uphill; the minus belongs to the update",
@@ -40,7 +40,7 @@ def check_kernel_gradient(answer: object) -> Verdict:
 def check_input_gradient(answer: object) -> Verdict:
     """Return the verdict on the gradient of the input (2, 3, 5, 7) in the same calculation."""
     mistakes = {
-        (48, 86, 102, 44): "the kernel is turned round: the first pixel meets only the first weight, 4",
+        (48, 86, 102, 44): "the kernel is flipped: the first pixel meets only the first weight, 4",
         (86, 102): "that is the kernel slid over the gradient: it leaves out the pixels at both ends",
         (32, 36, 44, 66): "a pixel in the middle lies under the kernel at two places, and its gradients add up",
         (32, 42, 49, 66): "gradients of a pixel are summed over its places, not averaged",
@@ -64,16 +64,14 @@ def check_weight_gradient(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on what differs after the rate is divided by 10, with the rate inside and outside."""
     ideas = {
-        "where the rate stands": ("inside", "outside", "velocity", "before", "multipl"),
-        "what the velocity remembers": ("old", "remember", "still", "keep", "past", "earlier", "previous", "carr"),
+        "where the rate stands": ("inside|outside|velocit|buffer|before|multipl|factor|scale",),
+        "what the velocity remembers": (
+            "old|remember|memor|still|keep|kept|past|earlier|previous|carr|decay|forget|histor|accumulat",
+            "full of|large rate|large step|high rate|slow|gradual",
+        ),
         "how the other one reacts": (
-            "at once",
-            "immediate",
-            "instant",
-            "same step",
-            "right away",
-            "next step",
-            "tenth",
+            "at once|immediate|instant|same step|right away|next|first step|tenth|direct",
+            "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
         ),
     }
     return check_words(answer, ideas, at_least=12)

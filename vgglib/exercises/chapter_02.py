@@ -79,8 +79,11 @@ def check_built(built: list[Layer]) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on what a field of 404 pixels means for a picture of 224."""
     ideas = {
-        "what fills the window outside the picture": ("padding", "zero", "border"),
-        "what the unit sees of the picture": ("whole", "all of", "entire", "every pixel", "all pixels", "complete"),
-        "larger pictures": ("larger", "bigger", "dense", "410", "384", "512"),
+        "what fills the window outside the picture": (r"pad|zero|border|0s?\b|nothing",),
+        "what the unit sees of the picture": ("whole|all|entire|every|complete|full|total|224 of|everything",),
+        "larger pictures": (
+            "larg|big|dense|410|384|512|high(er)? resolution|more pixels|greater|context|upscale|rescale",
+            "enlarge",
+        ),
     }
     return check_words(answer, ideas)

@@ -55,8 +55,11 @@ def check_fewer(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why two 3x3 layers with one channel cannot give every 5x5 layer, and what helps."""
     ideas = {
-        "how many weights there are": ("18", "17", "eighteen", "weights", "numbers", "parameters", "freedom"),
-        "how many would be needed": ("25", "twenty-five", "twenty five"),
-        "more channels in between": ("channel",),
+        "how many weights there are": (
+            "1[78]|eighteen|seventeen|2 ?[*x×·] ?9|weight|number|param|freedom|coefficient|dimension|unknown",
+            "rank",
+        ),
+        "how many would be needed": ("25|twenty five|5 ?[*x×·] ?5 ?=",),
+        "more channels in between": (r"channel|(feature )?maps?\b|wid(e|th)|intermediate",),
     }
     return check_words(answer, ideas)

@@ -148,8 +148,18 @@ def _complaint(block: nn.Module, in_channels: int, out_channels: int) -> str:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why a picture of twice the side costs four times the MACs, and no convolution weights."""
     ideas = {
-        "the positions at which a kernel is used": ("position", "place", "pixel", "location", "output", "map", "slid"),
-        "the same weights being used again": ("same", "share", "sharing", "reuse", "again", "does not depend"),
-        "the factor four": ("four", "4", "quadrupl", "2 x 2", "2 * 2", "twice as many rows", "squared"),
+        "the positions at which a kernel is used": (
+            r"position|place|pixel|location|output|maps?\b|slid|spatial|area|window|grid|resolution",
+            "everywhere|unit|appl|times as (many|often)",
+        ),
+        "the same weights being used again": (
+            "same|shar|re ?us|again|depend|independent|regardless|identical|fixed|only on|kernel size",
+            "does ?n? ?o?t? care|never|unchanged|stay",
+        ),
+        "the factor four": (
+            "four|4|quadrupl|2 ?[*x×·^] ?2|2²|twice as many rows|twice the rows|squar",
+            "double (in|along) (both|each)|both (directions|sides|dimensions|axes)|both height and width",
+            "height and width",
+        ),
     }
     return check_words(answer, ideas)

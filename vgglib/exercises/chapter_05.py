@@ -118,16 +118,18 @@ def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why exactly 10.00 % is suspicious."""
     ideas = {
         "what the scores must be": (
-            "nan",
-            "not a number",
-            "finite",
-            "infinit",
-            "same score",
-            "equal score",
-            "constant",
+            "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg",
+            "(same|equal) (score|output|logit|predict|answer|value)|scores? .{0,30}(same|equal)|explod",
+            "overflow|no longer depend|does not depend|whatever the (picture|image|input)|zero|uniform",
         ),
-        "which class is then answered": ("class 0", "first class", "index 0", "t-shirt", "same class", "one class"),
-        "how often that class occurs": ("tenth", "1,000", "1000", "10 classes", "ten classes", "balanced", "equally"),
+        "which class is then answered": (
+            "class (0|zero)|first class|index (0|zero)|t shirt|(same|one|single|only one) class|argmax",
+            "first (index|entry|label|one)|label (0|zero)|(same|one|single) (label|answer|category)|always",
+        ),
+        "how often that class occurs": (
+            "(a |one )?tenth|1,?000|(10|ten) classes|balanc|equal(ly)?|1 (in|of|out of) 10|one in ten",
+            "one out of ten|10 ?%|ten per ?cent|each class|every class|same number|as many|1/10",
+        ),
     }
     return check_words(answer, ideas)
 

@@ -100,14 +100,12 @@ def check_matches(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why copied layers did not help E from the paper's weights."""
     ideas = {
-        "how few layers are copied": (
-            "four", "twelve", "12", "few", "quarter", "most", "remaining", "sixteen", "the rest", "the others",
-            "random",
-        ),
-        "what happens to the signal": ("signal", "activation", "gradient", "forward"),
+        "how few layers are copied": ("four|twelve|12|few|quarter|most|remaining|sixteen|the rest|the others|random",),
+        "what happens to the signal": ("signal|activation|gradient|forward",),
         "how it shrinks": (
-            "vanish", "shrink", "small", "half", "halv", "lost", "lose", "fade", "nothing", "dead", "dies", "died",
-            "decay", "decreas", "zero", "tiny", "below 1", "less than 1",
+            "vanish|shr[iau]nk|small|half|halv|lost|lose|fad(e|ing)|nothing|dead|die[sd]?|decay|decreas|zero",
+            "tiny|below 1|less than (1|one)|weak|disappear|attenuat|dwindl|drop|lower|faint|shorter",
+            "no signal|no gradient|insignificant|reduc",
         ),
-    }  # fmt: skip
+    }
     return check_words(answer, ideas)

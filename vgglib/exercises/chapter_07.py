@@ -1,6 +1,6 @@
 """Checks of the exercises in notebooks/07_testing.ipynb."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -34,8 +34,11 @@ def check_crops(answer: object) -> Verdict:
 
 
 def check_offsets(attempt: Callable) -> Verdict:
-    """Return the verdict on a function that lays out ``grid`` crops of ``crop`` pixels on a side of ``size`` pixels."""
-    cases = {
+    """Return the verdict on a function that lays out ``grid`` crops of ``crop`` pixels on a side of ``size`` pixels.
+
+    Where the room does not divide, rounding up or down is right; the first and the last crop touch the borders.
+    """
+    even = {
         (256, 224, 5): [0, 8, 16, 24, 32],
         (384, 224, 5): [0, 40, 80, 120, 160],
         (64, 28, 5): [0, 9, 18, 27, 36],
@@ -43,7 +46,22 @@ def check_offsets(attempt: Callable) -> Verdict:
         (32, 28, 2): [0, 4],
         (28, 28, 4): [0, 0, 0, 0],
     }
-    return check_function(lambda *sizes: _as_list(attempt(*sizes)), cases, "offsets")
+    verdict = check_function(lambda *sizes: _as_list(attempt(*sizes)), even, "offsets")
+    if verdict.status != "passed":
+        return verdict
+    for size, crop, grid in ((47, 28, 5), (300, 224, 4), (35, 28, 3)):
+        call, found = f"offsets({size}, {crop}, {grid})", _as_list(attempt(size, crop, grid))
+        if not isinstance(found, list) or len(found) != grid:
+            return Verdict("failed", f"{call} should have {grid} places, yours gave {found!r}")
+        if any(place != int(place) for place in found):
+            return Verdict("failed", f"{call} gave {found}: a crop starts at a whole pixel")
+        if found[0] != 0 or found[-1] != size - crop:
+            return Verdict(
+                "failed", f"{call} should start at 0 and end at {size - crop}, the border; yours gave {found}"
+            )
+        if any(abs(place - n * (size - crop) / (grid - 1)) >= 1 for n, place in enumerate(found)):
+            return Verdict("failed", f"{call} should be spread evenly, yours gave {found}")
+    return Verdict("passed", "offsets: 9 cases agree")
 
 
 def check_average(attempt: Callable) -> Verdict:
@@ -56,21 +74,35 @@ def check_average(attempt: Callable) -> Verdict:
         ((0.0, 5.0), (0.0, 5.0), (10.0, 0.0)),
     ):
         cases[(scores,)] = torch.tensor(scores, dtype=torch.float64).softmax(dim=1).mean(dim=0)
-    return check_function(lambda scores: attempt(torch.tensor(scores, dtype=torch.float64)), cases, "average")
+
+    def one_row(scores: tuple) -> object:
+        found = attempt(torch.tensor(scores, dtype=torch.float64))
+        return found[0] if getattr(found, "shape", None) == (1, len(scores[0])) else found  # keepdim=True
+
+    return check_function(one_row, cases, "average")
 
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why dense evaluation is not the same as crops taken at the stride, and when it would be."""
     ideas = {
-        "padding": ("pad", "zeros", "zeroes"),
-        "what stands beside a crop in the picture": ("neighbour", "neighbor", "context", "around", "beside", "outside"),
-        "when the two are equal": ("without padding", "no padding", "unpadded", "not padded", "nothing is padded"),
+        "padding": (r"pad|unpad|zeros?\b|zeroes",),
+        "what stands beside a crop in the picture": (
+            "neighbou?r|context|around|beside|outside|surround|adjoin|adjacent|next to|beyond|real pixel",
+            "actual pixel|true pixel|picture s (own )?pixel|rest of the (picture|image)",
+            "real (content|image|picture)|pixels of the (whole|full|entire|larger?|original)|further pixel",
+            "more of the (picture|image)|(sees|has|holds) (the )?(real|true|actual|other)",
+        ),
+        "when the two are equal": (
+            r"(without|no|none|remov\w*|dropp?\w*|never|nothing|n t|t) (\w+ ){0,2}pad|not (be )?pad",
+            r"unpadded|valid|pad\w*( is| of| was| were)? ?=? ?(0|zero|none|off|gone)",
+            r"pad\w* (is|are|were|was) (removed|absent|dropped|left out|taken away|switched off|missing)",
+        ),
     }
     return check_words(answer, ideas)
 
 
 def _as_list(found: object) -> object:
-    """Return a range, tuple or tensor as a list; anything else as it is."""
+    """Return a tensor, or whatever else can be walked through, as a list; anything else as it is."""
     if hasattr(found, "tolist"):
         return found.tolist()
-    return list(found) if isinstance(found, range | tuple) else found
+    return [one.item() if hasattr(one, "item") else one for one in found] if isinstance(found, Iterable) else found

@@ -1,5 +1,6 @@
 """Checks of the exercises in notebooks/08_what_it_costs.ipynb."""
 
+import math
 from collections.abc import Callable
 from numbers import Real
 
@@ -21,8 +22,11 @@ def check_step_memory(answer: object) -> Verdict:
         2336: "those are the activations alone",
         182: "those are the parameters, gradients and momentum alone",
     }
-    plain = isinstance(answer, Real) and not isinstance(answer, bool)
-    return check_answer(round(answer) if plain else answer, 2518, mistakes)
+    answer = _plain(answer)
+    whole = round(answer) if isinstance(answer, Real) and math.isfinite(answer) else answer
+    if whole in (2516, 2517, 2519, 2520):  # the numbers given have two or three digits
+        whole = 2518
+    return check_answer(whole, 2518, mistakes)
 
 
 def check_largest_batch(answer: object) -> Verdict:
@@ -33,6 +37,11 @@ def check_largest_batch(answer: object) -> Verdict:
         108: "count gradients and momentum as well, and round down: a part of a picture does not fit",
         106: "one more fits: try it in the other direction",
     }
+    answer = _plain(answer)
+    if isinstance(answer, float) and not answer.is_integer():
+        reason = "a batch is a whole number, and a part of a picture does not fit"
+        whole = math.floor(answer) if math.isfinite(answer) else None
+        return Verdict("failed", f"{answer:g} is not it: {mistakes.get(whole, reason) if whole != 107 else reason}")
     return check_answer(answer, 107, mistakes)
 
 
@@ -62,22 +71,43 @@ def check_prune(attempt: Callable) -> Verdict:
         ((1.0, -2.0), 1.0): [1.0, -2.0],
     }
 
+    written_over = []
+
     def on_a_copy(weight: tuple, keep: float) -> object:
         given = torch.tensor(weight)
         before = given.clone()
         got = attempt(given, keep)
         if not torch.equal(given, before):
-            raise ValueError("it writes over the weight that it is given")
-        return got
+            written_over.append(True)
+        return got.detach() if isinstance(got, torch.Tensor) else got
 
-    return check_function(on_a_copy, cases, "prune")
+    verdict = check_function(on_a_copy, cases, "prune")
+    if written_over and verdict.status == "passed":
+        return Verdict(
+            "failed", "prune(weight, keep) gives the right answers, but writes over the weight that it is given"
+        )
+    return verdict
 
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why a layer with a mask is as large and as slow as before, and what would help."""
     ideas = {
-        "what is stored": ("stored", "store", "memory", "byte", "space", "as large"),
-        "what is computed": ("multipl", "comput", "time", "speed", "slow", "fast", "macs"),
-        "what would help": ("sparse", "index", "indices", "format", "rank", "thin", "narrow", "remove", "rows"),
+        "what is stored": (
+            r"stor|memor|byte|space|as large|size|ram\b|bits?\b|kept|keep|entries|occup|held|hold|disk|file",
+        ),
+        "what is computed": (
+            r"multipl|comput|time|speed|slow|fast|macs?\b|flop|operation|calculat|work|arithmetic|matmul",
+            "product|quick",
+        ),
+        "what would help": (
+            r"sparse|ind(ex|ices)|format|rank|thin|narrow|remov|rows?\b|column|csr|coo\b|neuron",
+            "smaller (matri|layer|weight|dense)|factor|structur|position|delet|cut out|unit|drop|compress",
+            "only (the )?(non ?zero|nonzero)|skip|channel",
+        ),
     }
     return check_words(answer, ideas)
+
+
+def _plain(answer: object) -> object:
+    """Return a tensor or array of one number as that number; anything else as it is."""
+    return answer.item() if hasattr(answer, "item") and getattr(answer, "shape", ()) == () else answer

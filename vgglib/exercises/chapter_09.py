@@ -131,11 +131,14 @@ def _check_ring(answer: object, devices: int) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why many times the devices and the batch are not simply as many times faster."""
     ideas = {
-        "how many steps are left": ("steps", "updates", "iterations", "weight changes", "changes of the weights"),
-        "the learning rate": ("learning rate", "the rate", "scaled rate", "rates", "step size"),
-        "what travels between the devices": (
-            "travel", "send", "sent", "communicat", "bandwidth", "exchange", "connection", "all-reduce", "allreduce",
-            "transfer", "talk", "synchron", "latency", "share gradients", "gradients between",
+        "how many steps are left": (
+            "step|update|iteration|weight change|changes? of the weights|times the weights (are )?chang",
         ),
-    }  # fmt: skip
+        "the learning rate": ("learning rate|the rate|scaled rate|rates?|step size|lr",),
+        "what travels between the devices": (
+            "travel|send|traffic|wait|link|wire|sent|communicat|bandwidth",
+            "exchange|connection|all reduce|allreduce|transfer|talk|synchron|latency|share gradients",
+            "gradients between",
+        ),
+    }
     return check_words(answer, ideas)

@@ -50,8 +50,14 @@ def check_identity(attempt: Callable) -> Verdict:
         shape = tuple(getattr(kernel, "shape", ()))
         if shape != (channels, channels, 3, 3):
             return Verdict("failed", f"{call} should have the shape {(channels, channels, 3, 3)}, yours has {shape}")
+        try:
+            kernel = torch.as_tensor(kernel).detach().float()
+        except (TypeError, ValueError) as error:
+            return Verdict("failed", f"{call} should be a tensor of numbers: {error}")
+        if not kernel.isfinite().all():
+            return Verdict("failed", f"{call} holds numbers that are not finite; torch.empty is not filled with zeros")
         X = torch.arange(1.0, 12 * channels + 1).view(1, channels, 3, 4)
-        Y = F.conv2d(X, torch.as_tensor(kernel).float(), padding=1)
+        Y = F.conv2d(X, kernel, padding=1)
         if not torch.allclose(X, Y):
             _, channel, row, column = (X - Y).abs().gt(1e-6).nonzero()[0].tolist()
             was, became = X[0, channel, row, column].item(), Y[0, channel, row, column].item()
@@ -75,10 +81,15 @@ def check_shift(answer: object) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why a deeper network that is worse is no case of overfitting."""
     ideas = {
-        "which loss is higher": ("train",),
-        "what overfitting would look like": ("overfit", "over-fit", "memoris", "memoriz"),
+        "which loss is higher": ("train|learne?[dt] from|has seen",),
+        "what overfitting would look like": (
+            "over ?fit|memori[sz]|gap|low(er)? (train|loss on)|too many (param|weight)|by heart",
+        ),
         "what the additional layers could have done": (
-            *("copy", "copies", "identity", "nothing", "pass on", "pass it on", "pass their", "unchanged", "as it is"),
+            "cop(y|ies|ied)|identi|nothing|pass|through|unchanged|untouched|as (it|they) (is|are|were|was)",
+            "leave|left|alone|forward unaltered|unaltered|same (output|function|result)|do no(thing| harm)",
+            "imitate|mimic|equal the shallow|at least as (good|well|low)|no worse|reproduce|hand|forward",
+            "output ?= ?(the )?input",
         ),
     }
     return check_words(answer, ideas)
