@@ -132,7 +132,14 @@ def clean_env():
     env = {key: value for key, value in os.environ.items() if key not in drop}
     env["PATH"] = os.path.dirname(venv_python()) + os.pathsep + env.get("PATH", os.defpath)
     env["VIRTUAL_ENV"] = VENV
+    env["PIP_USER"] = "0"  # also where pip.conf says otherwise
     return env
+
+
+def words_of(text):
+    """The words of one line, quoted as in a shell; on Windows a backslash is a part of a path."""
+    words = shlex.split(text, posix=not WINDOWS)
+    return [word.strip("\"'") for word in words] if WINDOWS else words
 
 
 def run(*words):
@@ -485,6 +492,8 @@ def lab(settings):
     words = ["-m", "jupyterlab", "--ServerApp.root_dir=" + ROOT, "--LabApp.default_url=/lab/tree/" + FIRST_PAGE]
     words += ["--ServerApp.ip=127.0.0.1", "--ServerApp.log_level=WARN", "--LabApp.log_level=WARN"]
     words += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    words += ["--PasswordIdentityProvider.hashed_password="]  # with a password of the reader's no address is printed
+    os.environ.pop("JUPYTER_TOKEN", None)  # nor with this
     words += ["--no-browser"] if headless() else []
     words += ["--allow-root"] if not WINDOWS and os.geteuid() == 0 else []
     return run(*(words + port))
@@ -531,7 +540,7 @@ def test(settings, words):
     set_up("test")
     prepare_data()
     style = lint()
-    words = shlex.split(settings.get("ARGS", "")) + words
+    words = words_of(settings.get("ARGS", "")) + words
     # as many workers as cores, so one thread each: torch's threads slow down tenfold where they must share cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     tests = run("-m", "pytest", *(pytest_options() + words))
@@ -571,9 +580,7 @@ def grade(settings, words):
     """The exit status of grading; raise Problem if no folder is named."""
     if not settings.get("SUBMISSIONS"):
         raise Problem("Say which folder to grade: {} SUBMISSIONS=path/to/folder".format(command("grade")))
-    words = (
-        [os.path.abspath(os.path.expanduser(settings["SUBMISSIONS"]))] + shlex.split(settings.get("ARGS", "")) + words
-    )
+    words = [os.path.abspath(os.path.expanduser(settings["SUBMISSIONS"]))] + words_of(settings.get("ARGS", "")) + words
     words += ["--into", os.path.abspath(os.path.expanduser(settings["INTO"]))] if settings.get("INTO") else []
     words += ["--assignment", settings["ASSIGNMENT"][:2]] if settings.get("ASSIGNMENT") else []
     return assignments("grade", *words)
@@ -647,7 +654,7 @@ def perform(verb, settings, words):
         return grade(settings, words)
     prepare_data(always=verb in ("setup", "data"))
     if verb == "notebooks":
-        return run(os.path.join("tests", "execute_notebooks.py"), *(shlex.split(settings.get("NB", "")) + words))
+        return run(os.path.join("tests", "execute_notebooks.py"), *(words_of(settings.get("NB", "")) + words))
     if verb == "bench":
         return bench()
     if verb == "faults":

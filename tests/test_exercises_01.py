@@ -85,6 +85,7 @@ def test_gradients_by_hand_pass_and_wait():
     assert check.check_kernel_gradient(kernel).status == "passed"
     assert check.check_kernel_gradient(list(kernel)).status == "passed"
     assert check.check_input_gradient(pixels).status == "passed"
+    assert check.check_input_gradient(torch.tensor(pixels).view(1, 1, -1)).status == "passed"
     for checked in (check.check_kernel_gradient, check.check_input_gradient, check.check_explanation):
         assert checked(...).status == "todo"
 

@@ -1,5 +1,6 @@
 """The checks of chapter 04: they pass what is right, wait for the untouched stub, and name what is wrong."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -257,6 +258,16 @@ def built(kernels=(3, 3, 1), padding=None, relu=(True, True, True), pool=POOL, f
     return block
 
 
+def chain(sizes, bias=True, after=nn.Identity, bend=nn.ReLU):
+    """A function that builds a block of convolutions (in, out, kernel), each with a bend, and a pooling."""
+
+    def build(i, o):
+        parts = [(nn.Conv2d(a, b, k, padding=k // 2, bias=bias), bend(), after()) for a, b, k in sizes(i, o)]
+        return nn.Sequential(*itertools.chain(*parts), nn.MaxPool2d(2))
+
+    return build
+
+
 WRONG_REPAIRS = {
     "unchanged: padding 1 everywhere": (built(padding=1), "should become"),
     "padding 0 everywhere": (built(padding=0), "should become"),
@@ -270,7 +281,12 @@ WRONG_REPAIRS = {
     "overlapping pooling": (built(pool=(nn.MaxPool2d(3, 2, 1),)), "max-pooling"),
     "no ReLU after the 1x1 layer": (built(relu=(True, True, False)), "ReLU"),
     "no ReLU at all": (built(relu=(False, False, False)), "ReLU"),
-    "fixed channels": (built(fixed=(3, 8)), "raised"),
+    "fixed channels": (built(fixed=(3, 8)), "have 6 channels, yours have [8, 8, 8]"),
+    "narrow to the end": (chain(lambda i, o: [(i, i, 3), (i, o, 3), (o, o, 1)]), "channels, yours have"),
+    "wide in the middle": (chain(lambda i, o: [(i, 2 * o, 3), (2 * o, o, 3), (o, o, 1)]), "channels, yours have"),
+    "no biases": (chain(lambda i, o: [(i, o, 3), (o, o, 3), (o, o, 1)], bias=False), "biases"),
+    "dropout": (chain(lambda i, o: [(i, o, 3), (o, o, 3), (o, o, 1)], after=nn.Dropout), "no Dropout"),
+    "a ReLU with a lid": (chain(lambda i, o: [(i, o, 3), (o, o, 3), (o, o, 1)], bend=nn.ReLU6), "ReLU"),
     "channels never updated": (
         lambda i, o: nn.Sequential(
             nn.Conv2d(i, o, 3, padding=1), nn.ReLU(), nn.Conv2d(i, o, 3, padding=1), nn.ReLU(), nn.Conv2d(i, o, 1),
@@ -291,6 +307,11 @@ def test_wrong_repair_is_rejected_with_its_reason(mistake):
     verdict = chapter_04.check_repaired_block(build)
     assert verdict.status == "failed"
     assert reason in verdict.text
+
+
+def test_the_same_block_by_another_hand_passes():
+    right = chain(lambda i, o: [(i, o, 3), (o, o, 3), (o, o, 1)])
+    assert chapter_04.check_repaired_block(right).status == "passed"
 
 
 def test_the_faulty_block_of_the_chapter_is_rejected():

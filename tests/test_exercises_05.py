@@ -46,7 +46,19 @@ def goes_back_up(accuracies, patience, start):
     return start / 10**drops
 
 
+def forgetful(accuracies, patience, start):
+    """The best accuracy is forgotten after a drop."""
+    best, waited, drops = -1, 0, 0
+    for accuracy in accuracies:
+        best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)
+        if waited == patience:
+            best, waited, drops = 0, 0, drops + 1
+    return start / 10 ** min(drops, 3)
+
+
 WRONG_RATES = {
+    "forgets the best after a drop": forgetful,
+    "a lowest rate in place of three drops": lambda *a: max(rate_after(*a, most=99), 1e-5),
     "an equal accuracy counts as better": lambda *a: rate_after(*a, better=lambda new, best, before: new >= best),
     "compares with the epoch before": lambda *a: rate_after(*a, better=lambda new, best, before: new > before),
     "drops in every epoch after the first drop": lambda *a: rate_after(*a, reset=False),
@@ -65,6 +77,7 @@ WRONG_RATES = {
 
 def test_rate_after_passes():
     assert check.check_rate_after(rate_after).status == "passed"
+    assert check.check_rate_after(lambda seen, *rest: rate_after([0.0, *seen.copy()], *rest)).status == "passed"
 
 
 def test_the_solution_is_what_fit_does():
@@ -104,6 +117,23 @@ def evaluate(net, X, y, batch_size, mode=False, dim=1, share=False, drop_last=Fa
     return sum(shares) / max(1, len(shares)) if share else right / max(1, count(X))
 
 
+def outermost(net, X, y, batch_size):
+    net.training = False  # its parts stay in training mode
+    with torch.no_grad():
+        return sum((net(A).argmax(1) == b).sum().item() for A, b in batches(X, y, batch_size)) / len(X)
+
+
+def batches(X, y, batch_size):
+    return [(X[n : n + batch_size], y[n : n + batch_size]) for n in range(0, len(X), batch_size)]
+
+
+def by_device(net, X, y, batch_size):
+    """The solution as d2l would write it."""
+    device = next(net.parameters()).device
+    net.eval()
+    return sum((net(A.to(device)).argmax(1).numpy() == b.numpy()).sum() for A, b in batches(X, y, batch_size)) / len(y)
+
+
 WRONG_EVALUATIONS = {
     "stays in training mode": lambda *a: evaluate(*a, mode=True),
     "averages over batches": lambda *a: evaluate(*a, share=True),
@@ -121,12 +151,18 @@ WRONG_EVALUATIONS = {
     "returns a count": lambda net, X, y, n: round(evaluate(net, X, y, n) * len(X)),
     "looks at one batch only": lambda net, X, y, n: evaluate(net, X[:n], y[:n], n),
     "raises": lambda net, X, y, n: net.accuracy(X, y),
+    "only the outermost module": outermost,
+    "drops the last batch, divides by all": lambda net, X, y, n: (
+        evaluate(net, X[: len(X) // n * n], y[: len(X) // n * n], n) * (len(X) // n * n) / len(X) if len(X) >= n else 0
+    ),
+    "whole numbers": lambda *a: int(evaluate(*a)),
 }
 
 
 def test_evaluate_passes():
     assert check.check_evaluate(evaluate).status == "passed"
     assert check.check_evaluate(lambda *a: torch.tensor(evaluate(*a))).status == "passed"
+    assert check.check_evaluate(by_device).status == "passed"
 
 
 @pytest.mark.parametrize("stub", [lambda net, X, y, batch_size: ..., lambda net, X, y, batch_size: None])
@@ -141,7 +177,12 @@ def test_evaluate_rejects(mistake):
 
 def test_evaluate_says_which_of_the_two_errors_is_left():
     assert "evaluation mode" in check.check_evaluate(WRONG_EVALUATIONS["stays in training mode"]).text
+    assert "evaluation mode" in check.check_evaluate(outermost).text
     assert "count pictures" in check.check_evaluate(WRONG_EVALUATIONS["averages over batches"]).text
+    for other in ("drops the last batch, divides by all", "whole numbers", "looks at one batch only"):
+        said = check.check_evaluate(WRONG_EVALUATIONS[other]).text
+        assert "evaluation mode" not in said
+        assert "count pictures" not in said
 
 
 # --- the sick network: a deep one that learns at once if its start is good ------------------------------------------
@@ -187,6 +228,8 @@ def test_mended_waits():
         (None, "mended is a NoneType"),
         (replace(SICK, epochs=50), "epochs is patience"),
         (replace(SICK, configuration="32"), "configuration is another network"),
+        (replace(SICK, bf16=True), "bf16 is a question of speed"),
+        (replace(SICK, width=0.0), "with width = 0.0: "),
         (replace(SICK, validation=10), "no effect"),
         (replace(SICK, learning_rate=0.1), "that of guessing; the steepest gradient in conv1_1 is"),
         (replace(SICK, momentum=0.0), "that of guessing"),

@@ -28,7 +28,12 @@ def address(tmp_path):
     log = tmp_path / "log"
     with open(log, "w", encoding="utf-8") as output:
         words = [sys.executable, "bootstrap.py", "lab", f"PORT={port}"]
+        settings = tmp_path / "settings"
+        settings.mkdir()
+        password = '{"PasswordIdentityProvider": {"hashed_password": "argon2:$argon2id$v=19$m=10240,t=10,p=8$YQ$YQ"}}'
+        (settings / "jupyter_server_config.json").write_text(password, encoding="utf-8")
         env = {**os.environ, "CI": "true"}  # no browser
+        env |= {"JUPYTER_TOKEN": "guess", "JUPYTER_CONFIG_DIR": str(settings)}  # neither may hide the address
         server = subprocess.Popen(words, cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT)
     try:
         for _ in range(240):

@@ -124,6 +124,9 @@ def test_answers_know_their_mistakes():
     assert check_answer(308, 212, mistakes).text == "308 is not it: that adds the strides in the wrong order"
     assert check_answer(211, 212, mistakes) == Verdict("failed", "211 is not it")
     assert "212" not in str(check_answer(308, 212, mistakes))
+    assert "without commas" in check_answer((221, 184), 221184).text
+    assert "quotation marks" in check_answer("221184", 221184).text
+    assert check_answer(1j, 212).status == check_answer(torch.empty(2, device="meta"), (1, 2)).status == "failed"
 
 
 def test_explanations_must_speak_of_every_idea():
@@ -134,6 +137,8 @@ def test_explanations_must_speak_of_every_idea():
     assert check_words("fewer weights, same field", ideas).status == "failed"
     assert check_words("field field field field field weights weights weights", ideas).status == "failed"
     assert check_words(7, ideas).status == "failed"
+    assert "one text" in check_words((whole, whole), ideas).text
+    assert "a person decides" in check_words(whole, ideas, judge="a person").text
     for written in (whole.replace(" ", "\n  "), whole.replace("FIELD", "“field”")):
         assert check_words(written, ideas).status == "passed"
     either = {"no padding": [r"(without|no|t) (\w+ ){0,2}pad"]}

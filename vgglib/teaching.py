@@ -1,5 +1,6 @@
 """The reader's tools: guess and reveal, failures that must fail, checks that name the counterexample."""
 
+import cmath
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,17 +94,25 @@ def check_answer(answer: object, actual: object, mistakes: Mapping[object, str] 
     for wrong, why in (mistakes or {}).items():
         if _same(answer, wrong):
             return Verdict("failed", f"{_shown(answer)} is not it: {why}")
+    if isinstance(actual, Number) and isinstance(answer, tuple | list) and len(answer) > 1:
+        return Verdict("failed", f"{_shown(answer)} is not it: one number is asked; write 1234567 without commas")
+    if isinstance(actual, Number) and isinstance(answer, str):
+        return Verdict("failed", f"{_shown(answer)} is not it: a number is asked, without quotation marks")
     return Verdict("failed", f"{_shown(answer)} is not it")
 
 
-def check_words(answer: object, ideas: Mapping[str, Sequence[str]], at_least: int = 8) -> Verdict:
+def check_words(
+    answer: object, ideas: Mapping[str, Sequence[str]], at_least: int = 8, judge: str = "the folded solution"
+) -> Verdict:
     """Return the verdict on an explanation: every idea must occur, by one of its words; it cannot judge more than that.
 
     ideas: what the explanation should speak of, each with the beginnings of words that show it, as regular expressions.
-    Capitals, hyphens, quotation marks and line breaks make no difference.
+    Capitals, hyphens, quotation marks and line breaks make no difference. judge: who or what decides in the end.
     """
     if answer is ... or (isinstance(answer, str) and not answer.strip()):
         return Verdict("todo", "not attempted yet")
+    if isinstance(answer, tuple | list):
+        return Verdict("failed", "write one text, in one pair of quotation marks")
     words = re.sub(r"[-‐‑–—_'’‘\"“”*`\s]+", " ", answer.lower()).split() if isinstance(answer, str) else []
     if len(words) < at_least or len({*words}) < at_least / 2:
         return Verdict("failed", f"write a sentence or two, at least {at_least} words")
@@ -111,9 +120,8 @@ def check_words(answer: object, ideas: Mapping[str, Sequence[str]], at_least: in
     missing = [idea for idea, signs in ideas.items() if not any(re.search(rf"\b(?:{sign})", said) for sign in signs)]
     if missing:
         lacking = " or of ".join(missing)
-        other = "if it does in other words, let the folded solution judge"
-        return Verdict("failed", f"your answer does not speak of {lacking} yet; {other}")
-    return Verdict("passed", "your words touch every point; whether they are right, compare with the folded solution")
+        return Verdict("failed", f"your answer does not speak of {lacking} yet; if in other words, {judge} decides")
+    return Verdict("passed", f"your words touch every point; whether they are right, {judge} decides")
 
 
 def assert_learned(history: Any, classes: int = 10) -> None:
@@ -140,11 +148,15 @@ def _same(got: object, expected: object) -> bool:
     if isinstance(got, Number) and isinstance(expected, Number):
         if isinstance(got, int) and isinstance(expected, int):
             return got == expected
-        return math.isclose(float(got), float(expected), rel_tol=1e-6, abs_tol=1e-12)
+        return cmath.isclose(complex(got), complex(expected), rel_tol=1e-6, abs_tol=1e-12)
     if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
         return len(got) == len(expected) and all(map(_same, got, expected))
     if hasattr(got, "tolist") or hasattr(expected, "tolist"):  # tensors and arrays, also of one number
-        return _same(*(one.tolist() if hasattr(one, "tolist") else one for one in (got, expected)))
+        try:
+            got, expected = (one.tolist() if hasattr(one, "tolist") else one for one in (got, expected))
+        except Exception:  # a tensor without numbers
+            return False
+        return _same(got, expected)
     try:
         return bool(got == expected)
     except Exception:

@@ -117,7 +117,7 @@ def check_centre(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {"padding": ("padding", "zeros", "outside", "beyond"), "the receptive field": ("field", "window", "sees")}
-    return check_words(answer, ideas, at_least=25)
+    return check_words(answer, ideas, at_least=25, judge="a person who reads it")
 
 
 def patient(attempt: Callable) -> Callable:

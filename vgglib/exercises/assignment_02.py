@@ -109,4 +109,4 @@ def check_saving(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {"channels": ("channel",), "the maps that are kept": ("map", "memory", "activation", "output")}
-    return check_words(answer, ideas, at_least=25)
+    return check_words(answer, ideas, at_least=25, judge="a person who reads it")

@@ -176,4 +176,4 @@ def check_explanation(answer: object) -> Verdict:
         "the receptive field": ("field", "sees", "window", "context"),
         "the 1x1 layers": ("1x1", "1 x 1", "one by one"),
     }
-    return check_words(answer, ideas, at_least=25)
+    return check_words(answer, ideas, at_least=25, judge="a person who reads it")

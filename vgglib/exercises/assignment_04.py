@@ -200,4 +200,4 @@ def check_combine(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {"guessing": ("guess", "chance", "uniform", "equal", "ln\\b"), "the learning rate": ("rate",)}
-    return check_words(answer, ideas, at_least=25)
+    return check_words(answer, ideas, at_least=25, judge="a person who reads it")

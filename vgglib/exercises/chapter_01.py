@@ -52,13 +52,14 @@ def check_input_gradient(answer: object) -> Verdict:
 
 def check_weight_gradient(attempt: Callable) -> Verdict:
     """Return the verdict on the gradient of a fully connected layer's weights, given input (N, in) and G (N, out)."""
-    cases = {
+    given = {
         (((2.0, 3.0, 5.0),), ((7.0, 11.0),)): [[14.0, 21.0, 35.0], [22.0, 33.0, 55.0]],
         (((2.0, 3.0), (5.0, 7.0), (-4.0, 6.0)), ((8.0, -9.0), (0.5, 1.5), (2.5, 3.0))): [[8.5, 42.5], [-22.5, 1.5]],
         (((2.0,), (3.0,)), ((4.0, 5.0, 6.0), (-7.0, 8.0, 9.0))): [[-13.0], [34.0], [39.0]],
     }
     name = getattr(attempt, "__name__", "weight_gradient")
-    return check_function(lambda X, G: attempt(torch.tensor(X), torch.tensor(G)), cases, name)
+    cases = {(torch.tensor(X), torch.tensor(G)): expected for (X, G), expected in given.items()}
+    return check_function(lambda X, G: attempt(X.clone(), G.clone()), cases, name)
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -70,6 +71,7 @@ def check_explanation(answer: object) -> Verdict:
             "full of|large rate|large step|high rate|slow|gradual",
         ),
         "how the other one reacts": (
+            r"0[.]1|tenfold|ten fold|10 ?x|1/10|10 ?%|right now",
             "at once|immediate|instant|same step|right away|next|first step|tenth|direct",
             "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
         ),
@@ -78,5 +80,10 @@ def check_explanation(answer: object) -> Verdict:
 
 
 def _plain(answer: object) -> object:
-    """Return a list as the tuple that mistakes are kept as."""
+    """Return a list, or a tensor or array of any shape, as the tuple that mistakes are kept as."""
+    if hasattr(answer, "tolist") and hasattr(answer, "reshape"):
+        try:
+            return tuple(answer.reshape(-1).tolist())
+        except Exception:  # a tensor without numbers
+            return answer
     return tuple(answer) if isinstance(answer, list) else answer

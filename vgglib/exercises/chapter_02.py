@@ -61,6 +61,12 @@ def check_centre(answer: object) -> Verdict:
     return check_answer(answer, 1.5, mistakes)
 
 
+def _about_the_size(size: int) -> str:
+    if size < 10:
+        return "the step is right; layers add to the size"
+    return "the step is right; the size is too large: a layer after fewer poolings adds less"
+
+
 def check_built(built: list[Layer]) -> Verdict:
     """Return the verdict on a stack with kernels of 2 and 3 whose units see 10 pixels and stand 4 apart."""
     if built == [Layer("conv", kernel=2), Layer("conv", kernel=3)]:
@@ -71,7 +77,7 @@ def check_built(built: list[Layer]) -> Verdict:
         return Verdict("failed", f"kernels of 2 and 3 only: {', '.join(large)} has another")
     if (field.size, field.stride) != (10, 4):
         told = f"your last units see {field.size} pixels and stand {field.stride} apart"
-        hint = "strides multiply: two of 2 make 4" if field.stride != 4 else "the step is right; layers add to the size"
+        hint = _about_the_size(field.size) if field.stride == 4 else "strides multiply: two of 2 make 4"
         return Verdict("failed", f"{told}, and should see 10 and stand 4 apart ({hint})")
     return Verdict("passed", f"{len(built)} layers see 10 pixels and stand 4 apart")
 
@@ -80,8 +86,12 @@ def check_explanation(answer: object) -> Verdict:
     """Return the verdict on what a field of 404 pixels means for a picture of 224."""
     ideas = {
         "what fills the window outside the picture": (r"pad|zero|border|0s?\b|nothing",),
-        "what the unit sees of the picture": ("whole|all|entire|every|complete|full|total|224 of|everything",),
+        "what the unit sees of the picture": (
+            r"each|224 ?x|edge to edge|no(thing| pixel).{0,30}(miss|left out)",
+            "whole|all|entire|every|complete|full|total|224 of|everything",
+        ),
         "larger pictures": (
+            r"4\d\d\b|tall|wider|gr[eo]w",
             "larg|big|dense|410|384|512|high(er)? resolution|more pixels|greater|context|upscale|rescale",
             "enlarge",
         ),

@@ -59,7 +59,13 @@ def check_explanation(answer: object) -> Verdict:
             "1[78]|eighteen|seventeen|2 ?[*x×·] ?9|weight|number|param|freedom|coefficient|dimension|unknown",
             "rank",
         ),
-        "how many would be needed": ("25|twenty five|5 ?[*x×·] ?5 ?=",),
-        "more channels in between": (r"channel|(feature )?maps?\b|wid(e|th)|intermediate",),
+        "how many would be needed": (
+            r"5 ?[x×·]? ?5|twenty five",
+            "25|twenty five|5 ?[*x×·] ?5 ?=",
+        ),
+        "more channels in between": (
+            r"filter|more kernels|hidden",
+            r"channel|(feature )?maps?\b|wid(e|th)|intermediate",
+        ),
     }
     return check_words(answer, ideas)

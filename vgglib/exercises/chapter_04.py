@@ -1,7 +1,7 @@
 """Checks of the exercises in notebooks/04_blocks_and_configurations.ipynb."""
 
 from collections.abc import Callable
-from numbers import Real
+from numbers import Number
 
 import torch
 from torch import nn
@@ -34,6 +34,7 @@ def check_share(answer: object) -> Verdict:
     mistakes = {
         0.7: "give it in per cent",
         72.0: "right to a whole per cent; give one decimal place",
+        71.0: "that is cut off; give one decimal place",
         74.3: "that is the share in D; E is larger",
         86.1: "that is the share of all three fully connected layers",
         77.3: "that is the share in A",
@@ -41,7 +42,9 @@ def check_share(answer: object) -> Verdict:
         139.8: "turn the fraction over",
         513.2: "divide by the whole network, not by its convolutions alone",
     }
-    plain = isinstance(answer, Real) and not isinstance(answer, bool)
+    if hasattr(answer, "item") and getattr(answer, "shape", ()) == ():
+        answer = answer.item()
+    plain = isinstance(answer, Number) and not isinstance(answer, bool | complex)
     return check_answer(round(float(answer), 1) if plain else answer, 71.5, mistakes)
 
 
@@ -131,7 +134,15 @@ def _complaint(block: nn.Module, in_channels: int, out_channels: int) -> str:
     kernels = [module.kernel_size[0] for module in convolutions]
     if kernels != [3, 3, 1]:
         return f"the kernels should be [3, 3, 1], yours are {kernels}"
-    X = torch.rand(2, in_channels, 12, 20, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    wide = [module.out_channels for module in convolutions]
+    if wide != [out_channels] * 3:
+        return f"all three layers of a block have {out_channels} channels, yours have {wide}"
+    if any(module.bias is None for module in convolutions):
+        return "each convolution of the paper has biases"
+    others = [type(module).__name__ for module in block.modules() if isinstance(module, nn.Dropout | nn.BatchNorm2d)]
+    if others:
+        return f"a block of the paper has no {others[0]}"
+    X = 100 * (torch.rand(2, in_channels, 12, 20, generator=torch.Generator().manual_seed(0)).double() - 0.5)
     with torch.no_grad():
         got = block(X.clone())
         if tuple(got.shape) != (2, out_channels, 6, 10):
@@ -153,10 +164,12 @@ def check_explanation(answer: object) -> Verdict:
             "everywhere|unit|appl|times as (many|often)",
         ),
         "the same weights being used again": (
+            r"(not|n t|t) (change|grow|increase)|constant|remain",
             "same|shar|re ?us|again|depend|independent|regardless|identical|fixed|only on|kernel size",
             "does ?n? ?o?t? care|never|unchanged|stay",
         ),
         "the factor four": (
+            r"2 ?[x×·^ ] ?2",
             "four|4|quadrupl|2 ?[*x×·^] ?2|2²|twice as many rows|twice the rows|squar",
             "double (in|along) (both|each)|both (directions|sides|dimensions|axes)|both height and width",
             "height and width",
