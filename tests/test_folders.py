@@ -452,6 +452,8 @@ def test_train_and_val_are_not_taken_for_classes(root):
     save(both / "val" / "fox" / "x.png", noise(9, 9))
     with pytest.raises(DataError, match="fox is none of the 3 classes, ant, bee, cat"):
         train_and_validation(both)
+    with pytest.raises(DataError, match=r"give one of them, such as .*val$"):  # a network's classes are asked for
+        image_folder(both, classes=("cats", "dogs"))
 
 
 def test_classes_may_be_given(root):

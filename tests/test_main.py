@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -208,7 +209,8 @@ def test_a_value_that_python_cannot_read_is_text(small, capsys):
 
 
 def test_where_nothing_was_saved_nothing_is_said_to_go_on(small, tmp_path, capsys, monkeypatch):
-    (tmp_path / "runs").write_text("in the way")
+    (tmp_path / "runs" / "laptop-seed0").mkdir(parents=True)
+    (tmp_path / "runs" / "laptop-seed0" / "checkpoints").write_text("in the way")
     stopping(monkeypatch, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -403,7 +405,7 @@ def test_a_folder_of_pictures(small, sets, tmp_path, capsys, monkeypatch, tested
 
     monkeypatch.setitem(sys.modules, "vgglib.folders", SimpleNamespace(train_and_validation=train_and_validation))
     assert main([*small, "--data", "photos", "--workers", "3"]) == 0
-    assert asked == [("photos", 3)]
+    assert asked == [(str(Path("photos").resolve()), 3)]  # so that it can be resumed from another folder
     run = json.loads((tmp_path / "runs" / "laptop-seed0" / "history.json").read_text())
     assert (run["test_accuracy"] is None) != tested
     assert ("test accuracy" in capsys.readouterr().out.splitlines()[-3]) == tested
@@ -416,6 +418,40 @@ def test_a_folder_of_pictures(small, sets, tmp_path, capsys, monkeypatch, tested
     assert main(alike) == 0
     other = json.loads((tmp_path / "in memory" / "laptop-seed0" / "history.json").read_text())
     assert len(other["epochs"]) == len(run["epochs"]) == 2
+
+
+@pytest.mark.parametrize("in_the_way", ["runs", "runs/laptop-seed0", "summary"])
+def test_what_cannot_be_written_is_said_before_training(small, tmp_path, capsys, monkeypatch, in_the_way):
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("it trains"))
+    arguments = small
+    if in_the_way == "summary":
+        (tmp_path / "summary").mkdir()
+        arguments = [*small, "--result", str(tmp_path / "summary")]
+    else:
+        (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
+        (tmp_path / in_the_way).write_text("a file")
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / in_the_way) in said
+    assert "name a f" in said
+
+
+@pytest.mark.parametrize(
+    ("pictures", "classes", "said"),
+    [
+        (100, ("flowers",), "holds one class, flowers: there is nothing to tell apart"),
+        (100, ("cats", "dogs"), "holds out 5,000 pictures to watch, and"),
+        (24_000, ("cats", "dogs"), "say how many with --validation, such as 2400, or 0"),
+    ],
+)
+def test_a_folder_that_cannot_be_meant(small, sets, capsys, monkeypatch, pictures, classes, said):
+    train = sets[0].subset(torch.arange(pictures) % len(sets[0]))
+    train = ImageSet(train.images, train.labels % len(classes), classes)
+    folders = SimpleNamespace(train_and_validation=lambda root, workers: (Folder(train), None))
+    monkeypatch.setitem(sys.modules, "vgglib.folders", folders)
+    alike = small[: small.index("--validation")] + small[small.index("--validation") + 2 :]
+    assert main([*alike, "--data", "photos"]) == 1
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", ["", "fly", "cost", "cost D --image-size big", "train --colour red"])

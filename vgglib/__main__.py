@@ -16,7 +16,8 @@ from pathlib import Path
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 done, 1 failed with one sentence, 2 asked wrongly, 130 interrupted (Ctrl-C), 143 asked to leave (SIGTERM).
+    0 done, 1 failed or refused with one sentence, 2 an unknown option, 130 interrupted (Ctrl-C), 143 asked to leave
+    (SIGTERM).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["doctor"]:  # before anything is imported that might be missing
@@ -36,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 _EXIT = (
-    "Exit status: 0 done, 1 failed with one sentence, 2 asked wrongly, 130 interrupted by Ctrl-C, 143 by SIGTERM; "
-    "after the last two the state is saved."
+    "Exit status: 0 done, 1 failed or refused with one sentence, 2 an unknown option, 130 interrupted by Ctrl-C, 143 "
+    "by SIGTERM; after the last two the state is saved."
 )
 
 
@@ -69,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--data",
         default="fashion-mnist",
-        help="fashion-mnist, or a folder with one folder for each class, or with train/ and val/ of such "
-        "(default: fashion-mnist)",
+        help="fashion-mnist, or a folder with one folder for each class, or with train/ and val/ of such: then val/ is "
+        "tested on at the end, and what is watched is held out of train/, see --validation (default: fashion-mnist)",
     )
     train.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     train.add_argument("--workers", type=int, default=0, help="processes that read pictures of a folder (default: 0)")
@@ -164,6 +165,11 @@ def _train(options: argparse.Namespace) -> int:
     if len(set(options.seeds)) < len(options.seeds):
         raise ValueError("a seed is given twice: it would give the same network again")
     chosen = recipe(options.recipe, **changes)
+    if options.data != "fashion-mnist":
+        if not options.data:
+            raise ValueError("--data is empty: name a folder, or fashion-mnist")
+        options.data = str(Path(options.data).resolve())  # a run may be resumed from another folder
+    _can_be_written(options)
     if options.estimate and in_torchrun():
         raise ValueError("--estimate measures one process: leave torchrun out")
     if options.estimate:
@@ -174,6 +180,17 @@ def _train(options: argparse.Namespace) -> int:
             for seed in options.seeds
         ]
     return _summarise(options, {"recipe_name": options.recipe, "changes": changes}, runs)
+
+
+def _can_be_written(options: argparse.Namespace) -> None:
+    """Raise ValueError, before anything is trained, if the results could not be put where they are asked for."""
+    out = Path(options.out)
+    runs = [out / f"{options.recipe}-seed{seed}" for seed in options.seeds]
+    for path in (*out.parents, out, *runs):
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"--out {options.out}: {path} is a file; name a folder")
+    if options.result and Path(options.result).is_dir():
+        raise ValueError(f"--result {options.result} is a folder; name a file in it")
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -289,6 +306,16 @@ def _sets(options: argparse.Namespace, chosen: object) -> tuple:
         train, test = train_and_validation(options.data, workers=options.workers)
         if test is None and chosen.watch_test:
             raise ValueError(f"{options.data} has no val/, and the recipe watches a test set: --watch-test false")
+        if len(train.classes) < 2:
+            raise ValueError(
+                f"{options.data} holds one class, {train.classes[0]}: there is nothing to tell apart. Is it one folder "
+                "too high?"
+            )
+        if 5 * chosen.validation > len(train) and getattr(options, "field_validation", "resumed") is None:
+            raise ValueError(
+                f"the recipe holds out {chosen.validation:,} pictures to watch, and {options.data} has {len(train):,} "
+                f"to train on: say how many with --validation, such as {max(1, len(train) // 10)}, or 0"
+            )
     return *split(chosen, train, test), test
 
 
@@ -340,7 +367,10 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     if (finished := _finished(options, chosen, seed, folder, part)) is not None:
         return finished
     net = build(chosen, part, seed)
-    print(f"recipe {options.recipe}, seed {seed}: {len(part):,} training images, {_count(net):,} parameters")
+    counts = [f"{len(part):,} training images"]
+    counts += [f"{chosen.validation:,} held out"] if chosen.validation else []
+    counts += [f"{len(test):,} to test"] if test is not None else []
+    print(f"recipe {options.recipe}, seed {seed}: {', '.join(counts)}; {_count(net):,} parameters")
     checkpoints = Checkpoints(folder / "checkpoints", options.keep)
     alone = distributed.rank() == 0
     if alone and not checkpoints.paths():

@@ -328,6 +328,7 @@ def history(run: object) -> Picture:
     for axes in (left, right):
         axes.set_xlim(0.5, run.recipe.epochs + 0.5 + 0.28 * run.recipe.epochs * (axes is right))
         axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= run.recipe.epochs])  # not beside the labels
         _plain(axes)
     return figure.saying(f"Training run: {run}.")
 

@@ -145,7 +145,9 @@ class FolderSet:
     def batches(
         self, recipe: object, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield an epoch's batches as section 3.1 has them: float32 (N, channels, crop, crop) in 0..1, and labels (N,).
+        """Yield an epoch's batches as section 3.1 has them: float32 (N, channels, crop, crop), and labels (N,).
+
+        Pixels are in 0..1 before the shift of colours, if there is one.
 
         Each picture is rescaled so that its smallest side is S, drawn anew where the recipe's scale is a range, then
         cropped once at random and perhaps mirrored. Views and order are those of vgglib.augment.Augment and depend on
@@ -181,10 +183,10 @@ def read_folder(
     found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     if not found:
         raise DataError(f"{root} holds no folders; {_LAYOUT}")
-    if classes is None and set(found) <= PARTS and "train" in found:
+    if set(found) <= PARTS and "train" in found and not set(found) & set(classes or ()):
+        part = "train" if classes is None or "val" not in found else "val"
         raise DataError(
-            f"{root} holds {' and '.join(found)}, which are sets, not classes; "
-            f"give one of them, such as {root / 'train'}"
+            f"{root} holds {' and '.join(found)}, which are sets, not classes; give one of them, such as {root / part}"
         )
     known = tuple(found if classes is None else classes)
     if strangers := [name for name in found if name not in known]:

@@ -30,6 +30,8 @@ class VGG(nn.Module):
     every convolution. hidden: units in each of the first two fully connected layers. batch_norm: batch
     normalisation between each convolution and its ReLU (not in the paper). dropout: probability in the first
     two fully connected layers (section 3.1).
+    forward takes pictures as vgglib.evaluation.prepared gives them, less ``mean``, over ``std``: two buffers that
+    training sets. The state dict, as torchvision's, has neither; vgglib.checkpoint.save_network keeps both.
     Raises ValueError for an unknown configuration and for an image_size that a pooling reduces to nothing.
     """
 

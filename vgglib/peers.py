@@ -54,7 +54,11 @@ def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0,
 
 
 def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = False) -> VGG:
-    """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit."""
+    """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit.
+
+    A state dict holds no mean and spread of pixels: net.mean stays 0 and net.std 1, so vgglib.evaluation hands pixels
+    in 0..1 on as they are. imagenet_network() sets both for the published weights.
+    """
     ours = VGG(configuration, num_classes=theirs.classifier[-1].out_features, batch_norm=batch_norm)
     ours.load_state_dict(theirs.state_dict())
     return ours

@@ -149,19 +149,19 @@ def same_loss(side: int, batch: int, steps: int, device: torch.device, train: Im
 
 
 def same_accuracy(
-    side: int, batch: int, epochs: int, seeds: list[int], device: torch.device, data: tuple
+    side: int, batch: int, epochs: int, seeds: list[int], device: torch.device, data: tuple, bf16: bool | None = None
 ) -> Iterator[dict]:
     """Give the test accuracy of both sides after so many epochs from the same weights, again after every seed."""
     train, test = data
     found: dict[str, list[float]] = {"d2l": [], "vgglib": []}
-    bf16 = None
     for seed in seeds:
         torch.manual_seed(seed)
         theirs = Theirs(side, batch, 1, device)
-        chosen = training.recipe("d2l", image_size=side, scale=side, batch_size=batch, epochs=epochs, watch_test=False)
+        chosen = training.recipe(
+            "d2l", image_size=side, scale=side, batch_size=batch, epochs=epochs, watch_test=False, bf16=bf16
+        )
         net = copied(theirs, chosen, train, device)
         history = training.fit(net, train, None, chosen, seed, device)
-        bf16 = history.conditions["bf16"]
         for _ in range(epochs):
             theirs.train_on(list(range(len(train))))
         found["vgglib"].append(accuracy_on(net, test.to(device)))
@@ -169,7 +169,7 @@ def same_accuracy(
         found["d2l"].append(accuracy_on(theirs.net, test.to(device)))
         yield {
             "side": side, "batch": batch, "epochs": epochs, "seeds": seeds[: len(found["d2l"])],
-            "pictures": len(train), "vgglib_bf16": bf16, "by_seed": found,
+            "pictures": len(train), "vgglib_bf16": history.conditions["bf16"], "by_seed": found,
             "test_accuracy": {name: results.summary(accuracies) for name, accuracies in found.items()},
         }  # fmt: skip
 
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--same-loss", type=int, metavar="STEPS", help="compare the losses of the first steps instead")
     parser.add_argument("--same-accuracy", type=int, metavar="EPOCHS", help="compare accuracies instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --same-accuracy (default: 0 1 2)")
+    parser.add_argument("--float32", action="store_true", help="of --same-accuracy: no bfloat16 on our side")
     parser.add_argument("--pictures", type=int, help="only so many training pictures for --same-accuracy, for a trial")
     parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
@@ -252,7 +253,8 @@ def main() -> None:
         found["same_accuracy"] = []
         for side in options.sizes:
             before = found["same_accuracy"]
-            for one in same_accuracy(side, options.batch, options.same_accuracy, options.seeds, device, data):
+            bf16 = False if options.float32 else None
+            for one in same_accuracy(side, options.batch, options.same_accuracy, options.seeds, device, data, bf16):
                 found["same_accuracy"] = [*before, one]
                 if options.result:  # an hour's work: kept seed by seed
                     results.write(options.result, found)
