@@ -1,14 +1,20 @@
 """The grader's parts: what may pass between the processes, what is collected, what is written, and the command line."""
 
 import csv
+import importlib
 import json
 import time
+import unicodedata
+from collections import OrderedDict, namedtuple
 from dataclasses import replace
+from enum import IntEnum
+from fractions import Fraction
+from pathlib import Path
 
 import classroom
 import pytest
 from grading import __main__ as command
-from grading import judge, plain, report, submission
+from grading import judge, magics, plain, report, submission
 
 NUMBER = "01"
 
@@ -27,6 +33,16 @@ def test_plain_data_come_back_as_they_went():
         assert (there == tensor).all()
 
 
+def test_kin_of_plain_data_pass_as_plain_data():
+    pair = namedtuple("pair", "size stride")
+    for value, there in (
+        (pair(3, 1), (3, 1)), (Fraction(7, 2), 3.5), (OrderedDict(a=1), {"a": 1}), (IntEnum("E", "a")(1), 1),
+    ):  # fmt: skip
+        back = plain.loads(plain.dumps(value))
+        assert back == there
+        assert type(back) in (tuple, float, dict, int)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -40,8 +56,21 @@ def test_plain_data_come_back_as_they_went():
         "x" * 30_000,
         10**500,
         {"a": print},
+        Fraction(10**500),
     ],
-    ids=["object", "set", "bytes", "complex", "function", "deep", "many", "long", "huge", "hidden function"],
+    ids=[
+        "object",
+        "set",
+        "bytes",
+        "complex",
+        "function",
+        "deep",
+        "many",
+        "long",
+        "huge",
+        "hidden function",
+        "huge fraction",
+    ],
 )
 def test_what_is_not_plain_is_refused(value):
     with pytest.raises(plain.NotPlainError):
@@ -116,6 +145,133 @@ def test_a_notebook_goes_to_the_assignment_of_its_cells(tmp_path):
     assert classroom.grade.chosen("berta", submission.found(tmp_path)["berta"], known, "02")[0][1].cells
 
 
+def test_a_notebook_that_belongs_to_nothing_is_not_graded(tmp_path):
+    classroom.hand_in(tmp_path / "in", "ada", classroom.book(classroom.RELEASED["03"]))
+    classroom.hand_in(
+        tmp_path / "in", "ada", {**classroom.book(classroom.RELEASED["03"]), "cells": [TRAIN]}, "notes.ipynb"
+    )
+    classroom.hand_in(tmp_path / "in", "berta", b'{"cells": [')
+    (tmp_path / "in" / "carl").mkdir()
+    said = []
+    results = classroom.grade.grade(tmp_path / "in", classroom.SECRET, sandboxed=False, tell=said.append)
+    assert [(result.student, result.assignment) for result in results] == [("ada", "03_blocks")]
+    for student, what in (("ada", "notes.ipynb"), ("berta", "work.ipynb"), ("carl", "no notebook in your folder")):
+        (line,) = [line for line in said if line.startswith(f"{student}: not graded")]
+        assert "say ASSIGNMENT=" in line
+        assert what in line
+    known = {number: classroom.grade.assignment(number) for number in classroom.TEACHER}
+    for student, words in (("berta", "no notebook"), ("carl", "no notebook")):
+        ((_, one),) = classroom.grade.chosen(student, submission.found(tmp_path / "in")[student], known, "03")
+        assert words in one.problem
+
+
+def test_an_unreadable_notebook_leaves_earlier_marks(tmp_path):
+    classroom.hand_in(tmp_path / "01", "berta", classroom.solved("01"))
+    classroom.hand_in(tmp_path / "03", "berta", b'{"cells": [')
+    classroom.hand_in(tmp_path / "03", "ada", classroom.book(classroom.RELEASED["03"]))
+    for folder in ("01", "03"):
+        results = classroom.grade.grade(tmp_path / folder, classroom.SECRET, sandboxed=False)
+        report.write(results, tmp_path / "out", classroom.SECRET)
+    with (tmp_path / "out" / "totals.csv").open(newline="") as file:
+        totals = {(line["student"], line["assignment"]): line["points"] for line in csv.DictReader(file)}
+    assert totals == {("berta", "01_receptive_fields"): "13", ("ada", "03_blocks"): "0"}
+
+
+def test_the_books_own_notebooks_are_no_hand_ins(tmp_path):
+    """A student who hands in the whole book: neither the solutions, nor untouched assignments, nor chapters count."""
+    known = {number: classroom.grade.assignment(number) for number in classroom.TEACHER}
+    for path in [*classroom.TEACHER.values(), *classroom.RELEASED.values()]:
+        classroom.hand_in(tmp_path, "ada", path.read_bytes(), path.relative_to(classroom.ASSIGNMENTS))
+    for path in classroom.ASSIGNMENTS.parent.glob("[0-9]*.ipynb"):
+        classroom.hand_in(tmp_path, "ada", path.read_bytes(), path.name)
+    assert len(classroom.grade.chosen("ada", submission.found(tmp_path)["ada"], known, None)) == len(known)
+    mine = classroom.hand_in(
+        tmp_path, "ada", classroom.solved("01", field_answer="def field(layers): pass"), "my.ipynb"
+    )
+    for number in (None, "01"):
+        ((what, one),) = classroom.grade.chosen("ada", submission.found(tmp_path)["ada"], known, number)
+        assert (what.name, one.path) == ("01_receptive_fields", mine)
+    ((_, one),) = classroom.grade.chosen("ada", submission.found(tmp_path)["ada"], known, "02")
+    assert "release" in one.path.parts
+
+
+def test_files_with_other_endings_are_named(tmp_path):
+    text = json.dumps(classroom.book(classroom.RELEASED[NUMBER]))
+    names = ("ada.IPYNB", "berta.ipynb.txt", "carl.py", "dora/work.ipynb.txt", "emil/Work.Ipynb", "roster.csv")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    said = []
+    found = submission.found(tmp_path, said.append)
+    assert sorted(found) == ["ada", "berta", "carl", "dora", "emil"]
+    assert found["ada"][0].cells
+    assert found["emil"][0].cells
+    for student, name in (("berta", "berta.ipynb.txt"), ("carl", "carl.py"), ("dora", "work.ipynb.txt")):
+        assert name in found[student][0].problem
+    assert said == ["roster.csv is no notebook: it was left out"]
+
+
+def test_accents_stored_in_two_ways_are_one_student(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "Jürgen Müller") for form in ("NFC", "NFD"))
+    by_hand = importlib.import_module("grading.assignment_01").by_hand
+    for student in (composed, apart):
+        mine = "\n".join(f"{name} = {by_hand(name, composed)}" for name in ("sizes", "strides", "start"))
+        answers = {"student_01": f"student = {composed!r}", "by_hand_answer_01": mine}
+        folder = tmp_path / ("composed" if student == composed else "apart")
+        classroom.hand_in(folder, student, classroom.solved(NUMBER, **answers))
+        (result,) = classroom.graded(folder, NUMBER).values()
+        assert (result.student, result.points) == (composed, 17)
+        assert not [flag for flag in result.flags if "another id" in flag]
+    draw = importlib.import_module("vgglib.exercises.assignment_01").my_stack
+    assert draw(composed) == draw(apart)
+    assert draw("ada") == [(5, 1, 2), (4, 2, 1), (3, 1, 1), (3, 2, 0)]
+
+
+# --- what is run ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "plain"),
+    [
+        ('x = """a\n% b\n!c\nwhy?"""\n%matplotlib inline', 'x = """a\n% b\n!c\nwhy?"""\npass'),
+        ("x = (7\n  % 4)\n!ls \\\n  -l\ny = 1", "x = (7\n  % 4)\npass\n\ny = 1"),
+        ("%time x = [\n  1,\n  % 2\n]", "x = [\n  1,\n  % 2\n]"),
+        ("if x:\n    %timeit f(x)\n    y = !ls", "if x:\n    pass\n    y = []"),
+        ("%%time\nx = 1\n%%bash", "\nx = 1\npass"),
+        ("%%prun -q\nx = 1", "\nx = 1"),
+        ("%%timeit\nx = 1", ""),
+        ("%%time\n" * 3_000 + "x = 1", "\n" + "pass\n" * 2_999 + "x = 1"),
+        ("%%html\nx = 1", ""),
+        ("x = 7 \\\n% 4", "x = 7 \\\n% 4"),
+        ("len?\n?len\nx = '#'; len??\nx # why?", "pass\npass\nx = '#'; len??\nx # why?"),
+        ("def f(:\n  x = '(' # [\n%pwd", "def f(:\n  x = '(' # [\n%pwd"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_only_lines_for_the_shell_are_taken_out(source, plain):
+    assert magics.without_magics(source) == plain
+
+
+def test_staged_exercises_draw_as_the_real_ones_and_check_nothing():
+    for number in classroom.TEACHER:
+        name = f"vgglib.exercises.assignment_{number}"
+        real, staged = importlib.import_module(name), {}
+        source = Path(real.__file__).read_text(encoding="utf-8")
+        exec(classroom.sandbox.without_checks(source), staged)
+        (draw,) = [draw for draw in vars(real) if draw.startswith("my_")]
+        assert repr(staged[draw]("ada")) == repr(vars(real)[draw]("ada"))
+        assert not [kept for kept in staged if kept.startswith("check_") and kept not in CHECKERS]
+        assert staged["__getattr__"]("check_it")(1, there=2) is None
+
+
+def test_an_error_is_told_by_the_first_line_of_its_cell_and_once(tmp_path):
+    classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, field_answer="\ndef field(layers)\n    return 1"))
+    (result,) = classroom.graded(tmp_path, NUMBER).values()
+    (note,) = result.notes
+    assert note.startswith("the cell that begins with `def field(layers)` did not run to its end: SyntaxError")
+    assert "(the cell that begins with `def field(layers)`: SyntaxError" in classroom.rows(result)["field"].text
+
+
 # --- what is written ----------------------------------------------------------------------------------------------
 
 
@@ -135,6 +291,121 @@ def test_points_of_a_person_are_kept_and_counted(tmp_path):
     (out / "by_hand.csv").write_text(by_hand.replace("explain_01,,3,", "explain_01,30,3,"))
     with pytest.raises(ValueError, match="'30' is no number of points from 0 to 3"):
         report.write(graded(), out, classroom.SECRET)
+
+
+EXPLAINED = 'explanation = """Beyond the edge of the picture the unit sees padding, that is zeros."""'
+TRAIN = classroom.code("def train(net): pass")
+CHECKERS = ("check_function", "check_words", "check_answer")  # of vgglib.teaching
+
+
+def points_of(folder):
+    """Return the points of each student for the explanation, and what they read about it."""
+    with (folder / "scores.csv").open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["exercise"] == "explain_01"]
+    return {line["student"]: (line["points"], line["line"]) for line in lines}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["with the answer's digest", "from before there was one"])
+def test_points_of_a_person_belong_to_the_answer_that_was_read(tmp_path, old):
+    said, out = [], tmp_path / "out"
+    for student in ("ada", "berta", "carl"):
+        classroom.hand_in(tmp_path / "in", student, classroom.solved(NUMBER, explain_01=EXPLAINED))
+    look = lambda: report.write(  # noqa: E731
+        list(classroom.graded(tmp_path / "in", NUMBER).values()), out, classroom.SECRET, said.append
+    )
+    look()
+    text = (out / "by_hand.csv").read_text().replace("explain_01,,3,,", "explain_01,2,3,Say more,")
+    if old:
+        text = "\n".join(line.rpartition(",")[0] for line in text.splitlines())
+    (out / "by_hand.csv").write_text(text)
+    if not old:
+        classroom.hand_in(
+            tmp_path / "in", "ada", classroom.solved(NUMBER, explain_01='explanation = "No idea, sorry."')
+        )
+    classroom.hand_in(
+        tmp_path / "in", "berta", classroom.solved(NUMBER, explain_01="explanation = (\n    ...  # your code\n)")
+    )
+    look()
+    assert points_of(out)["berta"] == ("0", "not attempted yet")
+    assert points_of(out)["carl"] == ("2", "Say more")
+    assert points_of(out)["ada"][0] == ("2" if old else "")
+    again = [
+        student for student in ("ada", "berta", "carl") if any(f"  {student}: explain_01" in line for line in said)
+    ]
+    assert again == (["berta"] if old else ["ada", "berta"])
+    with (out / "by_hand.csv").open(newline="") as file:
+        lines = {line["student"]: line for line in csv.DictReader(file)}
+    assert (lines["berta"]["points"], lines["berta"]["comment"]) == ("", "2 points for an earlier answer. Say more")
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, explain_01='explanation = "Another one."'))
+    look()
+    assert points_of(out)["ada"][0] == ""
+    classroom.hand_in(tmp_path / "in", "carl", b"{")
+    look()
+    assert points_of(out)["carl"][0] == "0"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_saved_by_another_countrys_spreadsheet_is_read(tmp_path, encoding):
+    out = tmp_path / "out"
+    for student in ("Jürgen", "=berta"):
+        classroom.hand_in(tmp_path / "in", student, classroom.solved(NUMBER, explain_01=EXPLAINED))
+    results = lambda: list(classroom.graded(tmp_path / "in", NUMBER).values())  # noqa: E731
+    report.write(results(), out, classroom.SECRET)
+    for name in ("by_hand.csv", "totals.csv", "scores.csv"):
+        path = out / name
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+        if name == "by_hand.csv":
+            lines[1:] = [[*line[:3], "1,5", line[4], "- schön", *line[6:]] for line in lines[1:]]
+        with path.open("w", newline="", encoding=encoding) as file:
+            csv.writer(file, delimiter=";").writerows(lines)
+    report.check(out)
+    report.write(results()[:1], out, classroom.SECRET)
+    report.write(results()[1:], out, classroom.SECRET)
+    assert points_of(out) == {"Jürgen": ("1.5", "'- schön"), "'=berta": ("1.5", "'- schön")}
+    assert "<td>- schön" in (out / "feedback" / "01_receptive_fields" / "Jürgen.html").read_text(encoding="utf-8")
+
+
+def test_a_table_that_cannot_be_read_is_named_before_grading(tmp_path, capsys):
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER))
+    out = tmp_path / "out"
+    out.mkdir()
+    words = [
+        "grade",
+        str(tmp_path / "in"),
+        "--into",
+        str(out),
+        "--secret",
+        str(tmp_path / "secret"),
+        "--without-sandbox",
+    ]
+    for text, problem in {
+        "name;points\nada;3\n": "by_hand.csv: there is no column 'student'",
+        "student,assignment,exercise,points\nada,01,e,x\n": "by_hand.csv, ada, 01, e, column points: 'x' is no number",
+    }.items():
+        (out / "by_hand.csv").write_text(text)
+        assert command.main(words) == 1
+        said = capsys.readouterr().out
+        assert problem in said
+        assert "of 20" not in said
+
+
+def test_one_student_is_graded_alone(tmp_path, capsys):
+    """For appeals: by name, or by the notebook itself."""
+    for student in ("ada", "Berta"):
+        classroom.hand_in(tmp_path / "in", student, classroom.solved(NUMBER), "any/where.ipynb")
+    words = ["--into", str(tmp_path / "out"), "--secret", str(tmp_path / "secret.txt"), "--without-sandbox"]
+    for asked, student in (
+        ([str(tmp_path / "in"), "--student", "berta"], "Berta"),
+        ([str(tmp_path / "in" / "ada" / "any" / "where.ipynb")], "where"),
+        ([str(tmp_path / "in" / "ada" / "any" / "where.ipynb"), "--student", "ada"], "ada"),
+    ):
+        assert command.main(["grade", *asked, *words]) == 0
+        said = capsys.readouterr().out
+        assert f"{student}: 13 of 20" in said
+        assert "1 submissions graded" in said
+    assert command.main(["grade", str(tmp_path / "in"), "--student", "nobody", *words]) == 1
+    assert "there is no student 'nobody'" in capsys.readouterr().out
 
 
 def test_a_second_look_at_one_student_keeps_the_others(tmp_path):

@@ -59,6 +59,39 @@ def body(*lines):
     return "def field(layers):\n" + "\n".join(f"    {line}" for line in lines) + "\n    return 7, 7"
 
 
+SOLVED = classroom.solutions(NUMBER)["field_answer"]
+BY_STACK = """
+sizes, strides, size, jump, padding = [], [], 1, 1, 0
+for k, s, p in assignment_01.my_stack(student):
+    size, padding, jump = size + (k - 1) * jump, padding + p * jump, jump * s
+    sizes.append(size)
+    strides.append(jump)
+start = 2 * jump - padding
+"""
+
+
+def timed(cell):
+    cell["source"] = "\n".join(f"%time {line}" for line in classroom.source(cell).split("\n"))
+
+
+def after(grade_id, source):
+    """Return a way to spoil a notebook: a cell is put in below another."""
+    return changed(lambda nb, cells: cells.insert(cells.index(cell_of(nb, grade_id)) + 1, code(source)))
+
+
+def helped(nb, cells):
+    cell_of(nb, "field_answer")["source"] = (
+        "def step(k, d, jump):\n    return d * (k - 1) * jump\n\n\n"
+        + SOLVED.replace("dilation * (kernel - 1) * jump", "step(kernel, dilation, jump)")
+    )
+    cells.insert(cells.index(cell_of(nb, "field")) + 1, code("def step(k):\n    return k - 1"))
+
+
+def below(nb, cells):
+    cell_of(nb, "field_answer")["source"] = "def field(layers):\n    ..."
+    cells.insert(cells.index(cell_of(nb, "field")) + 1, code(SOLVED))
+
+
 def without(grade_id):
     return changed(lambda nb, cells: cells.remove(cell_of(nb, grade_id)))
 
@@ -194,7 +227,7 @@ FORGER = body(
     "        pass",
 )
 ALWAYS = "class Yes:\n    def __eq__(self, other):\n        return True\n\n\ndef field(layers):\n    return Yes()"
-SUBCLASS = ALWAYS.replace("class Yes", "class Yes(tuple)").replace("Yes()", "Yes((1, 1))")
+SUBCLASS = ALWAYS.replace("class Yes", "class Yes(tuple)").replace("Yes()", "Yes((7, 7))")
 XSS = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 # name: (how to make the notebook, points, words in what the student reads, words in what the teacher reads)
@@ -234,6 +267,63 @@ ACCIDENTS = {
     "1,500 cells more": (changed(many_cells), ALL, "right", ""),
     "odd cells": (changed(odd_cells), ALL, "right", ""),
     "shell and magics": (added("%matplotlib inline\n!rm -rf /\nx = 3\nlen?\nif x:\n    %time x"), ALL, "right", ""),
+    "a timed cell": (only("%%time\n" + SOLVED), ALL, "right", ""),
+    "a captured cell": (only("\n%%capture out\n" + SOLVED), ALL, "right", ""),
+    "a timed statement": (
+        changed(lambda nb, cells: timed(cell_of(nb, "by_hand_answer_01"))),
+        ALL,
+        "right",
+        "",
+    ),
+    "a line of a shell in the cell": (only("files = !ls\npip install torch\n" + SOLVED), ALL, "right", ""),
+    "a percent sign begins a line": (
+        only(
+            SOLVED.replace("return size", 'text = (\n        "%d, %d"\n        % (size, jump)\n    )\n    return size')
+        ),
+        ALL,
+        "right",
+        "",
+    ),
+    "an exclamation mark begins a line": (
+        only(SOLVED.replace("return size", "odd = (\n        size\n        != 1\n    )\n    return size")),
+        ALL,
+        "right",
+        "",
+    ),
+    "a scratch cell below": (
+        after("window", "start, end = window([(3, 1, 1)], 4, 9)\nfield = field([(3, 1, 1)])\nsizes = 5"),
+        ALL,
+        "field was graded as it is at its check",
+        "",
+    ),
+    "a helper that is another one below": (
+        changed(helped),
+        ALL,
+        "right",
+        "",
+    ),
+    "the answer below its check": (changed(below), ALL, "right", ""),
+    "by the drawn stack": (
+        lambda student: notebook(student, by_hand_answer_01=BY_STACK),
+        ALL,
+        "right",
+        "",
+    ),
+    "a named tuple": (
+        only(
+            "from collections import namedtuple\nField = namedtuple('Field', 'size stride')\n"
+            + SOLVED.replace("return size, jump", "return Field(size, jump)")
+        ),
+        ALL,
+        "right",
+        "",
+    ),
+    "fractions": (
+        only("from fractions import Fraction\n" + SOLVED.replace("return size", "return Fraction(size)")),
+        ALL,
+        "right",
+        "",
+    ),
     "a shell cell": (added("%%bash\nrm -rf /"), ALL, "right", ""),
     "prints": (only("print('hello')\n" + classroom.solutions(NUMBER)["field_answer"]), ALL, "right", ""),
     "floats": (
@@ -392,7 +482,29 @@ ATTACKS = {
         "replaces a part of math",
     ),
     "equal to everything": (only(ALWAYS), REST, "cannot be graded", "defines __eq__"),
-    "a tuple equal to everything": (only(SUBCLASS), REST, "cannot be graded", "defines __eq__"),
+    "a tuple equal to everything": (only(SUBCLASS), REST, "wrong", "defines __eq__"),
+    "a tuple with items of its own": (
+        only(
+            "class Two(tuple):\n    def __iter__(self):\n        while True: yield 1\n\n\n"
+            "def field(layers):\n    return Two((7, 7))"
+        ),
+        REST,
+        "wrong",
+        "",
+    ),
+    "a chain of 400 attributes": (added("x = a" + ".b" * 400 + "()"), ALL, "NameError", ""),
+    "a chain around a replaced check": (
+        added(f"x = 1\nassignment_01{'.b' * 400}.c = None\nassignment_01.check_field = None"),
+        ALL,
+        "right",
+        "replaces a part of assignment_01",
+    ),
+    "literals without end": (
+        changed(lambda nb, cells: cells.extend(code("x = [" + "0," * 50_000 + "]") for _ in range(5))),
+        ALL,
+        "right",
+        "too much code to look through",
+    ),
     "silenced errors": (
         added("get_ipython().showtraceback = lambda *a, **k: None\n", at=3),
         ALL,

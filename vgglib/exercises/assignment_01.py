@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from vgglib.teaching import Verdict, check_function, check_words
@@ -20,8 +21,8 @@ class MyStack(list[tuple[int, int, int]]):
 
 
 def dice(student: object, salt: str) -> random.Random:
-    """Return a student's own source of chance: the same for the same id, however it is spaced or capitalised."""
-    name = " ".join(str(student).lower().split())
+    """Return a student's own source of chance: the same for an id however it is spaced, capitalised or stored."""
+    name = " ".join(unicodedata.normalize("NFKC", str(student)).lower().split())
     return random.Random(hashlib.sha256(f"{salt} {name}".encode()).hexdigest())
 
 

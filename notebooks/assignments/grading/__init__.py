@@ -2,6 +2,7 @@
 
 plain       what may pass between the two: numbers, words, lists, arrays; never a pickle
 submission  finds notebooks and reads them as data
+magics      cells without what only IPython understands
 sandbox     starts the student's process and stops it
 inside      the program that runs there, with adapters
 judge       inputs from the teacher's secret, points and a sentence for each exercise

@@ -16,8 +16,9 @@ def main(words: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("release", help="write the students' editions")
     grading = verbs.add_parser("grade", help="grade a folder of submissions")
-    grading.add_argument("submissions", type=Path)
+    grading.add_argument("submissions", type=Path, help="a folder, or one notebook")
     grading.add_argument("--assignment", choices=grade.NUMBERS)
+    grading.add_argument("--student", help="grade this student alone")
     grading.add_argument("--into", type=Path, default=HERE / "grades")
     grading.add_argument("--secret", type=Path, default=HERE / "secret.txt")
     grading.add_argument("--workers", type=int)
@@ -38,10 +39,17 @@ def main(words: list[str]) -> int:
     print(f"isolation: {why}" if safe else f"NOT ISOLATED: {why}")
     try:
         secret = grade.secret_of(chosen.secret)
+        report.check(chosen.into)
         results = grade.grade(
-            chosen.submissions, secret, chosen.assignment, sandboxed=safe, workers=chosen.workers, tell=print
+            chosen.submissions,
+            secret,
+            chosen.assignment,
+            sandboxed=safe,
+            workers=chosen.workers,
+            tell=print,
+            student=chosen.student,
         )
-        report.write(results, chosen.into, secret)
+        report.write(results, chosen.into, secret, print)
     except (OSError, ValueError) as error:
         print(error)
         return 1

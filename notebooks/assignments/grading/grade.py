@@ -9,19 +9,22 @@ import os
 import re
 import secrets
 import time
+import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 from grading import judge, sandbox
-from grading.submission import Cell, Submission, found, read, without_magics
+from grading.magics import without_magics
+from grading.submission import Cell, Submission, as_text, found, read
 
 HERE = Path(__file__).resolve().parent.parent
 NUMBERS = sorted(path.stem[-2:] for path in Path(__file__).parent.glob("assignment_[0-9][0-9].py"))
 MOST_RESTARTS = 8
 MOST_MESSAGES = 5_000
+MOST_PARSED = 200_000  # letters of code of one submission: trees take a hundred times as much memory
 SUSPICIOUS = {  # in the student's code
     r"\bshowtraceback\b|set_custom_exc": "silences error messages",
     r"\bget_ipython\b": "uses the notebook's shell",
@@ -57,6 +60,17 @@ class Assignment:
         """The names of all cells that nbgrader knows."""
         return {cell.grade_id for cell, _ in self.handed_out if cell.grade_id}
 
+    def checks(self) -> dict[str, list[str]]:
+        """Return what is asked for as it is at a visible check, by the name of the check's function."""
+        wanted = {one.grade_id: one.wanted for one in self.exercises}
+        names = {}
+        for cell, marks in self.handed_out:
+            call = re.search(r"\bcheck_\w+", cell.source) if marks.get("locked") and cell.kind == "code" else None
+            if call:
+                student = ["student"] if re.search(r"\bstudent\b", cell.source) else []
+                names[call.group()] = [wanted.get(cell.grade_id, "explanation"), *student]
+        return names
+
 
 @dataclass
 class Row:
@@ -69,6 +83,7 @@ class Row:
     status: str
     text: str
     answer: str = ""  # of a question that a person grades
+    by_person: bool = False  # whether this is such a question, and the notebook was read
 
 
 @dataclass
@@ -129,6 +144,11 @@ class Session:
         self.assignment, self.submission, self.limits = assignment, submission, limits
         self.sandboxed, self.slot = sandboxed, slot
         self.cells = plan(assignment, submission)
+        self.checks = checked(assignment, self.cells)
+        plain_checks = {cell.source.strip() for cell, marks in assignment.handed_out
+                        if marks.get("locked") and cell.kind == "code" and "check_" in cell.source}  # fmt: skip
+        self.cells = [(n, "" if source.strip() in plain_checks else source) for n, source in self.cells]
+        self.changed: list[str] = []  # names that are others below their check
         self.lines = {line.strip()[:120] for _, source in self.cells for line in source.splitlines()}
         self.problems: dict[int, dict] = {}  # by cell
         self.events: list[str] = []
@@ -171,7 +191,7 @@ class Session:
             cells = [(n, source) for n, source in self.cells if "why" not in self.problems.get(n, {})]
             self._student = sandbox.Student(
                 self.limits, cells, self.assignment.preload,
-                self.submission.folder, self.sandboxed, self.slot,
+                self.submission.folder, self.sandboxed, self.slot, self.checks,
             )  # fmt: skip
             current, began = None, time.monotonic()
             try:
@@ -181,6 +201,9 @@ class Session:
                     message = self._student.hear()
                     self._note(message)
                     if "defined" in message:
+                        changed = message.get("changed")
+                        self.changed = [name for names in self.assignment.checks().values() for name in names[:1]
+                                        if isinstance(changed, list) and name in changed]  # fmt: skip
                         return
                     current = message.get("cell", current)
                     if isinstance(message.get("problem"), dict) and type(message.get("done")) is int:
@@ -230,9 +253,9 @@ class Session:
 def plan(assignment: Assignment, submission: Submission) -> list[tuple[int, str]]:
     """Return what is run, in order: the assignment's own locked cells, untouched stubs, then the student's code.
 
-    Stubs go first because a copied cell often leaves one behind, which would undo the work above it. Checks are left
-    out, unless they were changed: whatever else stands in such a cell is the student's. Numbers count the student's
-    cells from 1; the assignment's own have negative ones.
+    Stubs go first because a copied cell often leaves one behind, which would undo the work above it. Checks keep their
+    places; a Session runs them only if they were changed. Numbers count the student's cells from 1; the assignment's
+    own have negative ones.
     """
     original = {cell.grade_id: cell.source.strip() for cell, marks in assignment.handed_out if marks.get("locked")}
     stubs = {cell.source.strip() for cell, marks in assignment.handed_out if marks.get("solution")}
@@ -244,9 +267,24 @@ def plan(assignment: Assignment, submission: Submission) -> list[tuple[int, str]
         source = cell.source.strip()
         if cell.kind == "code" and source in stubs:
             first.append((n, cell.source))
-        elif cell.kind == "code" and source and original.get(cell.grade_id) != source:
-            cells.append((n, without_magics(cell.source)))
+        elif cell.kind == "code" and source and (original.get(cell.grade_id) != source or "check_" in source):
+            cells.append((n, cell.source))
     return first + cells
+
+
+def checked(assignment: Assignment, cells: list[tuple[int, str]]) -> dict[int, list[str]]:
+    """Return which names are asked for as they are after a cell, by its number: a visible check stands there.
+
+    What a student tries below it, under the same names, does not change an answer that the check has seen.
+    """
+    checks = assignment.checks()
+    calls = {check: re.compile(rf"^[^#\n]*(?<!def )\b{check} *\(", re.MULTILINE) for check in checks}
+    found: dict[int, list[str]] = {}
+    for number, source in cells:
+        for check, names in checks.items():
+            if number > 0 and check in source and calls[check].search(source):
+                found.setdefault(number, []).extend(names)
+    return found
 
 
 def grade_one(
@@ -280,7 +318,8 @@ def grade_one(
         result.seconds = time.monotonic() - began
     for number, problem in sorted(session.problems.items()):
         if number > 0 and problem.get("kind") != "NotImplementedError":
-            result.notes.append(f"cell {number} did not run to its end: {_cell_problem(problem)}")
+            result.notes.append(f"{_called(number, session)} did not run to its end: {_cell_problem(problem)}")
+    result.notes += [f"{name} was graded as it is at its check: a cell below changes it" for name in session.changed]
     result.notes = result.notes[:12]
     result.flags += _flags(assignment, submission, session, typed)
     return result
@@ -295,17 +334,24 @@ def _text(reply: dict) -> str:
 
 def _by_hand(question: judge.ByHand, session: Session) -> Row:
     answer = _text(session.ask("value", "explanation", ("explanation",))).strip()
-    if not answer:
-        return Row(question.grade_id, question.title, 0.0, question.points, "todo", "not attempted yet")
-    return Row(question.grade_id, question.title, None, question.points, "waits", "a person reads this answer", answer)
+    row = Row(question.grade_id, question.title, 0.0, question.points, "todo", "not attempted yet", answer, True)
+    if answer:
+        row.points, row.status, row.text = None, "waits", "a person reads this answer"
+    return row
 
 
 def _where(wanted: str, session: Session) -> str:
     """Return which cell would have defined a name, and why it did not."""
     for number, source in session.cells:
         if number in session.problems and re.search(rf"\bdef {wanted}\b|^{wanted}\s*=", source, re.MULTILINE):
-            return f" (cell {number}: {_cell_problem(session.problems[number])})"
+            return f" ({_called(number, session)}: {_cell_problem(session.problems[number])})"
     return ""
+
+
+def _called(number: int, session: Session) -> str:
+    """Return what a student may know a cell by: its first line."""
+    lines = (line.strip() for line in dict(session.cells).get(number, "").splitlines())
+    return f"the cell that begins with `{next(filter(None, lines), '')[:60]}`"
 
 
 def _cell_problem(problem: dict) -> str:
@@ -332,7 +378,10 @@ def _flags(assignment: Assignment, submission: Submission, session: Session, typ
             flags.append(f"changed locked cell: {cell.grade_id}")
     source = "\n".join(source for number, source in session.cells if number > 0)
     flags += [why for pattern, why in SUSPICIOUS.items() if re.search(pattern, source)]
-    flags += replaced(source)
+    if len(source) > MOST_PARSED:
+        flags.append(f"too much code to look through: {len(source) // 1_000} thousand letters")
+    else:
+        flags += replaced("\n".join(without_magics(source) for number, source in session.cells if number > 0))
     for event in session.events:
         kind, _, what = event.partition(" ")
         if kind == "import":
@@ -345,8 +394,8 @@ def _flags(assignment: Assignment, submission: Submission, session: Session, typ
 
 
 def normal(name: str) -> str:
-    """Return an id without regard to spaces and capitals."""
-    return " ".join(name.lower().split())
+    """Return an id without regard to spaces, capitals and the way in which letters with accents are stored."""
+    return " ".join(unicodedata.normalize("NFKC", name).lower().split())
 
 
 def replaced(source: str) -> list[str]:
@@ -362,14 +411,18 @@ def replaced(source: str) -> list[str]:
     found = []
     for node in ast.walk(tree):
         targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr" and node.args:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr" and node.args:
             targets = [ast.Attribute(node.args[0], "?")]
-        for target in targets:
-            if isinstance(target, ast.Attribute):
-                root = ast.unparse(target.value).partition(".")[0].partition("[")[0]
-                if root in modules:
-                    found.append(f"replaces a part of {root}")
+        roots = [root(target) for target in targets if isinstance(target, ast.Attribute)]
+        found += [f"replaces a part of {name}" for name in roots if name in modules]
     return found
+
+
+def root(node: ast.AST) -> str:
+    """Return the name that an expression like ``a.b[0].c`` starts from; however long it is, nothing calls itself."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return getattr(node, "id", "")
 
 
 def grade(
@@ -380,12 +433,24 @@ def grade(
     sandboxed: bool = True,
     workers: int | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    student: str | None = None,
 ) -> list[Result]:
-    """Return the results of a folder of submissions, by assignment and student; of one assignment with ``number``."""
+    """Return the results of a folder of submissions, by assignment and student.
+
+    With ``number`` of one assignment, with ``student`` of one student alone. Raises ValueError if there is none.
+    """
     known = {one: assignment(one) for one in NUMBERS}
+    everybody = found(folder, tell)
+    if student is not None and folder.is_dir():
+        everybody = {name: several for name, several in everybody.items() if normal(name) == normal(student)}
+        if not everybody:
+            raise ValueError(f"there is no student {student!r} in {folder}")
+    elif student is not None:
+        ((_, several),) = everybody.items()
+        everybody = {student: [replace(one, student=student) for one in several]}
     work = []
-    for student, submissions in found(folder).items():
-        work += chosen(student, submissions, known, number)
+    for name, submissions in everybody.items():
+        work += chosen(name, submissions, known, number, tell)
     workers = workers or os.cpu_count() or 2
 
     def one(task: tuple[int, tuple[Assignment, Submission]]) -> Result:
@@ -407,19 +472,39 @@ def grade(
 
 
 def chosen(
-    student: str, submissions: list[Submission], known: dict[str, Assignment], number: str | None
+    student: str,
+    submissions: list[Submission],
+    known: dict[str, Assignment],
+    number: str | None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[tuple[Assignment, Submission]]:
-    """Return for each assignment the one notebook that counts: the one with its name, or else the newest."""
+    """Return for each assignment the one notebook that counts: the one with its name, or else the newest.
+
+    A notebook that belongs to no assignment counts for the one that was asked for, if there is no other.
+    """
     by_assignment: dict[str, list[Submission]] = {}
+    unplaced = []
     for submission in submissions:
         unknown = submission.problem and number  # what cannot be read may be what was asked for
-        by_assignment.setdefault(number if unknown else recognised(submission, known), []).append(submission)
+        place = number if unknown else recognised(submission, known)
+        if place:
+            by_assignment.setdefault(place, []).append(submission)
+        else:
+            unplaced.append(submission)
     if number:
         nothing = Submission(student, problem="there is no notebook of this assignment among what you handed in")
-        by_assignment = {number: by_assignment.get(number, [nothing])}
+        by_assignment = {number: by_assignment.get(number) or unplaced or [nothing]}
+    elif unplaced:
+        names = ", ".join(as_text(one.path.name) if one.path else one.problem for one in unplaced[:5])
+        more = f" and {len(unplaced) - 5} more" if len(unplaced) > 5 else ""
+        tell(f"{student}: not graded, since it belongs to no assignment; say ASSIGNMENT=: {names}{more}")
     picked = []
+    own = {which: theirs(several, known[which]) for which, several in by_assignment.items()}
     for which, several in by_assignment.items():
         what = known[which]
+        if not number and any(own.values()) and not own[which]:
+            continue  # a whole book was handed in, with work on another assignment
+        several = own[which] or [one for one in several if sources(one.cells) != sources(what.solution())] or several
 
         def rank(submission: Submission, what: Assignment = what) -> tuple:
             path = submission.path
@@ -427,6 +512,7 @@ def chosen(
             return (
                 not submission.problem,
                 named,
+                bool(marks(submission, what)),
                 path.lstat().st_mtime if path else 0,
                 str(path),
             )
@@ -439,21 +525,44 @@ def chosen(
     return picked
 
 
-def recognised(submission: Submission, known: dict[str, Assignment]) -> str:
-    """Return the number of the assignment that a notebook belongs to: by its cells, or else by its name."""
+def theirs(several: list[Submission], what: Assignment) -> list[Submission]:
+    """Return a student's own notebooks, without those of the book, which somebody hands in who hands in its folder.
+
+    What cannot be read counts where nothing else is there.
+    """
+    ours = [sources(what.solution()), sources(cell for cell, _ in what.handed_out)]
+    readable = [one for one in several if not one.problem]
+    return [one for one in readable if sources(one.cells) not in ours] or ([] if readable else several)
+
+
+def sources(cells: Iterable[Cell]) -> list[str]:
+    """Return what stands in some cells."""
+    return [cell.source.strip() for cell in cells if cell.source.strip()]
+
+
+def recognised(submission: Submission, known: dict[str, Assignment]) -> str | None:
+    """Return the number of the assignment that a notebook belongs to: by its cells, or else by its name, if by any."""
     scores = {number: fit(submission, what) for number, what in known.items()}
     best = max(scores, key=scores.get)
-    if scores[best] > 0:
+    chapter = submission.path is not None and (HERE.parent / submission.path.name).exists()
+    if (scores[best] > 1 and not chapter) or marks(submission, known[best]):
         return best
     where = str(submission.path or "")
-    return next((number for number, what in known.items() if what.name in where), best)
+    return next((number for number, what in known.items() if what.name in where), None)
+
+
+def marks(submission: Submission, what: Assignment) -> set[str]:
+    """Return nbgrader's names of an assignment's cells that occur in a notebook."""
+    return what.ids() & {cell.grade_id for cell in submission.cells}
 
 
 def fit(submission: Submission, what: Assignment) -> int:
-    """Return how many names of an assignment occur in a notebook."""
-    ids = what.ids() & {cell.grade_id for cell in submission.cells}
+    """Return how many names of an assignment a notebook has: of its cells, and of what its cells define."""
     source = "\n".join(cell.source for cell in submission.cells if cell.kind == "code")
-    return len(ids) + sum(bool(re.search(rf"\b{one.wanted}\b", source)) for one in what.exercises)
+    defines = r"^(?:def +{0}\b|(?:[\w, ]{{0,80}}\b)?{0} *(?:,[\w, ]{{0,80}})?=(?!=))"
+    return len(marks(submission, what)) + sum(
+        bool(re.search(defines.format(one.wanted), source, re.MULTILINE)) for one in what.exercises
+    )
 
 
 def flag_copies(results: list[Result], work: list[tuple[Assignment, Submission]]) -> None:
@@ -478,9 +587,11 @@ def flag_copies(results: list[Result], work: list[tuple[Assignment, Submission]]
 
 def functions(cells: Iterable[Cell]) -> set[str]:
     """Return the functions of some cells as trees, without spaces and comments."""
-    found = set()
+    found, cells = set(), [cell for cell in cells if cell.kind == "code"]
+    if sum(len(cell.source) for cell in cells) > MOST_PARSED:
+        return found
     for cell in cells:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-            tree = ast.parse(without_magics(cell.source)) if cell.kind == "code" else ast.Module([], [])
+            tree = ast.parse(without_magics(cell.source))
             found |= {ast.dump(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
     return found

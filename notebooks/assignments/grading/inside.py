@@ -1,9 +1,9 @@
 """The student's process: runs the cells of one notebook, then answers questions until nobody asks any more.
 
-It starts inside the sandbox and knows no right answer. The first line on its input holds the cells and what they may
-use up; then come questions, one a line, and one line goes back for each. What the student prints goes to standard
-error, where the judge counts it and throws it away. Nothing that comes out of here is trusted: whoever takes this
-program over can only give answers.
+It starts inside the sandbox and knows no right answer. The first line on its input holds the cells, what they may
+use up, and after which cells names are kept for later, since a check stands there; then come questions, one a line, and
+one line goes back for each. What the student prints goes to standard error, where the judge counts it and throws it
+away. Nothing that comes out of here is trusted: whoever takes this program over can only give answers.
 """
 
 import ast
@@ -24,6 +24,8 @@ WATCHED = {
 }  # fmt: skip
 WATCHED_IMPORTS = {"inspect", "gc", "ctypes", "socket", "subprocess", "multiprocessing", "pickle", "urllib", "requests"}
 MOST_EVENTS = 20
+FUNCTION = type(lambda: None)
+STUB = (lambda: None).__code__  # what a function is made of that nobody has written yet
 
 
 class TooSlow(BaseException):
@@ -56,6 +58,7 @@ def main() -> None:
     sys.path[:0] = job["path"]
     sys.argv = ["notebook"]
     import adapters
+    import magics
     import plain
 
     def say(message: dict) -> None:
@@ -68,15 +71,24 @@ def main() -> None:
     signal.signal(signal.SIGPROF, stop)
     events = watch()
     say({"ready": True})
-    names = namespace()
+    names, checks, checked = namespace(), dict(job["checks"]), {}
     for number, source in job["cells"]:
         say({"cell": number})
-        problem = run(source, number, names, job["limits"]["cell_seconds"])
+        problem = run(source, number, names, job["limits"]["cell_seconds"], magics.without_magics)
         alone(job["limits"])
+        for name in checks.get(number, []):
+            if attempted(names.get(name)):
+                checked[name] = {key: value for key, value in names.items() if attempted(value)}
         say({"done": number, "problem": problem, "events": take(events)})
-    say({"defined": sorted(name for name in names if type(name) is str and len(name) < 60)[:400]})
+    changed = [name for name, then in checked.items() if names.get(name) is not then[name]]
+    say({"defined": sorted(name for name in names if type(name) is str and len(name) < 60)[:400], "changed": changed})
+    end, current = names.copy(), None
     for line in questions:
         question = json.loads(line)
+        if question["name"] != current:
+            current = question["name"]
+            names.update(end)
+            names.update(checked.get(current, {}))
         args = [adapters.ready(plain.loads(arg)) for arg in question["args"]]
         answer = reply(adapters.ADAPTERS[question["adapter"]], names, question["name"], args, job["limits"], plain)
         alone(job["limits"])
@@ -109,13 +121,25 @@ def stop(*_: object) -> None:
     raise TooSlow
 
 
-def run(source: str, number: int, names: dict, seconds: float) -> dict | None:
-    """Run one cell; what went wrong, or None."""
+def attempted(value: object, function: type = FUNCTION, stub: bytes = STUB.co_code) -> bool:
+    """Whether something stands in place of the three dots."""
+    if type(value) is function:
+        return value.__code__.co_code != stub or value.__code__.co_consts[:1] != (None,)
+    return value is not None and value is not ...
+
+
+def run(source: str, number: int, names: dict, seconds: float, plainly: object = str) -> dict | None:
+    """Run one cell, made plain Python where it is not; what went wrong, or None."""
     file = f"<cell {number}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     signal.setitimer(signal.ITIMER_PROF, seconds, 0.5)
     try:
-        tree = ast.parse(source, file)
+        try:
+            tree = ast.parse(source, file)
+        except SyntaxError:
+            source = plainly(source)
+            linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+            tree = ast.parse(source, file)
         exec(compile(tree, file, "exec"), names)
     except TooSlow:
         return {"kind": "TooSlow", "line": 0, "text": ""}

@@ -7,6 +7,7 @@ depth, types and shapes are checked. Standard library only, because it also runs
 import base64
 import json
 import math
+import numbers
 import sys
 
 DEEPEST = 8
@@ -74,19 +75,31 @@ def _packed(value: object, depth: int, budget: list[int]) -> object:
         if value.bit_length() > MOST_DIGITS * 3:
             raise NotPlainError("a number has too many digits")
         return value
-    if kind is str:
-        _spend(budget, len(value))
-        return value
+    if isinstance(value, str):
+        _spend(budget, str.__len__(value))
+        return str.__str__(value)
     if value is ...:
         return {"kind": "todo"}
-    if kind in (list, tuple):
-        _spend(budget, len(value) + 1)
-        return {"kind": kind.__name__, "items": [_packed(item, depth - 1, budget) for item in value]}
-    if kind is dict:
-        _spend(budget, len(value) + 1)
-        pairs = [[_packed(key, 0, budget), _packed(item, depth - 1, budget)] for key, item in value.items()]
+    for base in (list, tuple):  # what a subclass makes of itself does not count
+        if isinstance(value, base):
+            _spend(budget, base.__len__(value) + 1)
+            items = [_packed(item, depth - 1, budget) for item in base.__iter__(value)]
+            return {"kind": base.__name__, "items": items}
+    if isinstance(value, dict):
+        _spend(budget, dict.__len__(value) + 1)
+        pairs = [[_packed(key, 0, budget), _packed(item, depth - 1, budget)] for key, item in dict.items(value)]
         return {"kind": "dict", "items": pairs}
+    if isinstance(value, numbers.Real) and not type(value).__module__.startswith("numpy"):
+        return _packed_number(value, depth, budget)
     return _packed_array(value, kind)
+
+
+def _packed_number(value: numbers.Real, depth: int, budget: list[int]) -> object:
+    """Return a number of another class, a fraction for one."""
+    try:
+        return _packed(int(value), depth, budget) if isinstance(value, numbers.Integral) else float(value)
+    except (OverflowError, TypeError, ValueError):
+        raise NotPlainError("too many digits") from None
 
 
 def _packed_array(value: object, kind: type) -> object:

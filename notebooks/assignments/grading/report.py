@@ -3,10 +3,12 @@
 import csv
 import hashlib
 import html
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from grading.grade import Result
+from grading.grade import Result, Row
 
 HEADER = [
     "student",
@@ -21,7 +23,10 @@ HEADER = [
     "sha256",
     "secret",
 ]
-BY_HAND = ["student", "assignment", "exercise", "points", "out_of", "comment"]
+TOTALS = ["student", "assignment", "points", "out_of", "waiting"]
+BY_HAND = ["student", "assignment", "exercise", "points", "out_of", "comment", "answer"]
+NEEDED = ("student", "assignment", "exercise", "points")
+UNKNOWN = "unknown"  # points from before the column ``answer`` was there
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;
 color-scheme:light dark}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #8888;padding:.4rem .6rem;text-align:left;
@@ -41,6 +46,11 @@ def cell(value: object) -> str:
     return "'" + text if text.startswith(("=", "+", "-", "@")) and not re.fullmatch(r"-?[\d.]+", text) else text
 
 
+def words(text: str) -> str:
+    """Return what ``cell`` made a text of, without the apostrophe."""
+    return text[1:] if re.match("'[=+@-]", text) else text
+
+
 def file_name(student: str) -> str:
     """Return a harmless file name for a student, different for different students."""
     plain = re.sub(r"[^\w.-]", "_", student)[:60].strip(".") or "student"
@@ -49,14 +59,15 @@ def file_name(student: str) -> str:
     return f"{plain}-{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 
-def write(results: list[Result], folder: Path, secret: str) -> None:
+def write(results: list[Result], folder: Path, secret: str, tell: Callable[[str], None] = lambda text: None) -> None:
     """Write scores.csv, totals.csv, by_hand.csv and feedback/ for the results.
 
-    Lines of other students and assignments, and what a person wrote into by_hand.csv, are kept.
+    Lines of other students and assignments, and what a person wrote into by_hand.csv, are kept. ``tell`` gets a
+    sentence for each answer that must be read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = {(cell(result.student), result.assignment) for result in results}
-    add_by_hand(results, folder / "by_hand.csv")
+    pairs = {(words(cell(result.student)), result.assignment) for result in results}
+    add_by_hand(results, folder / "by_hand.csv", tell)
     lines = []
     for result in results:
         for row in result.rows:
@@ -66,20 +77,64 @@ def write(results: list[Result], folder: Path, secret: str) -> None:
     save(folder / "scores.csv", HEADER, others(folder / "scores.csv", HEADER, pairs) + lines)
     totals = [[r.student, r.assignment, r.points, sum(row.out_of for row in r.rows),
                sum(row.out_of for row in r.rows if row.points is None)] for r in results]  # fmt: skip
-    header = ["student", "assignment", "points", "out_of", "waiting"]
-    save(folder / "totals.csv", header, others(folder / "totals.csv", header, pairs) + totals)
+    save(folder / "totals.csv", TOTALS, others(folder / "totals.csv", TOTALS, pairs) + totals)
     for result in results:
         place = folder / "feedback" / result.assignment
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{file_name(result.student)}.html").write_text(page(result), encoding="utf-8")
 
 
-def others(path: Path, header: list[str], pairs: set[tuple[str, str]]) -> list[list[str]]:
-    """Return the lines of an earlier run that are not about these students and assignments."""
+def check(folder: Path) -> None:
+    """Read what an earlier run and a person wrote. Raises ValueError, with file and column, where that fails."""
+    others(folder / "scores.csv", HEADER, set())
+    others(folder / "totals.csv", TOTALS, set())
+    for key, line in read_by_hand(folder / "by_hand.csv").items():
+        if line[3]:
+            number(line[3], most(line[4]), folder / "by_hand.csv", key)
+
+
+def most(text: str) -> float:
+    """Return the most points that a line names, or no limit."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return float("inf")
+
+
+def table(path: Path, needed: list[str] | tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the lines of a CSV file, also as a spreadsheet of another country saves it; none where there is no file.
+
+    Raises ValueError, with file and column, if a column is missing.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [[line.get(name) or "" for name in header] for line in csv.DictReader(file)]
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    head = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    try:
+        missing = [name for name in needed if name not in (reader.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{path}: there is no column {missing[0]!r}; the first line must name {', '.join(needed)}")
+        return [{name: words(mended(line.get(name) or "")) for name in reader.fieldnames} for line in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def mended(text: str) -> str:
+    """Return a text whose UTF-8 was taken for Windows' own letters as it was meant."""
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def others(path: Path, header: list[str], pairs: set[tuple[str, str]]) -> list[list[str]]:
+    """Return the lines of an earlier run that are not about these students and assignments."""
+    lines = [[line[name] for name in header] for line in table(path, header)]
     return [line for line in lines if tuple(line[:2]) not in pairs]
 
 
@@ -93,24 +148,54 @@ def save(path: Path, header: list[str], lines: list[list]) -> None:
     new.replace(path)
 
 
-def add_by_hand(results: list[Result], path: Path) -> None:
-    """Take over the points that a person wrote into by_hand.csv, and add lines for answers that wait for one."""
-    written: dict[tuple, list[str]] = {}
-    if path.exists():
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for line in list(csv.DictReader(file)):
-                key = (line["student"], line["assignment"], line["exercise"])
-                written[key] = [line.get(name) or "" for name in BY_HAND]
+def read_by_hand(path: Path) -> dict[tuple, list[str]]:
+    """Return the lines of by_hand.csv by student, assignment and exercise."""
+    lines = {}
+    for line in table(path, NEEDED):
+        lines[line["student"], line["assignment"], line["exercise"]] = [
+            line.get(name, UNKNOWN if name == "answer" else "") for name in BY_HAND
+        ]
+    return lines
+
+
+def digest(answer: str) -> str:
+    """Return letters that change with an answer, but for spaces; no spreadsheet takes them for a number."""
+    return "answer-" + hashlib.sha256(" ".join(answer.split()).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def add_by_hand(results: list[Result], path: Path, tell: Callable[[str], None] = lambda text: None) -> None:
+    """Take over the points that a person wrote into by_hand.csv, and add lines for answers that wait for one.
+
+    Points belong to the answer that was read: where it is another one by now, they move into the comment.
+    """
+    written = read_by_hand(path)
     for result in results:
         for row in result.rows:
-            key = (cell(result.student), result.assignment, row.exercise)
-            if row.answer or (key in written and written[key][3]):
-                line = written.setdefault(key, [*key, "", cell(row.out_of), ""])
-                if line[3]:
-                    points = number(line[3], row.out_of, path, key)
-                    row.points, row.status = points, "by hand"
-                    row.text = line[5] or f"{points:g} of {row.out_of:g} points, by a person"
+            key = (words(cell(result.student)), result.assignment, row.exercise)
+            line = written.get(key)
+            if line is None:
+                if row.answer:
+                    written[key] = [*key, "", cell(row.out_of), "", digest(row.answer)]
+                continue
+            if row.by_person:
+                compare(row, line, tell)
+            if line[3] and (row.by_person or row.status != "unreadable" or not line[6]):
+                points = number(line[3], row.out_of, path, key)
+                row.points, row.status = points, "by hand"
+                row.text = line[5] or f"{points:g} of {row.out_of:g} points, by a person"
     save(path, BY_HAND, [line for _, line in sorted(written.items())])
+
+
+def compare(row: Row, line: list[str], tell: Callable[[str], None]) -> None:
+    """Take the points out of a line of by_hand.csv if they were for another answer than a row's, and say so."""
+    known = line[6] or digest(row.answer)
+    if known == UNKNOWN and row.answer:
+        known = digest(row.answer)
+    if line[3] and known != digest(row.answer):
+        what = "has changed: read it again" if row.answer else "is empty now: 0 points"
+        tell(f"{line[1]}  {line[0]}: {line[2]} {what}; it had {line[3]} points")
+        line[3], line[5] = "", f"{line[3]} points for an earlier answer. {line[5]}".strip()
+    line[6] = digest(row.answer)
 
 
 def number(text: str, out_of: float, path: Path, key: tuple) -> float:
@@ -120,7 +205,9 @@ def number(text: str, out_of: float, path: Path, key: tuple) -> float:
     except ValueError:
         points = float("nan")
     if not 0 <= points <= out_of:
-        raise ValueError(f"{path}, {', '.join(key)}: {text!r} is no number of points from 0 to {out_of:g}")
+        raise ValueError(
+            f"{path}, {', '.join(key)}, column points: {text!r} is no number of points from 0 to {out_of:g}"
+        )
     return points
 
 

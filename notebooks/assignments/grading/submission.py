@@ -4,10 +4,13 @@ import hashlib
 import json
 import re
 import stat
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST = 20 * 2**20  # bytes of a notebook; what is larger is mostly pictures, or a trap
+MISTAKEN = (".py", ".html", ".pdf", ".json", ".doc", ".docx", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
 MOST_CELLS = 2_000
 MOST_SOURCE = 200_000  # letters in a cell
 
@@ -35,32 +38,57 @@ class Submission:
     flags: list[str] = field(default_factory=list)  # for the teacher
 
 
-def found(folder: Path) -> dict[str, list[Submission]]:
+def found(place: Path, tell: Callable[[str], None] = lambda text: None) -> dict[str, list[Submission]]:
     """Return what lies in a folder of submissions, by student: every entry is a student's folder or notebook.
 
-    ``ada/any/where.ipynb``, ``ada.ipynb`` and ``ada__01_receptive_fields.ipynb`` all belong to ada. Links are not
-    followed. Raises NotADirectoryError for what is no folder.
+    ``ada/any/where.ipynb``, ``ada.ipynb`` and ``ada__01_receptive_fields.ipynb`` all belong to ada. A single notebook
+    may stand in place of the folder. Links are not followed. Raises NotADirectoryError for what is neither.
     """
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is not a folder of submissions")
+    if place.suffix.lower() == ".ipynb" and place.is_file():
+        name = owner(place.name)
+        return {name: [read(place, name)]}
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is not a folder of submissions, and no notebook")
     students: dict[str, list[Submission]] = {}
-    for entry in sorted(folder.iterdir()):
-        called = entry.name.encode("utf-8", "replace").decode()  # names on a disk need not be text
+    for entry in sorted(place.iterdir()):
         if entry.name.startswith(".") or entry.name in ("__MACOSX", "Thumbs.db"):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            students.setdefault(called, []).extend(_in_folder(entry, called))
-        elif entry.suffix == ".ipynb":
-            name = called.removesuffix(".ipynb").partition("__")[0]
+            name = as_text(entry.name)
+            students.setdefault(name, []).extend(_in_folder(entry, name))
+        elif entry.suffix.lower() == ".ipynb":
+            name = owner(entry.name)
             students.setdefault(name, []).append(read(entry, name))
+        elif ".ipynb" in entry.name.lower() or entry.suffix.lower() in MISTAKEN:
+            name = owner(entry.name)
+            students.setdefault(name, []).append(Submission(name, problem=_other_files([entry])))
+        else:
+            tell(f"{as_text(entry.name)} is no notebook: it was left out")
     return students
 
 
+def as_text(name: str) -> str:
+    """Return the name of a file as text, in one way of writing it; macOS keeps letters and their accents apart."""
+    return unicodedata.normalize("NFKC", name.encode("utf-8", "replace").decode())
+
+
+def owner(name: str) -> str:
+    """Return the student that a file belongs to: what stands before its ending, and before ``__``."""
+    endings = "|".join(map(re.escape, [".ipynb", *MISTAKEN]))
+    return re.split(rf"(?i:{endings})(?=\.|$)", as_text(name), maxsplit=1)[0].partition("__")[0]
+
+
 def _in_folder(folder: Path, student: str) -> list[Submission]:
-    paths = [p for p in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts][:50]
-    if not paths:
-        return [Submission(student, problem="there is no notebook in your folder: hand in the .ipynb file itself")]
-    return [read(path, student, folder) for path in paths]
+    files = [p for p in folder.rglob("*") if ".ipynb_checkpoints" not in p.parts and (p.is_file() or p.is_symlink())]
+    paths = sorted(path for path in files if path.suffix.lower() == ".ipynb")[:50]
+    return [read(path, student, folder) for path in paths] or [Submission(student, problem=_other_files(files))]
+
+
+def _other_files(files: list[Path]) -> str:
+    """Return the problem of somebody who handed in something else."""
+    names = ", ".join(sorted(as_text(path.name)[:60] for path in files if not path.name.startswith("."))[:3])
+    where = f"among what you handed in ({names})" if names else "in your folder"
+    return f"there is no notebook {where}: hand in the .ipynb file itself"
 
 
 def read(path: Path, student: str, folder: Path | None = None) -> Submission:
@@ -153,15 +181,3 @@ def _notes(book: dict) -> list[str]:
     if not language.startswith("python"):
         notes.append("your notebook was saved with a kernel that is not Python; it was graded as Python")
     return notes
-
-
-def without_magics(source: str) -> str:
-    """Return a cell as plain Python: lines for the shell or for IPython become empty, and whole cells of them too."""
-    if source.lstrip().startswith("%%"):
-        return ""
-    lines = []
-    for line in source.split("\n"):
-        bare = line.strip()
-        magic = bare.startswith(("!", "%", "?")) or re.fullmatch(r"[\w.]+\?{1,2}", bare)
-        lines.append(re.match(r"\s*", line).group() + "pass" if magic else line)
-    return "\n".join(lines)
