@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -475,6 +476,18 @@ def test_help_names_commands_recipes_and_fields(capsys, arguments, words):
     assert left.value.code == 0
     said = capsys.readouterr().out
     assert all(word in said for word in words.split())
+
+
+def test_help_explains_every_field(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for field in fields(training.Recipe):
+        start = said.index(f" --{field.name.replace('_', '-')} VALUE ")
+        told = said[start:].partition(" VALUE ")[2].partition(" --")[0]
+        assert f"(laptop: {getattr(training.RECIPES['laptop'], field.name)})" in told
+        assert len(told.split()) > 4, field.name
+    assert "normal-0.01" in said
 
 
 # --- evaluate -----------------------------------------------------------------------------------------------------

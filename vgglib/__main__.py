@@ -3,8 +3,10 @@
 import argparse
 import ast
 import contextlib
+import inspect
 import io
 import json
+import re
 import shlex
 import sys
 import warnings
@@ -96,9 +98,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--result", help="also write the summary to this JSON file")
         command.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
         command.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
-    group = train.add_argument_group("fields of the recipe")
+    group = train.add_argument_group(
+        "fields of the recipe",
+        "each replaces the recipe's own; true, false and none are written so, a range of scales as 256,512",
+    )
     for field in fields(Recipe):
-        group.add_argument(f"--{field.name.replace('_', '-')}", dest=f"field_{field.name}", metavar="VALUE")
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=f"field_{field.name}",
+            metavar="VALUE",
+            help=_meaning(field.name).replace("%", "%%"),
+        )
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -524,6 +534,17 @@ def _receptive_field(options: argparse.Namespace) -> int:
 
     print(table(layers(options.configuration)))
     return 0
+
+
+def _meaning(name: str) -> str:
+    """Return what a field of a recipe means, as it stands beside the field, and what the recipe laptop has."""
+    from vgglib.model import INITIALISATIONS
+    from vgglib.training import RECIPES, Recipe
+
+    comment = re.search(rf"(?m)^    {name}: .*?  # (.+)$", inspect.getsource(Recipe)).group(1)
+    if name == "initialisation":
+        comment = ", ".join(INITIALISATIONS)
+    return f"{comment} (laptop: {getattr(RECIPES['laptop'], name)})"
 
 
 def _value(text: str) -> object:

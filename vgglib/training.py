@@ -48,7 +48,7 @@ class Recipe:
     configuration: str  # a name of Table 1 or a string in its notation
     width: float = 1.0  # factor on the channels of every convolution
     hidden: int = 4096  # units in each of the first two fully connected layers
-    batch_norm: bool = False  # the paper, older than batch normalisation, has none
+    batch_norm: bool = False  # normalise after each convolution; the paper, older than that, has none
     dropout: float = 0.5  # probability, on the first two fully connected layers
     image_size: int = 224  # side of the crop that the network sees, in pixels
     scale: int | tuple[int, int] = 224  # training scale S in pixels, or (S_min, S_max) for scale jitter
