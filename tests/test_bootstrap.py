@@ -440,6 +440,14 @@ def test_lab_opens_the_first_page(started, book, monkeypatch, capfd):
     assert [word for word in words if "password" in word] == ["--PasswordIdentityProvider.hashed_password="]
 
 
+@pytest.mark.parametrize(
+    ("windows", "words"), [(True, ["tests\\test_model.py", "a b"]), (False, ["teststest_model.py", "a b"])]
+)
+def test_words_are_those_of_the_systems_own_shell(monkeypatch, windows, words):
+    monkeypatch.setattr(bootstrap, "WINDOWS", windows)
+    assert bootstrap.words_of('tests\\test_model.py "a b"') == words
+
+
 def test_taken_port_is_said_before_anything_else(started, capfd):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -455,6 +455,17 @@ def test_a_folder_that_cannot_be_meant(small, sets, capsys, monkeypatch, picture
     assert said in capsys.readouterr().err
 
 
+def test_what_is_held_out_is_counted_as_it_is(small, sets, capsys, monkeypatch):
+    folders = SimpleNamespace(train_and_validation=lambda root, workers: (Folder(sets[0]), Folder(sets[1])))
+    monkeypatch.setitem(sys.modules, "vgglib.folders", folders)
+    at = small.index("--validation")
+    alike = [*small[:at], *small[at + 2 :], "--data", "photos"]
+    assert main([*alike, "--watch-test", "true"]) == 0  # nothing is held out, however many the recipe names
+    assert f"{len(sets[0])} training images, {len(sets[1])} to test;" in capsys.readouterr().out
+    assert main([*small, "--data", "photos", "--overwrite"]) == 0
+    assert f"{len(sets[0]) - 20} training images, 20 held out, {len(sets[1])} to test;" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", ["", "fly", "cost", "cost D --image-size big", "train --colour red"])
 def test_wrong_questions_leave_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as left:

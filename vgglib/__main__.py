@@ -47,7 +47,7 @@ _EXIT = (
 def _parser() -> argparse.ArgumentParser:
     from vgglib.configurations import TABLE_1
     from vgglib.studies import STUDIES
-    from vgglib.training import RECIPES, Recipe
+    from vgglib.training import RECIPES
 
     parser = argparse.ArgumentParser(
         "python -m vgglib",
@@ -102,13 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         "fields of the recipe",
         "each replaces the recipe's own; true, false and none are written so, a range of scales as 256,512",
     )
-    for field in fields(Recipe):
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            dest=f"field_{field.name}",
-            metavar="VALUE",
-            help=_meaning(field.name).replace("%", "%%"),
-        )
+    for name, meaning in _meanings().items():
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, dest=f"field_{name}", metavar="VALUE", help=meaning.replace("%", "%%"))
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -321,7 +317,8 @@ def _sets(options: argparse.Namespace, chosen: object) -> tuple:
                 f"{options.data} holds one class, {train.classes[0]}: there is nothing to tell apart. Is it one folder "
                 "too high?"
             )
-        if 5 * chosen.validation > len(train) and getattr(options, "field_validation", "resumed") is None:
+        default = getattr(options, "field_validation", "resumed") is None and not chosen.watch_test
+        if default and 5 * chosen.validation > len(train):
             raise ValueError(
                 f"the recipe holds out {chosen.validation:,} pictures to watch, and {options.data} has {len(train):,} "
                 f"to train on: say how many with --validation, such as {max(1, len(train) // 10)}, or 0"
@@ -378,7 +375,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
         return finished
     net = build(chosen, part, seed)
     counts = [f"{len(part):,} training images"]
-    counts += [f"{chosen.validation:,} held out"] if chosen.validation else []
+    counts += [f"{len(watched):,} held out"] if watched is not None and not chosen.watch_test else []
     counts += [f"{len(test):,} to test"] if test is not None else []
     print(f"recipe {options.recipe}, seed {seed}: {', '.join(counts)}; {_count(net):,} parameters")
     checkpoints = Checkpoints(folder / "checkpoints", options.keep)
@@ -536,15 +533,17 @@ def _receptive_field(options: argparse.Namespace) -> int:
     return 0
 
 
-def _meaning(name: str) -> str:
-    """Return what a field of a recipe means, as it stands beside the field, and what the recipe laptop has."""
+def _meanings() -> dict[str, str]:
+    """Return what each field of a recipe means, as it stands beside the field, and what the recipe laptop has."""
     from vgglib.model import INITIALISATIONS
     from vgglib.training import RECIPES, Recipe
 
-    comment = re.search(rf"(?m)^    {name}: .*?  # (.+)$", inspect.getsource(Recipe)).group(1)
-    if name == "initialisation":
-        comment = ", ".join(INITIALISATIONS)
-    return f"{comment} (laptop: {getattr(RECIPES['laptop'], name)})"
+    comments = dict(re.findall(r"(?m)^    (\w+): .*?  # (.+)$", inspect.getsource(Recipe)))
+    comments["initialisation"] = ", ".join(INITIALISATIONS)
+    return {
+        field.name: f"{comments[field.name]} (laptop: {getattr(RECIPES['laptop'], field.name)})"
+        for field in fields(Recipe)
+    }
 
 
 def _value(text: str) -> object:

@@ -101,6 +101,11 @@ def check_answer(answer: object, actual: object, mistakes: Mapping[object, str] 
     return Verdict("failed", f"{_shown(answer)} is not it")
 
 
+def as_number(answer: object) -> object:
+    """Return a tensor or array of one number as that number; anything else as it is."""
+    return answer.item() if hasattr(answer, "item") and getattr(answer, "shape", ()) == () else answer
+
+
 def check_words(
     answer: object, ideas: Mapping[str, Sequence[str]], at_least: int = 8, judge: str = "the folded solution"
 ) -> Verdict:

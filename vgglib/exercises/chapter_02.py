@@ -85,7 +85,7 @@ def check_built(built: list[Layer]) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on what a field of 404 pixels means for a picture of 224."""
     ideas = {
-        "what fills the window outside the picture": (r"pad|zero|border|0s?\b|nothing",),
+        "what fills the window outside the picture": (r"pad|zero|border|0s?\b",),
         "what the unit sees of the picture": (
             r"each|224 ?x|edge to edge|no(thing| pixel).{0,30}(miss|left out)",
             "whole|all|entire|every|complete|full|total|224 of|everything",

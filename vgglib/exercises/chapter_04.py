@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from vgglib.configurations import Layer, layers
-from vgglib.teaching import Verdict, check_answer, check_words
+from vgglib.teaching import Verdict, as_number, check_answer, check_words
 
 TODO = Verdict("todo", "not attempted yet")
 
@@ -42,8 +42,7 @@ def check_share(answer: object) -> Verdict:
         139.8: "turn the fraction over",
         513.2: "divide by the whole network, not by its convolutions alone",
     }
-    if hasattr(answer, "item") and getattr(answer, "shape", ()) == ():
-        answer = answer.item()
+    answer = as_number(answer)
     plain = isinstance(answer, Number) and not isinstance(answer, bool | complex)
     return check_answer(round(float(answer), 1) if plain else answer, 71.5, mistakes)
 

@@ -131,19 +131,18 @@ def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why exactly 10.00 % is suspicious."""
     ideas = {
         "what the scores must be": (
-            "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg",
-            "(same|equal) (score|output|logit|predict|answer|value)|scores? .{0,30}(same|equal)|explod",
-            "overflow|no longer depend|does not depend|whatever the (picture|image|input)|zero|uniform",
+            "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg|explod|overflow",
+            "(same|equal|zero|uniform) (score|output|logit|predict|answer|value)|scores? .{0,30}(same|equal|zero)",
+            "no longer depend|does not depend|whatever the (picture|image|input)",
         ),
         "which class is then answered": (
-            r"t ?shirt|class number 0|same for (all|every)",
-            "class (0|zero)|first class|index (0|zero)|t shirt|(same|one|single|only one) class|argmax",
-            "first (index|entry|label|one)|label (0|zero)|(same|one|single) (label|answer|category)|always",
+            "(class|class number|index|label) (0|zero)|first (class|index|entry|label|one)|t ?shirt|argmax",
+            "(same|one|single|only one) (class|label|answer|category)|same for (all|every)",
+            "always (answer|predict|choos|pick|say|the same|one|class)",
         ),
         "how often that class occurs": (
-            r"10(\.0+)? ?(%|per ?cent)|0\.1",
-            "(a |one )?tenth|1,?000|(10|ten) classes|balanc|equal(ly)?|1 (in|of|out of) 10|one in ten",
-            "one out of ten|10 ?%|ten per ?cent|each class|every class|same number|as many|1/10",
+            r"(a |one )?tenth|1,?000|(10|ten) classes|balanc|equally|(1|one) (in|of|out of) (10|ten)|1/10|0\.1",
+            r"10(\.0+)? ?(%|per ?cent)|ten per ?cent|each class|every class|same number|as many",
         ),
     }
     return check_words(answer, ideas)

@@ -6,7 +6,7 @@ from numbers import Real
 
 import torch
 
-from vgglib.teaching import Verdict, check_answer, check_function, check_words
+from vgglib.teaching import Verdict, as_number, check_answer, check_function, check_words
 
 
 def check_step_memory(answer: object) -> Verdict:
@@ -22,7 +22,7 @@ def check_step_memory(answer: object) -> Verdict:
         2336: "those are the activations alone",
         182: "those are the parameters, gradients and momentum alone",
     }
-    answer = _plain(answer)
+    answer = as_number(answer)
     whole = round(answer) if isinstance(answer, Real) and math.isfinite(answer) else answer
     if whole in (2516, 2517, 2519, 2520):  # the numbers given have two or three digits
         whole = 2518
@@ -37,7 +37,7 @@ def check_largest_batch(answer: object) -> Verdict:
         108: "count gradients and momentum as well, and round down: a part of a picture does not fit",
         106: "one more fits: try it in the other direction",
     }
-    answer = _plain(answer)
+    answer = as_number(answer)
     if isinstance(answer, float) and not answer.is_integer():
         reason = "a batch is a whole number, and a part of a picture does not fit"
         whole = math.floor(answer) if math.isfinite(answer) else None
@@ -101,13 +101,8 @@ def check_explanation(answer: object) -> Verdict:
         ),
         "what would help": (
             r"sparse|ind(ex|ices)|format|rank|thin|narrow|remov|rows?\b|column|csr|coo\b|neuron",
-            "smaller (matri|layer|weight|dense)|factor|structur|position|delet|cut out|unit|drop|compress",
+            "smaller (matri|layer|weight|dense)|factor|structur|position|delet|cut out|drop|compress",
             "only (the )?(non ?zero|nonzero)|skip|channel",
         ),
     }
     return check_words(answer, ideas)
-
-
-def _plain(answer: object) -> object:
-    """Return a tensor or array of one number as that number; anything else as it is."""
-    return answer.item() if hasattr(answer, "item") and getattr(answer, "shape", ()) == () else answer
