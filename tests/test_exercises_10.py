@@ -140,6 +140,7 @@ def test_explanation():
         "The deeper network has too many parameters, so it overfits the training pictures and fails on the others.",
         "Its training loss is higher, and with overfitting it would be lower, so this must be something else.",
         "Deeper networks can always copy the shallow one, so it is strange that the gradients vanish in them.",
+        "On the other hand the train and test curves go through overfitting in the end, so take more data.",
         "no",
         2.3,
     ):

@@ -86,7 +86,7 @@ def check_explanation(answer: object) -> Verdict:
             "over ?fit|memori[sz]|gap|low(er)? (train|loss on)|too many (param|weight)|by heart",
         ),
         "what the additional layers could have done": (
-            r"cop(y|ies|ied)|identi|nothing|pass|(let|go|come|run)\w* .{0,30}through|unchanged|untouched",
+            r"cop(y|ies|ied)|identi|nothing|pass|let\w* .{0,30}through|unchanged|untouched",
             "as (it|they) (is|are|were|was)",
             "leave|left (alone|as|out|un)|alone|unaltered|same (output|function|result)|do no(thing| harm)|imitate",
             "mimic|equal the shallow|at least as (good|well|low)|no worse|reproduce|hand(s|ed)? (it|them|on)|forward",
