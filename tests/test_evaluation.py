@@ -417,6 +417,22 @@ def test_a_grid_of_none_is_refused(net, images):
         multi_crop(net, images, 20, grid=0)
 
 
+@pytest.mark.parametrize("method", [*EVERY, score_map])
+def test_what_is_no_batch_of_pictures_or_no_scale_is_refused(net, images, method):
+    for wrong, said in (
+        (images[0], r"got \(2, 15, 22\); one picture is picture\[None\]"),
+        (images.numpy(), "got a ndarray"),
+        (images / 255, "expected uint8 pictures, 0 to 255"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            method(net, wrong)
+    for scale in (15.0, 15.5):
+        with pytest.raises(ValueError, match=f"whole number of pixels, got {scale}"):
+            method(net, images, scale)
+    with pytest.raises(ValueError, match=r"expected a list of scales, got 15: write \[15\]"):
+        over_scales(method, net, images, 15)
+
+
 def test_networks_without_a_map_are_refused(images):
     with pytest.raises(ValueError, match="got a Sequential"):
         dense(nn.Sequential(nn.Flatten(), nn.Linear(660, 3)), images)

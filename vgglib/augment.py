@@ -139,10 +139,19 @@ def placed(images: Tensor, canvas: int, sides: Tensor, offsets: tuple[Tensor, Te
     return found.round().clamp(0, 255).to(torch.uint8)
 
 
-def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the heights and widths (pixels) of pictures whose smallest side becomes ``scale``, the shape kept."""
+def expect_pictures(images: Tensor) -> None:
+    """Raise ValueError unless these are uint8 pictures (N, C, H, W)."""
+    if not isinstance(images, Tensor):
+        raise ValueError(f"expected a tensor of pictures (N, C, H, W), got a {type(images).__name__}")
     if images.dtype != torch.uint8:
         raise ValueError(f"expected uint8 pictures, 0 to 255, got {images.dtype}")
+    if images.dim() != 4:
+        raise ValueError(f"expected pictures (N, C, H, W), got {tuple(images.shape)}; one picture is picture[None]")
+
+
+def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the heights and widths (pixels) of pictures whose smallest side becomes ``scale``, the shape kept."""
+    expect_pictures(images)
     height, width = images.shape[2:]
     return scale * height // min(height, width), scale * width // min(height, width)
 

@@ -8,11 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
-from vgglib.augment import crop_offsets, view, whole
+from vgglib.augment import crop_offsets, expect_pictures, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
 from vgglib.model import FullyConvolutional, fully_convolutional
@@ -42,6 +43,8 @@ def single_crop(
     Raises ValueError for an empty batch and for a scale below the crop.
     """
     crop = _crop(net, images)
+    if not isinstance(scale, Integral | None):
+        raise ValueError(f"a scale is a whole number of pixels, got {scale}")
     with _testing(net, images, batch_size, bf16, tell="") as batches:
         return torch.cat([_posteriors(net(prepared(net, view(batch, crop, scale)))) for batch in batches])
 
@@ -128,6 +131,8 @@ def over_scales(
     images: uint8 (N, C, H, W), the originals: each scale is made from them, not from another scale. options: passed
     on. Section 4.2. Raises ValueError for an empty list of scales, and for a scale below the crop.
     """
+    if isinstance(scales, Integral):
+        raise ValueError(f"expected a list of scales, got {scales}: write [{scales}]")
     scales = list(scales)
     if not scales:
         raise ValueError("there are no scales to test at: give at least one, such as scales=[28, 32, 48]")
@@ -234,11 +239,15 @@ def _maps(
 
 def _crop(net: nn.Module, images: Tensor) -> tuple[int, int]:
     """Return the size of picture that a network wants: the one it was built for, else that of the pictures."""
+    expect_pictures(images)
     return getattr(net, "image_size", tuple(images.shape[2:]))
 
 
 def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
     """Return how many pictures at ``scale`` take the memory of a batch of crops. ValueError if one is too small."""
+    expect_pictures(images)
+    if not isinstance(scale, Integral):
+        raise ValueError(f"a scale is a whole number of pixels, got {scale}")
     height, width = (scale * side // min(images.shape[2:]) for side in images.shape[2:])
     if height < crop[0] or width < crop[1]:
         short = min(images.shape[2:])
