@@ -185,7 +185,9 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
     "text",
     ["Only a quarter of E's convolutions come from A; through the remaining ones the activations decay towards zero.",
      "Four conv layers are copied. In between the activations decrease from layer to layer, exponentially.",
-     "Four of sixteen are copied; in the twelve others the gradient on its way back is vanishingly tiny."],
+     "Four of sixteen are copied; in the twelve others the gradient on its way back is vanishingly tiny.",
+     "The layers that were not copied still have std 0.01, so the signal vanishes there. With He weights it does not.",
+     "The gain per layer is below one half so activations and gradients vanish in the uncopied middle of the stack."],
 )  # fmt: skip
 def test_explanations_pass(text):
     assert check.check_explanation(text).status == "passed"
@@ -194,6 +196,26 @@ def test_explanations_pass(text):
 def test_a_signal_that_grows_explains_nothing():
     text = "Only four layers are copied. The signal grows in the twelve others, and so does the gradient."
     assert check.check_explanation(text).status == "failed"
+
+
+class UpperEndOnly(Stub):
+    def __init__(self, low, high):
+        self.scale = random.randint(low, high)
+
+
+class RangeKept(Stub):
+    def __init__(self, low, high):
+        super().__init__(low, high)
+        self.low, self.high = low, high
+
+
+def test_half_a_repair_is_seen():
+    verdict = check.check_jitter(UpperEndOnly)
+    assert verdict.status == "failed"
+    assert "upper end is mended; but the scale is drawn once for a Jitter" in verdict.text
+    verdict = check.check_jitter(RangeKept)
+    assert verdict.status == "failed"
+    assert "draw one for each picture" in verdict.text
 
 
 def test_stubs_wait():

@@ -146,11 +146,11 @@ def test_solutions_pass():
         assert check.check_accumulate(right).status == "passed"
     assert check.check_ring_of_four(830).status == "passed"
     assert check.check_ring_of_four(2 * 3 / 4 * GRADIENT).status == "passed"
-    assert check.check_ring_of_thousand(1106).status == "passed"
+    assert check.check_ring_of_hundred(1096).status == "passed"
     for near in (829.5, 2 * 3 / 4 * 553):
         assert check.check_ring_of_four(near).status == "passed"
-    for near in (1105, 1105.75, 2 * 999 / 1000 * 553):
-        assert check.check_ring_of_thousand(near).status == "passed"
+    for near in (1095, 1095.79, 2 * 99 / 100 * 553):
+        assert check.check_ring_of_hundred(near).status == "passed"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_functions_wait(checked, stub):
     assert checked(stub).status == "todo"
 
 
-@pytest.mark.parametrize("checked", [check.check_ring_of_four, check.check_ring_of_thousand, check.check_explanation])
+@pytest.mark.parametrize("checked", [check.check_ring_of_four, check.check_ring_of_hundred, check.check_explanation])
 def test_answers_wait(checked):
     assert checked(...).status == "todo"
 
@@ -195,17 +195,19 @@ def test_ring_of_four_rejects(mistake):
     assert check.check_ring_of_four(WRONG_FOUR[mistake]).status == "failed"
 
 
-@pytest.mark.parametrize("wrong", [830, GRADIENT, 2 * GRADIENT, 1107, 1104, 2 * GRADIENT * 999, 1055, 0.55, True])
-def test_ring_of_thousand_rejects(wrong):
-    assert check.check_ring_of_thousand(wrong).status == "failed"
+@pytest.mark.parametrize(
+    "wrong", [830, GRADIENT, 2 * GRADIENT, 2 * 553, 1107, 1097, 1094, 2 * GRADIENT * 99, 1055, 5.5, True]
+)
+def test_ring_of_hundred_rejects(wrong):
+    assert check.check_ring_of_hundred(wrong).status == "failed"
 
 
 def test_reasons_are_given():
     assert "a training step of 4 devices needs 6" in check.check_ring_of_four(138).text
-    assert check.check_ring_of_thousand(0.55).text.startswith("0.55 is not it: that is one pass")
+    assert check.check_ring_of_hundred(5.5).text.startswith("5.5 is not it: that is one pass")
     assert "spread" in check.check_ring_of_four(GRADIENT * 3 / 4).text
     assert "MiB" in check.check_ring_of_four(GRADIENT * 1.5 / 1.048576).text
-    assert "fewer than there are devices" in check.check_ring_of_thousand(2 * GRADIENT).text
+    assert "fewer than there are devices" in check.check_ring_of_hundred(2 * GRADIENT).text
 
 
 @pytest.mark.parametrize("mistake", WRONG_WORDS)

@@ -166,6 +166,13 @@ def test_an_untouched_guess_never_shows_the_answer(capsys):
         (-5, 212, "It is 212 pixels; you guessed -5."),
         ("many", 212, "It is 212 pixels; you guessed 'many'."),
         (0.5, 0.25, "It is 0.25 pixels; you guessed 0.5, too high by a factor 2.00."),
+        (553.43, 553, "Yes: 553 pixels."),
+        (7.26, 7.3, "Yes: 7.3 pixels."),
+        (7.24, 7.3, "It is 7.3 pixels; you guessed 7.24, too low by a factor 1.01."),
+        (1001, 1000, "It is 1,000 pixels; you guessed 1,001, too high by less than a hundredth."),
+        (4.4, 4, "It is 4 pixels; you guessed 4.4, too high by a factor 1.10."),
+        (0.3, 0, "It is 0 pixels; you guessed 0.3."),
+        (math.nan, 212, "It is 212 pixels; you guessed nan."),
         ((7, 7), (6, 6), "It is (6, 6) pixels; you guessed (7, 7)."),
     ],
 )

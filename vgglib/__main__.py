@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import io
 import json
+import os
 import re
 import shlex
 import sys
@@ -29,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.command = shlex.join(["python", "-m", "vgglib", *arguments])
-        return options.run(options)
+        if getattr(options, "device", None):
+            _check_device(options.device)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt as interrupt:
         print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
         return 128 + getattr(interrupt, "signal", 2)
@@ -113,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         "python -m vgglib evaluate runs/laptop-seed0/network.safetensors --method dense --scales 32 36 40",
     )
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument("network", help="a .safetensors file, or the name of a network in data/networks")
+    evaluate.add_argument(
+        "network", help="a .safetensors file, a run's folder, or the name of a network in data/networks"
+    )
     evaluate.add_argument("--method", choices=["single-crop", "dense", "multi-crop", "both"], default="dense")
     evaluate.add_argument("--scales", type=int, nargs="+", help="test scales Q in pixels (default: the network's crop)")
     evaluate.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
@@ -414,14 +424,32 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     return run
 
 
+def _check_device(text: str) -> None:
+    """Raise ValueError unless torch has a device of this name here."""
+    import torch
+
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = None
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device is None or device.type not in counts:
+        raise ValueError(f"unknown device {text!r}: take cpu, cuda, cuda:1 (the second GPU) or mps")
+    if (device.index or 0) >= counts[device.type]:
+        raise ValueError(f"torch finds no {text} here; python -m vgglib doctor says what there is")
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     """Test one network on the test set, or on a folder, and print its top-1 error."""
     from vgglib import data
-    from vgglib.checkpoint import load_network, shipped
+    from vgglib.checkpoint import NETWORKS, load_network, shipped
     from vgglib.devices import best_device
     from vgglib.evaluation import dense, ensemble, multi_crop, of_pictures, over_scales, single_crop, top1_error
 
-    net = load_network(options.network) if Path(options.network).suffix == ".safetensors" else shipped(options.network)
+    path = Path(options.network)
+    if path.is_dir() and not (NETWORKS / f"{path}.safetensors").is_file():  # a run's folder holds its network
+        path /= "network.safetensors"
+    net = load_network(path) if path.suffix == ".safetensors" else shipped(options.network)
     net = net.to(options.device or best_device())
     scales = options.scales or [min(net.image_size)]
 

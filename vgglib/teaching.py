@@ -29,14 +29,25 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
         print("Your turn: put a number in place of the three dots above, then run both cells again.")
         return
     shown = f"{_shown(actual)} {unit}".strip()
-    if _same(guess, actual):
+    if _same(guess, actual) or _rounds_to(guess, actual):
         print(f"Yes: {shown}.")
     elif isinstance(guess, Number) and isinstance(actual, Number) and guess and actual and guess * actual > 0:
         ratio = max(guess / actual, actual / guess)
         side = "high" if guess > actual else "low"
-        print(f"It is {shown}; you guessed {_shown(guess)}, too {side} by a factor {ratio:.2f}.")
+        by = f"by a factor {ratio:.2f}" if ratio >= 1.005 else "by less than a hundredth"
+        print(f"It is {shown}; you guessed {_shown(guess)}, too {side} {by}.")
     else:
         print(f"It is {shown}; you guessed {_shown(guess)}.")
+
+
+def _rounds_to(guess: object, actual: object) -> bool:
+    """Return whether a number is ``actual`` with more digits, where those make less than a hundredth."""
+    if not all(
+        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in (guess, actual)
+    ):
+        return False
+    digits = len(repr(actual).partition(".")[2]) if "e" not in repr(actual) else 0
+    return round(guess, digits) == actual and abs(guess - actual) < abs(actual) / 100
 
 
 @contextmanager

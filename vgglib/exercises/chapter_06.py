@@ -36,8 +36,11 @@ def check_jitter(attempt: type) -> Verdict:
     if len(first) != 400:
         return Verdict("failed", f"Jitter(32, 48).scales(400) should give 400 scales, yours gave {len(first)}")
     if len(set(first)) == 1:
-        if getattr(attempt, "__init__", None) and first == second and "scale" in vars(jitter):
-            return Verdict("todo", "all 400 pictures have one scale: find out why, and mend it")
+        if first == second and list(vars(jitter)) == ["scale"]:
+            if all(attempt(32, 33).scales(1)[0] == 32 for _ in range(40)):  # as given
+                return Verdict("todo", "all 400 pictures have one scale: find out why, and mend it")
+            why = "the upper end is mended; but the scale is drawn once for a Jitter, not for each picture"
+            return Verdict("failed", why)
         return Verdict(
             "failed", f"Jitter(32, 48).scales(400) gave {first[0]} four hundred times: draw one for each picture"
         )
@@ -100,7 +103,10 @@ def check_matches(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why copied layers did not help E from the paper's weights."""
     ideas = {
-        "how few layers are copied": ("four|twelve|12|few|quarter|most|remaining|sixteen|the rest|the others|random",),
+        "how few layers are copied": (
+            "four|twelve|12|few|quarter|most|remaining|sixteen|the rest|the others|other layers|random",
+            "not copied|uncopied|intermediate|(in|layers) between|middle",
+        ),
         "what happens to the signal": ("signal|activation|gradient|forward",),
         "how it shrinks": (
             "vanish|shr[iau]nk|small|half|halv|lost|lose|fad(e|ing)|nothing|dead|die[sd]?|decay|decreas|zero",

@@ -100,9 +100,9 @@ def check_ring_of_four(answer: object) -> Verdict:
     return _check_ring(answer, 4)
 
 
-def check_ring_of_thousand(answer: object) -> Verdict:
-    """Return the verdict on the megabytes that each of a thousand devices in a ring sends."""
-    return _check_ring(answer, 1000)
+def check_ring_of_hundred(answer: object) -> Verdict:
+    """Return the verdict on the megabytes that each of a hundred devices in a ring sends."""
+    return _check_ring(answer, 100)
 
 
 def _check_ring(answer: object, devices: int) -> Verdict:
