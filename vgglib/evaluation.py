@@ -42,9 +42,7 @@ def single_crop(
     bf16: compute in bfloat16; by default where the device is fast in it. The network is left in the mode it was in.
     Raises ValueError for an empty batch and for a scale below the crop.
     """
-    crop = _crop(net, images)
-    if not isinstance(scale, Integral | None):
-        raise ValueError(f"a scale is a whole number of pixels, got {scale}")
+    crop = _crop(net, images, scale)
     with _testing(net, images, batch_size, bf16, tell="") as batches:
         return torch.cat([_posteriors(net(prepared(net, view(batch, crop, scale)))) for batch in batches])
 
@@ -104,7 +102,7 @@ def multi_crop(
     3.2). Those that coincide, as all do where the picture is no larger than the crop, are computed once.
     images, scale, batch_size: as for dense. Raises ValueError for an empty batch, a scale below the crop, a grid of 0.
     """
-    crop = _crop(net, images)
+    crop = _crop(net, images, scale)
     scale = min(crop) if scale is None else scale
     per_batch = _affordable(images, crop, scale, batch_size)
     with _testing(net, images, per_batch, bf16, tell=f"multi-crop at {scale}") as batches:
@@ -225,8 +223,9 @@ def _maps(
 ) -> Iterator[Callable[[bool], Iterator[tuple[Tensor, Tensor | None]]]]:
     """Give a function to go through the score maps of whole pictures, and of their mirror images where wanted."""
     full = net if isinstance(net, FullyConvolutional) else fully_convolutional(net)
-    scale = min(full.image_size) if scale is None else scale
-    per_batch = _affordable(images, full.image_size, scale, batch_size)
+    crop = _crop(full, images, scale)
+    scale = min(crop) if scale is None else scale
+    per_batch = _affordable(images, crop, scale, batch_size)
     with _testing(full, images, per_batch, bf16, f"{tell} at {scale}" if tell else "") as batches:
 
         def maps(flip: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -237,17 +236,19 @@ def _maps(
         yield maps
 
 
-def _crop(net: nn.Module, images: Tensor) -> tuple[int, int]:
-    """Return the size of picture that a network wants: the one it was built for, else that of the pictures."""
+def _crop(net: nn.Module, images: Tensor, scale: int | None) -> tuple[int, int]:
+    """Return the size of picture that a network wants: the one it was built for, else that of the pictures.
+
+    Raises ValueError for what is no batch of pictures and no scale in pixels.
+    """
     expect_pictures(images)
+    if not isinstance(scale, Integral | None):
+        raise ValueError(f"a scale is a whole number of pixels, got {scale}")
     return getattr(net, "image_size", tuple(images.shape[2:]))
 
 
 def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
     """Return how many pictures at ``scale`` take the memory of a batch of crops. ValueError if one is too small."""
-    expect_pictures(images)
-    if not isinstance(scale, Integral):
-        raise ValueError(f"a scale is a whole number of pixels, got {scale}")
     height, width = (scale * side // min(images.shape[2:]) for side in images.shape[2:])
     if height < crop[0] or width < crop[1]:
         short = min(images.shape[2:])
