@@ -4,6 +4,7 @@ import gc
 import io
 import multiprocessing
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -710,6 +711,18 @@ def test_a_worker_that_dies_is_said(root, settings):
     worker.join()
     with pytest.raises(DataError, match=r"a process that reads pictures has died.*workers=0"):
         list(batches)
+
+
+def test_contents_tell_one_folder_from_another(root, tmp_path):
+    here = image_folder(root)
+    moved = shutil.copytree(root, tmp_path / "moved")
+    assert image_folder(moved).contents == here.contents
+    assert here[:6].contents != here.contents
+    (moved / "ant" / "00.png").rename(moved / "ant" / "other.png")
+    assert image_folder(moved).contents != here.contents
+    (moved / "ant" / "other.png").rename(moved / "ant" / "00.png")
+    save(moved / "ant" / "00.png", noise(9, 9, seed=1))
+    assert image_folder(moved).contents != here.contents
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from vgglib import __main__, data, doctor, training
+from vgglib import run as running
 from vgglib.__main__ import main
 from vgglib.checkpoint import digest, load_network, save_network
 from vgglib.data import CLASSES, DataError, ImageSet
@@ -153,6 +154,48 @@ def test_a_finished_run_of_other_pictures_is_not_taken_for_this_one(small, sets,
     monkeypatch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": fewer)
     assert main(small) == 1
     assert "data.pictures is 60, was 80" in capsys.readouterr().err
+    others = ImageSet(sets[0].images.flip(3), sets[0].labels, sets[0].classes), sets[1]  # as many, with the same labels
+    monkeypatch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": others)
+    assert main(small) == 1
+    assert "data.contents is" in capsys.readouterr().err
+
+
+def test_a_run_does_not_go_on_with_other_pictures(small, sets, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        stopping(patch, 6)
+        assert main(small) == 130
+    others = ImageSet(sets[0].images.flip(3), sets[0].labels, sets[0].classes), sets[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": others)
+        capsys.readouterr()
+        assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 1
+        assert "holds checkpoints of another run: data.contents is" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 0
+
+
+def test_runs_that_knew_less_of_their_pictures_go_on(small, tmp_path, monkeypatch):
+    whole = running.run_identity
+
+    def less(*asked):
+        found = whole(*asked)
+        del found["data"]["contents"]
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run_identity", less)
+        stopping(patch, 6)
+        assert main(small) == 130
+    assert main(small) == 0
+
+
+def test_where_nothing_can_be_written_it_is_said_before_training(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trains"))
+    (tmp_path / "file").write_text("")
+    assert main([*small, "--result", str(tmp_path / "file" / "result.json")]) == 1
+    assert "file is a file; name a file in a folder" in capsys.readouterr().err
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or Path(path) != tmp_path)  # root may write
+    assert main(small) == 1
+    assert f"nothing can be written into {tmp_path}; name another folder" in capsys.readouterr().err
 
 
 def test_of_several_seeds_those_that_are_finished_stay(small, tmp_path, capsys, monkeypatch):
@@ -387,6 +430,7 @@ class Folder:
 
     def __init__(self, images):
         self.images, self.labels, self.classes, self.channels = images.images, images.labels, images.classes, 1
+        self.contents = images.contents
 
     def __len__(self):
         return len(self.labels)

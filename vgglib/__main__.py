@@ -205,8 +205,15 @@ def _can_be_written(options: argparse.Namespace) -> None:
     for path in (*out.parents, out, *runs):
         if path.exists() and not path.is_dir():
             raise ValueError(f"--out {options.out}: {path} is a file; name a folder")
+    for run in runs if os.environ.get("RANK", "0") == "0" else ():  # under torchrun process 0 alone writes
+        there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
+        if not os.access(there, os.W_OK) and not (run / "history.json").exists():  # a finished run is only read
+            raise ValueError(f"--out {options.out}: nothing can be written into {there}; name another folder")
     if options.result and Path(options.result).is_dir():
         raise ValueError(f"--result {options.result} is a folder; name a file in it")
+    for path in Path(options.result).parents if options.result else ():
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"--result {options.result}: {path} is a file; name a file in a folder")
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -353,7 +360,7 @@ def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Pa
         there = {name: run[name] for name in ("recipe", "seed")} | {"data": run.get("data")}
         wanted = run_identity(chosen, seed, train)
         there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
-        there["data"] = there["data"] or wanted["data"]  # older runs do not say
+        there["data"] = wanted["data"] | (there["data"] or {})  # older runs say less, or nothing
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{history} is not what train wrote: {error!r}. Take another --out") from error
     if differing := differences(wanted, there):

@@ -141,7 +141,8 @@ class Run:
         if found is None:
             return False
         tensors, about = found
-        if differing := differences(self._identity, about["run"]):
+        was = about["run"] | {"data": self._identity["data"] | about["run"]["data"]}  # older runs know less of it
+        if differing := differences(self._identity, was):
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise CheckpointError(
                 f"{self.checkpoints.folder} holds checkpoints of another run: {'; '.join(differing[:3])}{more}. Take "
@@ -203,5 +204,5 @@ def run_identity(chosen: object, seed: int, train: ImageSet) -> dict:
     recipe = {name: value for name, value in asdict(chosen).items() if name not in free}
     digest = hashlib.sha256(json.dumps(list(train.classes)).encode())
     digest.update(train.labels.cpu().numpy().tobytes())
-    data = {"pictures": len(train), "labels": digest.hexdigest()[:16]}
+    data = {"pictures": len(train), "labels": digest.hexdigest()[:16], "contents": train.contents}
     return json.loads(json.dumps({"recipe": recipe, "seed": seed, "data": data}))
