@@ -203,6 +203,21 @@ def run_again(page, source):
     page.keyboard.press("Control+Enter")
 
 
+def test_the_page_inside_another_redraws(page):
+    """JupyterLab shows a page in a sandboxed frame, under another base address, which may not be written to."""
+    based = cone.PAGE.read_text(encoding="utf-8").replace("<head>", '<head><base href="http://127.0.0.1:8888/files/">')
+    page.set_content("<iframe sandbox='allow-scripts' width='1400' height='900'></iframe>")
+    page.evaluate(
+        "page => { document.querySelector('iframe').src = URL.createObjectURL(new Blob([page], {type: 'text/html'})) }",
+        based,
+    )
+    frame = page.frame_locator("iframe")
+    expect(frame.locator(".cone-readout")).to_have_text(re.compile("^Unit 1 of conv 2 sees 4 pixels"), timeout=60_000)
+    frame.locator("select").first.select_option(label="three 3x3 layers")
+    expect(frame.locator(".cone-readout")).to_have_text(re.compile("of conv 3 sees 7 pixels"), timeout=60_000)
+    assert page.complaints == []
+
+
 def test_the_explorer_in_jupyterlab(page, lab):
     page.goto(lab.url)
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")

@@ -164,7 +164,7 @@ def test_an_untouched_guess_never_shows_the_answer(capsys):
         (300_000_000, 138_357_544, "It is 138,357,544 pixels; you guessed 300,000,000, too high by a factor 2.17."),
         (0, 212, "It is 212 pixels; you guessed 0."),
         (-5, 212, "It is 212 pixels; you guessed -5."),
-        ("many", 212, "It is 212 pixels; you guessed 'many'."),
+        ("many", 212, "A number is asked: 'many' is text. Write it without quotation marks."),
         (0.5, 0.25, "It is 0.25 pixels; you guessed 0.5, too high by a factor 2.00."),
         (553.43, 553, "Yes: 553 pixels."),
         (7.26, 7.3, "Yes: 7.3 pixels."),

@@ -892,7 +892,13 @@ export function page(root, { start, pictures }) {
   return mount(root, {
     state,
     pictures: pictures.map(({ name, pixels }) => ({ name, pixels: decoded(pixels) })),
-    save: (next) => history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(next))}`),
+    save: (next) => {
+      try {
+        history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(next))}`);
+      } catch {
+        // a page inside another, such as JupyterLab's, may not change its address
+      }
+    },
     listen: () => {},
   });
 }

@@ -171,7 +171,7 @@ on. The page works offline; its address keeps what you made, so that a bookmark 
 chapter 02 of <em>The VGG paper, executable</em>. The pictures are from Fashion-MNIST (MIT licence, © 2017 Zalando
 SE).</p>
 <div id="explorer"></div>
-<noscript>This page is a program: allow scripts to see it.</noscript>
+<noscript>This page is a program: allow scripts to see it (in JupyterLab: press Trust HTML).</noscript>
 </main>
 <script type="module">
 /*PROGRAM*/

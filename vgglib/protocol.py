@@ -347,7 +347,10 @@ def tables(record: dict) -> dict[str, PaperTable]:
     """
     head = ("network", "S", "Q", "top-1 error (%)", "n", "the paper's (%)")
     made = {}
-    for title, several, paper in (("Table 3: one test scale", False, PAPER_3), ("Table 4: three", True, PAPER_4)):
+    for title, several, paper in (
+        ("Table 3: one test scale", False, PAPER_3),
+        ("Table 4: three test scales", True, PAPER_4),
+    ):
         rows = PaperTable([head])
         for configuration in TABLE_1:
             for stage, chosen in STAGES.items():

@@ -28,6 +28,9 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
     if guess is ...:
         print("Your turn: put a number in place of the three dots above, then run both cells again.")
         return
+    if isinstance(guess, str) and not isinstance(actual, str):
+        print(f"A number is asked: {_shown(guess)} is text. Write it without quotation marks.")
+        return
     shown = f"{_shown(actual)} {unit}".strip()
     if _same(guess, actual) or _rounds_to(guess, actual):
         print(f"Yes: {shown}.")
