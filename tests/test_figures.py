@@ -12,6 +12,7 @@ import pytest
 import reference
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from torch import nn
 
 from vgglib import figures, protocol, results
@@ -45,6 +46,7 @@ TRAINED = [
 ]
 FIGURES = {
     "training_scales": lambda: figures.training_scales(images().images[0], (8, 12), crop=6),
+    "seen_at_scale": lambda: figures.seen_at_scale(images().images[0], 12, crop=6),
     "doublings": lambda: figures.doublings({"ring": [1, 1.9, 3.5], "star": [1, 1.8, 0.4]}, "speed-up"),
     "speed_ups": figures.speed_ups,
     "table_1": figures.table_1,
@@ -84,6 +86,7 @@ FIGURES = {
     "two_boxes": lambda: figures.two_boxes(images().images[0, 0], (4, 4, 4, 6), 5, 4, 4, 6),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(TRAINED),
     "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
+    "dots_beside": lambda: figures.dots_beside({"B": {"he": [0.7, 0.8]}, "E": {"he": [0.9, 1.3]}}, "loss"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
 }
 
@@ -223,6 +226,36 @@ def test_a_history_says_its_last_epoch():
     assert list(right.lines[1].get_ydata()) == [0.7, 0.8, 0.85]
     alone = figures.history(run((None, None)))
     assert "validation" not in alone.text_alternative + " ".join(words(alone))
+
+
+def test_a_history_has_no_tick_beyond_its_last_epoch():
+    for axes in figures.history(run()).axes:
+        assert axes.get_xlim()[1] > 5
+        assert set(axes.get_xticks()) <= {1, 2, 3, 4, 5}
+        assert len(axes.get_xticks()) > 1
+
+
+def test_framed_pictures_have_their_edges_drawn():
+    plain, framed = (figures.pictures(images().images[:3], columns=2, framed=one) for one in (False, True))
+    assert [len(axes.patches) for axes in plain.axes] == [0] * 4
+    assert [len(axes.patches) for axes in framed.axes] == [1, 1, 1, 0]
+    (frame,) = framed.axes[0].patches
+    assert (frame.get_x(), frame.get_y(), frame.get_width(), frame.get_height()) == (-0.5, -0.5, 8, 8)
+
+
+@pytest.mark.parametrize(("scale", "share"), [(8, 44), (12, 12), (24, 3)])
+def test_what_the_network_sees_grows_with_the_scale(scale, share):
+    tall = torch.zeros(1, 16, 8, dtype=torch.uint8)
+    crop = 6 if scale > 8 else 7.5
+    figure = figures.seen_at_scale(tall, scale, crop=crop)
+    left, right = figure.axes
+    assert f"shows {share} % of the area" in str(figure)
+    assert right.get_images()[0].get_extent() == [0, scale, 2 * scale, 0]  # rescaled
+    assert np.diff(right.get_xlim()) == -np.diff(right.get_ylim()) == crop  # and always as many pixels in view
+    box = left.patches[-1]
+    assert (box.get_x(), box.get_x() + box.get_width()) == pytest.approx(right.get_xlim())
+    with pytest.raises(ValueError, match="has no place"):
+        figures.seen_at_scale(tall, scale, crop=scale + 1)
 
 
 def test_pictures_have_their_titles_and_stay_in_their_order():
@@ -375,6 +408,34 @@ def test_the_numbers_of_the_recorded_networks_do_not_overlap(by):
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
+@pytest.mark.parametrize("by", ["MACs", "parameters"])
+def test_networks_of_one_cost_stand_side_by_side(by):
+    networks = trained_networks()
+    figure = figures.accuracy_against_cost(networks, by=by)
+    places = [bars.lines[0].get_xdata()[0] for bars in figure.axes[0].containers]
+    costs = [getattr(net, by.lower()) / 1e6 for net in sorted(networks, key=lambda net: -net.mean)]
+    assert len({*costs}) < len(places) == len(networks)
+    assert min(b / a for a, b in zip(sorted(places), sorted(places)[1:], strict=False)) > 1.0001
+    for (x, cost_of), (y, other) in combinations(zip(places, costs, strict=True), 2):
+        assert cost_of != other or max(x, y) / min(x, y) > 1.07
+    assert max(max(x / c, c / x) for x, c in zip(places, costs, strict=True)) < 1.2
+    assert "(equals stand side by side)" in figure.axes[0].get_xlabel()
+    assert "equals" not in figures.accuracy_against_cost(TRAINED, by=by).axes[0].get_xlabel()
+
+
+def test_dots_beside_each_other_share_rows_and_scale():
+    panels = {"B": {"he": [0.7, 0.8], "paper": [2.3]}, "E": {"he": [0.9, 1.3], "paper": [2.3]}}
+    figure = figures.dots_beside(panels, "loss", mark=(2.3, "guessing"))
+    left, right = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["B", "E"]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["he", "paper"]
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_xlim() == right.get_xlim()
+    assert "B: he from 0.70 to 0.80; paper from 2.30 to 2.30. E: he from 0.90 to 1.30" in str(figure)
+    with pytest.raises(ValueError, match="share their rows"):
+        figures.dots_beside({"B": {"he": [0.7]}, "E": {"glorot": [0.7]}}, "loss")
+
+
 def test_dots_are_told():
     said = figures.dots({"B": [89.1, 89.5]}, "test accuracy (%)").text_alternative
     assert said == "test accuracy (%), one dot a run: B from 89.10 to 89.50."
@@ -394,6 +455,17 @@ def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     lines = [len(line.get_xdata()) for line in figure.axes[1].lines if line.get_linestyle() == "-"]
     assert lines == [2, 0]  # no line to a rung that no step leads to
     assert "The paper: 27.0, 25.6, 23.7. ours: 9.20, 8.40." in str(figure)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "the paper, ImageNet\nS = 256, then 256 to 512", "ours\nS = 32, then 32 to 64"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", protocol.PROTOCOLS)
+def test_rungs_are_named_for_both_sides(name):
+    """The paper's training scales are other numbers than ours, and one label stands for both."""
+    assert not [
+        rung.label for rung in protocol.ladder(results.load(name)) if re.search(r"\b(32|48|64|256)\b", rung.label)
+    ]
 
 
 @pytest.mark.parametrize("name", protocol.PROTOCOLS)
@@ -426,6 +498,17 @@ def test_a_crop_is_told_with_its_answer():
     assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (1.5, 0.5, 5, 4)
 
 
+def test_the_true_class_of_a_crop_is_marked():
+    picture, posteriors = images().images[0, 0], torch.tensor([0.2, 0.7, 0.1])
+    figure = figures.crop_and_posteriors(picture, (1, 2, 4, 5), posteriors, ("coat", "bag", "shirt"), truth=2)
+    assert "taken for bag, posterior 0.70; its true class is shirt." in str(figure)
+    right = figure.axes[1]
+    assert right.get_title() == "answer (orange): bag; true (→): shirt"
+    assert [label.get_text() for label in right.get_yticklabels()] == ["coat", "bag", "→ shirt"]
+    assert [bar.get_hatch() for bar in right.patches] == [None, "//", None]
+    assert figures.ORANGE.lower() == to_hex(right.patches[1].get_facecolor())
+
+
 def test_sliding_marks_the_place_and_writes_its_value():
     picture = images().images[0, 0]
     kernel = ((2, -3), (5, 7), (11, -13))
@@ -435,6 +518,12 @@ def test_sliding_marks_the_place_and_writes_its_value():
     assert f"gives a map of 3 x 3; at row 1, column 2 it is {value:.2f}." in figure.text_alternative
     said = words(figure)
     assert [word for word in said if word in ("2", "-3", "5", "7", "11", "-13")] == ["2", "-3", "5", "7", "11", "-13"]
+    assert "over 8 x 8 pixels, padded by 1, gives" in figure.text_alternative
+    hatched = [patch for patch in figure.axes[0].patches if patch.get_hatch()]
+    assert sum(patch.get_width() * patch.get_height() for patch in hatched) == 10 * 10 - 8 * 8
+    bare = figures.sliding(picture, kernel)
+    assert "over 8 x 8 pixels gives" in bare.text_alternative
+    assert not [patch for patch in bare.axes[0].patches if patch.get_hatch()]
     for wrong in (dict(row=3), dict(column=-1)):
         with pytest.raises(ValueError, match="3 rows and 3 columns"):
             figures.sliding(picture, kernel, **{"row": 0, "column": 0, "stride": 3, "padding": 1, **wrong})

@@ -190,9 +190,17 @@ def _rest(row: object) -> tuple:
 
 
 def pictures(
-    images: object, titles: Sequence[str] = (), columns: int = 10, told: str = "", rows: Sequence[str] = ()
+    images: object,
+    titles: Sequence[str] = (),
+    columns: int = 10,
+    told: str = "",
+    rows: Sequence[str] = (),
+    framed: bool = False,
 ) -> Picture:
-    """Return greyscale pictures (N, 1, H, W) on a grid, each with its title above; rows: a name before each row."""
+    """Return greyscale pictures (N, 1, H, W) on a grid, each with its title above; rows: a name before each row.
+
+    framed: a thin line around each picture, where it matters how far its empty ground reaches.
+    """
     count = math.ceil(len(images) / columns)
     figure = Picture(0.78 * columns + 0.7 * bool(rows), (1.0 if titles else 0.78) * count)
     for n, axes in enumerate(figure.subplots(count, columns, squeeze=False).flat):
@@ -201,6 +209,9 @@ def pictures(
             axes.text(-0.12, 0.5, rows[n // columns], transform=axes.transAxes, ha="right", va="center", fontsize=9)
         if n < len(images):
             axes.imshow(np.asarray(images[n][0]), cmap="gray_r", vmin=0, vmax=255)
+            if framed:
+                height, width = images[n][0].shape
+                axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY, linewidth=0.8))
             if titles:
                 axes.set_title(titles[n], fontsize=7)
     return figure.saying(told or f"{len(images)} pictures" + (f": {'; '.join(titles)}" if titles else ""))
@@ -232,9 +243,9 @@ def sliding(
 ) -> Picture:
     """Return a kernel over a greyscale picture (H, W) at one place of its map, its numbers, and the whole map.
 
-    Pixels count from 0 (white in the figure) to 1 (black). In the map blue is negative, white zero, red positive; the
-    value at the marked place is written out. Raises ValueError for a kernel that does not fit and a place that the map
-    does not have.
+    Pixels count from 0 (white in the figure) to 1 (black), zeros of the padding are hatched. In the map blue is
+    negative, white zero, red positive; the value at the marked place is written out. Raises ValueError for a kernel
+    that does not fit and a place that the map does not have.
     """
     weights = torch.tensor(kernel, dtype=torch.float64)
     X = functional.pad(picture.double() / 255, (padding,) * 4)
@@ -247,7 +258,10 @@ def sliding(
     left.imshow(np.asarray(X), cmap="gray_r", vmin=0, vmax=1)
     corner = (column * stride - 0.5, row * stride - 0.5)
     left.add_patch(Rectangle(corner, weights.shape[1], weights.shape[0], **edges))
-    left.set_title(f"{X.shape[0]} x {X.shape[1]} pixels", fontsize=9)
+    size = f"{picture.shape[0]} x {picture.shape[1]} pixels" + f", padded by {padding}" * bool(padding)
+    left.set_title(size, fontsize=9)
+    if padding:
+        _padding(left, picture.shape, padding)
     _signed(middle, weights, paler=2.5)
     for i, line in enumerate(weights.tolist()):
         for j, weight in enumerate(line):
@@ -261,9 +275,21 @@ def sliding(
         axes.set_xticks([])
         axes.set_yticks([])
     return figure.saying(
-        f"A {weights.shape[0]}x{weights.shape[1]} kernel over {X.shape[0]} x {X.shape[1]} pixels gives a map of "
+        f"A {weights.shape[0]}x{weights.shape[1]} kernel over {size}{',' * bool(padding)} gives a map of "
         f"{answer.shape[0]} x {answer.shape[1]}; at row {row}, column {column} it is {value:.2f}."
     )
+
+
+def _padding(axes: Axes, shape: Sequence[int], padding: int) -> None:
+    """Hatch what is padding around a picture (height, width), and draw the picture's edge."""
+    height, width = shape
+    look = dict(facecolor="#EEEEEE", edgecolor=GREY, hatch="////", linewidth=0)
+    for far in (0, height + padding):
+        axes.add_patch(Rectangle((-0.5, far - 0.5), width + 2 * padding, padding, **look))
+    for far in (0, width + padding):
+        axes.add_patch(Rectangle((far - 0.5, padding - 0.5), padding, height, **look))
+    edge = (padding - 0.5, padding - 0.5)
+    axes.add_patch(Rectangle(edge, width, height, fill=False, edgecolor=GREY, linewidth=1))
 
 
 def _signed(axes: Axes, values: Tensor, paler: float = 1.3) -> None:
@@ -558,7 +584,8 @@ def seen_in_picture(picture: Tensor, windows: Mapping[str, tuple], told: str = "
     for (label, ((top, bottom), (left, right))), colour, style in look:
         side = dict(fill=False, edgecolor=colour, linestyle=style, linewidth=2)
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, **side))
-        axes.text(left - 0.5, top - 0.8, label, color=colour, fontsize=8, va="bottom")
+        ground = dict(facecolor="white", edgecolor="none", pad=1, alpha=0.85)
+        axes.text(left - 0.5, top - 0.9, label, color=colour, fontsize=10, weight="bold", va="bottom", bbox=ground)
     rows, columns = zip(*windows.values(), strict=True)
     axes.set_xlim(min(0, *(first for first, _ in columns)) - 1.5, max(width, *(last for _, last in columns)) + 1)
     axes.set_ylim(max(height, *(last for _, last in rows)) + 1, min(0, *(first for first, _ in rows)) - 3)
@@ -614,7 +641,10 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
     _beside(right, ours, starts, BLUE, 2)
     left.set_yticks(places, [rung.label for rung in rungs], fontsize=8)
     left.set_ylim(len(rungs) - 0.5, -0.7)
-    for axes, name in ((left, "the paper, ImageNet"), (right, title)):
+    for axes, name in (
+        (left, "the paper, ImageNet\nS = 256, then 256 to 512"),
+        (right, f"{title}\nS = 32, then 32 to 64"),
+    ):
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("top-1 error (%)", fontsize=8)
         low, high = axes.get_xlim()
@@ -658,11 +688,17 @@ def score_maps(picture: Tensor, maps: Mapping[str, Tensor]) -> Picture:
 
 
 def crop_and_posteriors(
-    picture: Tensor, window: tuple[int, int, int, int], posteriors: Tensor, classes: Sequence[str], told: str = ""
+    picture: Tensor,
+    window: tuple[int, int, int, int],
+    posteriors: Tensor,
+    classes: Sequence[str],
+    told: str = "",
+    truth: int | None = None,
 ) -> Picture:
     """Return a picture (H, W) with a crop drawn on it, and the posteriors (classes,) that the crop was given.
 
-    window: top, left, height and width of the crop in pixels.
+    window: top, left, height and width of the crop in pixels. truth: the number of the picture's true class, which is
+    then named and marked among the classes. The largest posterior, the answer, is orange and hatched.
     """
     figure = Picture(6.0, 2.8)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
@@ -674,14 +710,21 @@ def crop_and_posteriors(
     left.set_yticks([])
     values = [float(value) for value in posteriors]
     best = max(range(len(values)), key=values.__getitem__)
-    right.barh(range(len(values)), values, color=[ORANGE if n == best else BLUE for n in range(len(values))])
+    drawn = right.barh(range(len(values)), values, color=[ORANGE if n == best else BLUE for n in range(len(values))])
+    drawn[best].set(hatch="//", edgecolor="white")
     right.set_yticks(range(len(values)), classes, fontsize=8)
+    right.set_title(f"answer (orange): {classes[best]}", fontsize=9)
+    if truth is not None:
+        right.set_yticks(range(len(values)), [f"→ {one}" if n == truth else one for n, one in enumerate(classes)])
+        right.get_yticklabels()[truth].set(weight="bold")
+        right.set_title(f"answer (orange): {classes[best]}; true (→): {classes[truth]}", fontsize=9)
     right.set_xlim(0, 1)
     right.set_ylim(len(values) - 0.4, -0.6)
     right.set_xlabel("posterior", fontsize=8)
     _plain(right)
     seen = f"rows {top} to {top + height - 1}, columns {first} to {first + width - 1}"
-    return figure.saying(told or f"The crop of {seen} is taken for {classes[best]}, posterior {values[best]:.2f}.")
+    given = f"The crop of {seen} is taken for {classes[best]}, posterior {values[best]:.2f}"
+    return figure.saying(told or given + ("." if truth is None else f"; its true class is {classes[truth]}."))
 
 
 def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side: int = 56) -> Picture:
@@ -741,6 +784,40 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
         left += wide + gap
     axes.set(xlim=(-0.01 * tall, left - gap + 0.01 * tall), ylim=(1.08 * tall, -0.12 * tall), aspect="equal")
     return figure.saying(f"A crop of {crop} x {crop} pixels shows of the picture {', '.join(told)}.")
+
+
+def seen_at_scale(picture: Tensor, S: int = 256, crop: int = 224) -> Picture:
+    """Return a picture (C, H, W, uint8) with its middle crop at training scale S, and that crop as the network sees it.
+
+    The crop is always drawn as large as the picture is high, for the network always sees ``crop`` pixels: what it shows
+    grows with S. Raises ValueError where the crop is larger than the rescaled picture.
+    """
+    height, width = picture.shape[1:]
+    high, wide = (side * S // min(height, width) for side in (height, width))
+    if crop > S:
+        raise ValueError(f"a crop of {crop} pixels has no place in a picture whose smallest side is {S}")
+    shown = np.asarray(picture.permute(1, 2, 0))
+    figure = Picture(6.4, 3.7)
+    axes = figure.subplots(1, 2, width_ratios=(wide / high, 1))
+    left, top = (wide - crop) / 2, (high - crop) / 2
+    edges = dict(fill=False, edgecolor=RED, linestyle="--", linewidth=1.8)
+    for one, title in zip(
+        axes, (f"S = {S}: {high} x {wide} pixels", f"what the network sees: {crop} x {crop}"), strict=True
+    ):
+        one.imshow(shown, cmap="gray_r", extent=(0, wide, high, 0), interpolation="antialiased")
+        one.set_title(title, fontsize=9)
+        one.set_xticks([])
+        one.set_yticks([])
+    axes[0].add_patch(
+        Rectangle((left, top), crop, crop, **{**edges, "edgecolor": "white", "linestyle": "-", "linewidth": 3.5})
+    )
+    axes[0].add_patch(Rectangle((left, top), crop, crop, **edges))
+    axes[1].set(xlim=(left, left + crop), ylim=(top + crop, top))
+    axes[1].spines[:].set(color=RED, linestyle="--", linewidth=1.8)
+    share = f"{100 * crop**2 / (high * wide):.0f} % of the area"
+    axes[0].set_xlabel(f"crop: {share}", fontsize=9)
+    axes[1].set_xlabel(f"rescaled by {S / min(height, width):.2f}", fontsize=9)
+    return figure.saying(f"At S = {S} a crop of {crop} x {crop} pixels shows {share} of the picture.")
 
 
 def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = "") -> Picture:
@@ -1006,10 +1083,12 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
     axes, beside = figure.subplots(1, 2, width_ratios=(1, 1))
     beside.axis("off")
     points, bars = {}, []
+    costs = [(net.macs if by == "MACs" else net.parameters) / 1e6 for net in ordered]
+    places = _side_by_side(costs)
     for n, net in enumerate(ordered):
         place = records.index(net.record)
         look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
-        cost_of = (net.macs if by == "MACs" else net.parameters) / 1e6
+        cost_of = places[n]
         error, sd = 100 * (1 - net.mean), 100 * net.sd
         reach = [[min(sd, 0.9 * error)], [min(sd, max(0, 99.9 - error))]]  # a bar ends at 0 and 100 %
         axes.errorbar(cost_of, error, yerr=reach, markersize=5, capsize=2, linewidth=1, **look)
@@ -1029,6 +1108,8 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
     axes.yaxis.set_minor_locator(NullLocator())
     axes.margins(0.08)
     axes.set_xlabel("million MACs for one picture" if by == "MACs" else "million parameters")
+    if places != costs:
+        axes.set_xlabel(f"{axes.get_xlabel()} (equals stand side by side)")
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks(lambda value, _place: f"{value:g}" if f"{value:e}"[0] in "125" else "")
     _plain(axes)
@@ -1039,6 +1120,22 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         f"Test accuracy of {len(ordered)} trained networks against {by}: from {100 * last.mean:.1f} % ({last.label}) "
         f"to {100 * best.mean:.1f} % ({best.label})."
     )
+
+
+def _side_by_side(costs: Sequence[float], step: float = 1.08) -> list[float]:
+    """Return the costs; those within 2 % are moved apart, by the factor ``step``, so that no bar covers another."""
+    groups: list[list[int]] = []
+    for n in sorted(range(len(costs)), key=lambda n: (costs[n], n)):
+        if groups and costs[n] < 1.02 * costs[groups[-1][-1]]:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    moved = list(costs)
+    for group in groups:
+        middle = math.prod(costs[n] for n in group) ** (1 / len(group))
+        for place, n in enumerate(sorted(group)) if len(group) > 1 else ():
+            moved[n] = middle * step ** (place - (len(group) - 1) / 2)
+    return moved
 
 
 def _numbers(figure: Picture, axes: Axes, points: Mapping[str, tuple[float, float]], bars: Sequence) -> None:
@@ -1085,6 +1182,38 @@ def dots(
     """
     figure = Picture(6.0, 0.8 + 0.5 * len(values))
     axes = figure.subplots()
+    _rows_of_dots(axes, values, mark)
+    axes.set_xlabel(f"{xlabel}; the bar is the mean", fontsize=9)
+    return figure.saying(told or f"{xlabel}, one dot a run: {_spread(values)}.")
+
+
+def dots_beside(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    xlabel: str,
+    told: str = "",
+    mark: tuple[float, str] | None = None,
+) -> Picture:
+    """Return panels of ``dots`` side by side on one scale, each under its name: {name: {label: one value a run}}.
+
+    Raises ValueError unless all panels have the same labels in the same order.
+    """
+    rows = [list(values) for values in panels.values()]
+    if any(one != rows[0] for one in rows):
+        raise ValueError(f"panels side by side share their rows, got {rows}")
+    figure = Picture(7.2, 0.9 + 0.36 * len(rows[0]))
+    for axes, (name, values) in zip(
+        figure.subplots(1, len(panels), sharex=True, squeeze=False)[0], panels.items(), strict=True
+    ):
+        _rows_of_dots(axes, values, mark)
+        axes.set_title(name, fontsize=10)
+        if axes is not figure.axes[0]:
+            axes.set_yticklabels([])
+    figure.supxlabel(f"{xlabel}; the bar is the mean", fontsize=9)
+    spoken = ". ".join(f"{name}: {_spread(values)}" for name, values in panels.items())
+    return figure.saying(told or f"{xlabel}, one dot a run. {spoken}.")
+
+
+def _rows_of_dots(axes: Axes, values: Mapping[str, Sequence[float]], mark: tuple[float, str] | None) -> None:
     for y, found in enumerate(values.values()):
         many = len(found) > 50
         heights = [y + (0.5 * (n * 0.618 % 1) - 0.25 if many else 0) for n in range(len(found))]
@@ -1096,7 +1225,8 @@ def dots(
         axes.text(mark[0], -0.55, f"{mark[1]} ", ha="right", va="bottom", fontsize=8, color=GREY)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)
-    axes.set_xlabel(f"{xlabel}; the bar is the mean", fontsize=9)
     _plain(axes)
-    spoken = "; ".join(f"{label} from {min(found):.2f} to {max(found):.2f}" for label, found in values.items())
-    return figure.saying(told or f"{xlabel}, one dot a run: {spoken}.")
+
+
+def _spread(values: Mapping[str, Sequence[float]]) -> str:
+    return "; ".join(f"{label} from {min(found):.2f} to {max(found):.2f}" for label, found in values.items())

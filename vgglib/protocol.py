@@ -408,7 +408,7 @@ def ladder(record: dict) -> list[Rung]:
     jitter = "[32, 64]"
     few = f"three test scales, first {_few(record):,} pictures"
     steps = [
-        ("S = 32, one test scale", errors(record, "D", "32", "dense", False), 27.0),
+        ("smallest S, one test scale", errors(record, "D", "32", "dense", False), 27.0),
         ("scale jitter, one test scale", errors(record, "D", jitter, "dense", False), 25.6),
         ("three test scales", errors(record, "D", jitter, "dense", True), 24.8),
         (few, errors(record, "D", jitter, "dense", True, few=True), 24.8),
