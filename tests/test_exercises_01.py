@@ -73,6 +73,42 @@ def test_weight_gradient_rejects(mistake):
     assert "should be" in verdict.text
 
 
+@pytest.mark.parametrize("divisor", [lambda X, G: len(X), lambda X, G: X.shape[0], lambda X, G: float(len(G))])
+def test_dividing_twice_is_named_before_the_tensors(divisor):
+    verdict = check.check_weight_gradient(lambda X, G: G.T @ X / divisor(X, G))
+    assert verdict.status == "failed"
+    assert "divides by the number of pictures, and the mean already stands in G" in verdict.text[:120]
+
+
+@pytest.mark.parametrize("mistake", WRONG_GRADIENTS.keys() - {"mean in place of a sum"})
+def test_other_mistakes_are_not_taken_for_a_division(mistake):
+    assert "divides by" not in check.check_weight_gradient(WRONG_GRADIENTS[mistake]).text
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((98,), "two numbers are asked, one for each weight, yours has 1"),
+        (98, "two numbers are asked, one for each weight, yours has 1"),
+        ((98, 0, 146, 0), "yours has 4; a decimal takes a point, not a comma"),
+        ([98, 146, 0], "yours has 3"),
+        (torch.tensor([98.0]), "yours has 1"),
+    ],
+)
+def test_another_number_of_weights_is_named(answer, said):
+    verdict = check.check_kernel_gradient(answer)
+    assert verdict.status == "failed"
+    assert said in verdict.text
+
+
+def test_another_number_of_pixels_is_named():
+    assert "four numbers are asked, one for each pixel, yours has 3" in check.check_input_gradient((32, 84, 98)).text
+    assert "leaves out the pixels at both ends" in check.check_input_gradient((86, 102)).text
+    assert "leaves out the pixels at both ends" in check.check_input_gradient([86, 102]).text
+    for wrong in ((32, 84, 98, 67), (32, [84], 98, 66), True, "32", None):
+        assert "numbers are asked" not in check.check_input_gradient(wrong).text
+
+
 def by_autograd():
     """What torch gives for the exercise computed by hand."""
     x, k = (torch.tensor([[v]], dtype=torch.float64, requires_grad=True) for v in ([2.0, 3, 5, 7], [4.0, 6]))

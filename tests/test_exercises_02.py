@@ -111,6 +111,14 @@ def test_centre_rejects(wrong):
     assert check.check_centre(wrong).status == "failed"
 
 
+def test_a_decimal_comma_is_named():
+    for wrong, said in (((1, 5), "write 1.5"), ((-6, 25), "write -6.25")):
+        verdict = check.check_centre(wrong)
+        assert verdict.status == "failed"
+        assert "reads a comma as two numbers" in verdict.text
+        assert said in verdict.text
+
+
 def test_every_named_mistake_is_named():
     assert "middle between" in check.check_centre(1).text
     assert "padding moves" in check.check_centre(7.5).text

@@ -34,7 +34,7 @@ def check_kernel_gradient(answer: object) -> Verdict:
         (10, 15): "each pixel counts as much as the gradient of the output that it went into",
         (112, 168): "that is the output's gradient times the kernel; a weight's factor is the pixel it met",
     }
-    return check_answer(_plain(answer), (98, 146), mistakes)
+    return _numbers(answer, (98, 146), mistakes, "two numbers are asked, one for each weight")
 
 
 def check_input_gradient(answer: object) -> Verdict:
@@ -47,7 +47,7 @@ def check_input_gradient(answer: object) -> Verdict:
         (-32, -84, -98, -66): "the gradient points uphill; the minus belongs to the update",
         (4, 10, 10, 6): "each weight counts as much as the gradient of the output that it helped",
     }
-    return check_answer(_plain(answer), (32, 84, 98, 66), mistakes)
+    return _numbers(answer, (32, 84, 98, 66), mistakes, "four numbers are asked, one for each pixel")
 
 
 def check_weight_gradient(attempt: Callable) -> Verdict:
@@ -59,7 +59,20 @@ def check_weight_gradient(attempt: Callable) -> Verdict:
     }
     name = getattr(attempt, "__name__", "weight_gradient")
     cases = {(torch.tensor(X), torch.tensor(G)): expected for (X, G), expected in given.items()}
-    return check_function(lambda X, G: attempt(X.clone(), G.clone()), cases, name)
+    verdict = check_function(lambda X, G: attempt(X.clone(), G.clone()), cases, name)
+    if verdict.status == "failed" and _is_divided(attempt, cases):
+        why = f"{name} divides by the number of pictures, and the mean already stands in G: G.T @ X is all of it"
+        return Verdict("failed", f"{why}. {verdict.text}")
+    return verdict
+
+
+def _is_divided(attempt: Callable, cases: dict) -> bool:
+    """Return whether an attempt gives the right gradient divided by the number of pictures in the batch."""
+    try:
+        given = [(attempt(X.clone(), G.clone()) * len(X), expected) for (X, G), expected in cases.items()]
+        return all(torch.allclose(found, torch.tensor(expected)) for found, expected in given)
+    except Exception:  # what it gives is no gradient at all
+        return False
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -77,6 +90,20 @@ def check_explanation(answer: object) -> Verdict:
         ),
     }
     return check_words(answer, ideas, at_least=12)
+
+
+def _numbers(answer: object, actual: tuple, mistakes: dict, asked: str) -> Verdict:
+    """Return the verdict on several numbers; for another count of them, say how many are asked."""
+    given = _plain(answer)
+    verdict = check_answer(given, actual, mistakes)
+    single = isinstance(given, int | float) and not isinstance(given, bool)
+    if not verdict.text.endswith("is not it") or not (single or isinstance(given, tuple)):
+        return verdict
+    count = 1 if single else len(given)
+    if count == len(actual):
+        return verdict
+    comma = "; a decimal takes a point, not a comma" if count > len(actual) else ""
+    return Verdict("failed", f"{verdict.text}: {asked}, yours has {count}{comma}")
 
 
 def _plain(answer: object) -> object:

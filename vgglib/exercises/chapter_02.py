@@ -58,6 +58,14 @@ def check_centre(answer: object) -> Verdict:
         0.5: "that is pool1; pool2 comes one block later",
         3.5: "that is pool3",
     }
+    if (
+        isinstance(answer, tuple | list)
+        and len(answer) == 2
+        and all(type(part) is int for part in answer)
+        and answer[1] >= 0
+    ):
+        whole, rest = answer
+        return Verdict("failed", f"Python reads a comma as two numbers, {whole} and {rest}: write {whole}.{rest}")
     return check_answer(answer, 1.5, mistakes)
 
 
