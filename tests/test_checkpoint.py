@@ -257,3 +257,20 @@ def test_the_same_network_is_the_same_file(tmp_path):
     digests = {save_network(net, tmp_path / f"{n}.safetensors", {"Größe": "日本", "seed": 0}) for n in range(8)}
     assert len(digests) == 1
     assert load_network(tmp_path / "0.safetensors").about == {"Größe": "日本", "seed": 0}
+
+
+def test_names_of_classes_travel_with_the_network(net, tmp_path):
+    net.classes = ("größer", "b", "c", "d", "e", "f")
+    save_network(net, tmp_path / "net.safetensors")
+    found = load_network(tmp_path / "net.safetensors")
+    assert found.classes == net.classes
+    assert found.about == {"classes": list(net.classes)}
+    net.classes = None
+    save_network(net, tmp_path / "net.safetensors", ABOUT)
+    assert load_network(tmp_path / "net.safetensors").classes is None
+
+
+def test_weights_of_others_are_sent_to_load_pt(net, tmp_path):
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"net\.pth is .*; vgglib\.checkpoint\.load_pt reads weights of others"):
+        load_network(tmp_path / "net.pth")

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as V
 
 from vgglib.augment import whole
 from vgglib.configurations import layers
-from vgglib.data import ImageSet
+from vgglib.data import ImageSet, image_folder
 from vgglib.evaluation import (
     accuracy,
     accuracy_on,
@@ -480,3 +480,57 @@ def test_labels_in_a_column_are_refused():
     for judge in (accuracy, confusion):
         with pytest.raises(ValueError, match=r"N labels, got \(4, 4\) and \(4, 1\)"):
             judge(torch.eye(4), torch.arange(4)[:, None])
+
+
+def test_what_is_not_in_0_to_1_is_not_prepared(net, images):
+    with pytest.raises(ValueError, match=r"got torch\.uint8: divide by 255"):
+        prepared(net, images)
+    with pytest.raises(ValueError, match=r"got values up to 2[0-9]{2}: divide by 255"):
+        prepared(net, images.float())
+    assert prepared(net, 1.3 * torch.ones(1, 2, 12, 16)).shape == (1, 2, 12, 16)  # a shifted colour
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_a_network_of_another_number_format(net, images, method):
+    expected = method(net, images, 17, bf16=False)
+    torch.testing.assert_close(method(net.double(), images, 17, bf16=False), expected.double(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(method(net.half(), images, 17, bf16=False), expected, atol=0.02, rtol=0)
+
+
+def folder_of(tmp_path, names):
+    """Two grey pictures for each class, of two sizes."""
+    for n, name in enumerate(names):
+        (tmp_path / name).mkdir(parents=True)
+        for k in (0, 1):
+            noise = torch.randint(
+                0, 256, (20 + k, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(n + k)
+            )
+            V.to_pil_image(noise).save(tmp_path / name / f"{k}.png")
+    return image_folder(tmp_path, channels=1)
+
+
+def test_a_folder_is_tested_as_it_is(tmp_path):
+    net = VGG("5 | 7 |", in_channels=1, num_classes=3, image_size=12, hidden=11)
+    pictures = folder_of(tmp_path, ["ant", "bee", "cat"])
+    posteriors, labels = of_pictures(dense, net, pictures, [12, 16], bf16=False)
+    expected, _ = of_pictures(dense, net, pictures.pictures(), [12, 16], bf16=False)
+    assert torch.equal(posteriors, expected)
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+    single, _ = of_pictures(single_crop, net, pictures, [12])
+    assert accuracy_on(net, pictures) == accuracy(single, labels)
+    assert accuracy_on(net, pictures, 18) == accuracy(of_pictures(single_crop, net, pictures, [18])[0], labels)
+
+
+def test_a_set_of_other_classes_is_refused(tmp_path, images):
+    net = VGG("5 | 7 |", in_channels=1, num_classes=3, image_size=12, hidden=11)
+    pictures = folder_of(tmp_path / "some", ["ant", "bee", "cat"])
+    with pytest.raises(ValueError, match="the network knows 3 classes, the pictures have 2"):
+        accuracy_on(net, folder_of(tmp_path / "fewer", ["ant", "bee"]))
+    net.classes = ("bee", "ant", "cat")
+    for test in (lambda: of_pictures(dense, net, pictures, [12]), lambda: accuracy_on(net, pictures)):
+        with pytest.raises(ValueError, match="class 0 is 'bee' to the network, 'ant' to the pictures"):
+            test()
+    with pytest.raises(ValueError, match="class 2 is 'cat' to the network, 'dog' to the pictures"):
+        accuracy_on(net, ImageSet(images[:3, :1], torch.arange(3), ("bee", "ant", "dog")))
+    net.classes = ("ant", "bee", "cat")
+    assert 0 <= accuracy_on(net, pictures) <= 1

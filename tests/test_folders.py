@@ -4,6 +4,7 @@ import gc
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import struct
@@ -15,19 +16,22 @@ import warnings
 import zlib
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile, ImageOps
+from torch import nn
 from torchvision.datasets import ImageFolder
 
-from vgglib import folders
+from vgglib import folders, peers
 from vgglib.augment import Augment, colour_axes, stream
 from vgglib.data import DataError, ImageSet, image_folder
 from vgglib.folders import SUFFIXES, TURNS, read_picture, train_and_validation
+from vgglib.model import VGG
 from vgglib.tables import as_html
-from vgglib.training import recipe
+from vgglib.training import NotLearningWarning, recipe
 
 HTML = b"\n <!DOCTYPE html><html><title>Not found</title></html>"
 
@@ -746,3 +750,41 @@ def _hears(_item):
 def test_who_reads_pictures_does_not_hear_the_signals_of_all():
     assert list(folders._done(_hears, range(2), 1)) == [[True, True]] * 2
     assert list(folders._done(_hears, range(1), 0)) == [[False, False]]
+
+
+def test_classes_that_are_no_list_of_different_names_are_refused(root):
+    with pytest.raises(ValueError, match=r"must be a list of names, got 'cat': write \['cat'\]"):
+        image_folder(root, classes="cat")
+    with pytest.raises(ValueError, match="classes name 'bee' twice"):
+        image_folder(root, classes=("ant", "bee", "cat", "bee"))
+
+
+def test_the_readmes_code_for_practitioners_runs(tmp_path, monkeypatch):
+    """Every block of Python in the README, in order, on small pictures and with a narrow network for ImageNet's."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?ms)^```python\n(.*?)^```", readme)
+    assert len(blocks) == 3
+    for n in range(9):
+        save(tmp_path / "flowers" / "train" / ("lily", "rose")[n % 2] / f"{n}.png", noise(240 + n, 260, seed=n))
+    save(tmp_path / "flowers" / "val" / "rose" / "a.png", noise(230, 250))
+    save(tmp_path / "flowers" / "val" / "rose" / "b.png", noise(250, 230))
+    monkeypatch.chdir(tmp_path)
+    small = partial(VGG, width=1 / 64, hidden=8)
+    monkeypatch.setattr(peers, "imagenet_network", lambda name: narrow(small(name)))
+    names = {"any_module": nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())}
+    code = "\n".join(blocks).replace(".split(200)", ".split(3)").replace("workers=8", "workers=1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotLearningWarning)  # of six pictures
+        exec(compile(code, "README.md", "exec"), names)
+    assert names["net"].classes == ("lily", "rose")
+    assert names["labels"].tolist() == [1, 1]
+    assert names["posteriors"].shape == (2, 2)
+    assert names["scores"].shape == (6, 2)
+    assert not names["net"].training
+
+
+def narrow(net):
+    """A network that takes pictures as ImageNet's do."""
+    net.mean.fill_(0.45)
+    net.std.fill_(0.22)
+    return net

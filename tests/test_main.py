@@ -709,3 +709,46 @@ def test_evaluate_knows_classes_by_their_names(tmp_path, capsys):
     (tmp_path / "val" / "coat").rename(tmp_path / "val" / "jacket")
     assert main(asked) == 1
     assert "jacket is none of the 3 classes, bag, coat, shirt" in capsys.readouterr().err
+
+
+def test_a_finished_run_that_was_tested_on_other_pictures_is_not_taken_for_this_one(small, sets, capsys, monkeypatch):
+    assert main(small) == 0
+    others = sets[0], ImageSet(sets[1].images.flip(3), sets[1].labels, sets[1].classes)
+    monkeypatch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": others)
+    assert main(small) == 1
+    assert "data.tested.contents is" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_train_into_one_folder(small, tmp_path, capsys):
+    folder = tmp_path / "runs" / "laptop-seed0" / "checkpoints"
+    folder.mkdir(parents=True)
+    program = (
+        "import sys, pathlib; from vgglib.durable import alone_in\n"
+        "with alone_in(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "in\n"
+        assert main(small) == 1
+        assert f"another process is at work in {folder}" in capsys.readouterr().err
+    finally:
+        other.kill()  # however it ends, the folder is free
+        other.communicate()
+    assert main(small) == 0
+    assert not folder.exists()
+
+
+def test_a_network_without_names_is_said(trained, tmp_path, capsys):
+    net = load_network(trained)
+    net.classes = None
+    save_network(net, tmp_path / "nameless.safetensors")
+    for n in range(10):
+        (tmp_path / "set" / str(n)).mkdir(parents=True)
+        Image.new("L", (28, 28), 20 * n).save(tmp_path / "set" / str(n) / "0.png")
+    ask = ["evaluate", str(tmp_path / "nameless.safetensors"), "--data", str(tmp_path / "set"), "--device", "cpu"]
+    assert main(ask) == 0
+    assert "does not name its classes; the folders are taken in alphabetical order" in capsys.readouterr().err
+    assert main([*ask[:1], trained, *ask[2:]]) == 1
+    assert "is none of the 10 classes" in capsys.readouterr().err

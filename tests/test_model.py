@@ -424,3 +424,14 @@ def test_a_network_whose_first_layer_sees_no_map_is_not_converted():
 def test_frozen_weights_stay_frozen_when_converted():
     net = VGG("8 |", 3, 10, 8, hidden=8).requires_grad_(False)
     assert not any(parameter.requires_grad for parameter in fully_convolutional(net).parameters())
+
+
+def test_a_warm_start_takes_the_pictures_as_the_shallow_network_did():
+    small = dict(in_channels=1, num_classes=4, image_size=32, width=1 / 32, hidden=5)
+    a, d = VGG("A", **small), VGG("D", **small)
+    a.mean.fill_(0.28)
+    a.std.fill_(0.35)
+    warm_start(d, a)
+    assert (d.mean.item(), d.std.item()) == (a.mean.item(), a.std.item())
+    a.mean.fill_(0.5)
+    assert d.mean.item() == pytest.approx(0.28)  # a copy

@@ -200,3 +200,18 @@ def test_oxfords_weights_get_oxfords_pictures(small_vgg):
     torch.testing.assert_close(net(prepared(net, images.double() / 255)), expected, atol=1e-4, rtol=1e-5)
     with pytest.raises(ValueError, match="three channels, this one 1"):
         peers.with_oxford_preprocessing(VGG("4 |", in_channels=1, image_size=8, hidden=3))
+
+
+def test_oxfords_weights_are_turned_once(small_vgg):
+    peers.with_oxford_preprocessing(small_vgg)
+    weight = small_vgg.features[0].weight.clone()
+    with pytest.raises(ValueError, match="takes RGB pictures already"):
+        peers.with_oxford_preprocessing(small_vgg)
+    assert torch.equal(small_vgg.features[0].weight, weight)
+
+
+def test_a_given_file_of_weights_that_is_not_there(tmp_path):
+    with pytest.raises(peers.PeerMissing, match=r"vgg\.pth does not exist$"):
+        peers.imagenet_network("D", tmp_path / "vgg.pth")
+    with pytest.raises(peers.PeerMissing, match="is a folder, not a file"):
+        peers.imagenet_network("D", tmp_path)

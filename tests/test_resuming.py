@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save
 from test_training import TINY, patterns, same, weights
 
-from vgglib import resuming, training
+from vgglib import resuming, run, training
 from vgglib.checkpoint import CheckpointError
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, read
@@ -375,3 +375,52 @@ def test_a_stop_whose_state_could_not_be_saved_says_which_one_there_is(train, tm
         Interrupted, match=r"after 2 steps; the newest checkpoint is .*epoch-0002-step-0000000\.safetensors$"
     ):
         fit(build(RANDOM, train, 2), train, train[:30], RANDOM, 2, "cpu", checkpoint=tmp_path)
+
+
+def stopped(folder, train, recipe=RANDOM, prepare=lambda net: None, watched=slice(30), **options):
+    net = build(recipe, train, 2)
+    prepare(net)
+    return net, fit(net, train, train[watched], recipe, 2, "cpu", **options)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (dict(watched=slice(10, 40)), "data.watched.labels is|data.watched.contents is"),
+        (dict(watched=slice(20)), "data.watched.pictures is 20, was 30"),
+        (
+            dict(prepare=lambda net: net.features.requires_grad_(False)),
+            r"network.features.0 is 'Conv2d .* weight frozen bias frozen', was 'Conv2d [^']*dilation=\(1, 1\)'",
+        ),
+        (
+            dict(prepare=lambda net: setattr(net.classifier[2], "p", 0.1)),
+            "network.classifier.2 is 'Dropout p=0.1', was",
+        ),
+    ],
+)
+def test_a_run_does_not_go_on_as_another(train, tmp_path, changed, said):
+    with pytest.raises(SystemExit):
+        stopped(tmp_path, train, checkpoint=Stopping(tmp_path, 3), every=1)
+    with pytest.raises(CheckpointError, match=said):
+        stopped(tmp_path, train, checkpoint=tmp_path, **changed)
+    stopped(tmp_path, train, checkpoint=tmp_path)
+
+
+def test_checkpoints_that_say_nothing_of_the_network_still_go_on(train, tmp_path, monkeypatch):
+    whole, _ = start(RANDOM, train)
+    with monkeypatch.context() as patch:
+        identity = run.run_identity
+
+        def older(chosen, seed, some, watched=None):
+            found = identity(chosen, seed, some)
+            return found | {"data": {name: found["data"][name] for name in ("pictures", "labels")}}
+
+        patch.setattr(run, "run_identity", older)
+        patch.setattr(run, "_described", lambda net: {})
+        with pytest.raises(SystemExit):
+            start(RANDOM, train, checkpoint=Stopping(tmp_path, 3), every=1)
+    tensors, about = read(Checkpoints(tmp_path).paths()[0])
+    del about["run"]["network"]
+    Checkpoints(tmp_path).save(about["position"]["epoch"], about["position"]["step"], tensors, about)
+    net, _ = start(RANDOM, train, checkpoint=tmp_path)
+    assert same(weights(whole), weights(net))

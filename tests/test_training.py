@@ -238,7 +238,7 @@ def test_the_history_says_it_all_in_json(train):
     assert history.seconds == pytest.approx(sum(history.column("seconds")))
     assert f"epoch 2/2: train loss {history.epochs[1].train_loss:.4f}" in str(history)
     assert "validation accuracy" in str(history)
-    assert net.training
+    assert not net.training  # ready for use: no unit is silenced, no statistics move
 
 
 def test_without_validation_nothing_is_watched(train):
@@ -532,3 +532,69 @@ def test_processes_with_too_small_or_no_shards(train, monkeypatch):
     assert found[2] == 0
     monkeypatch.undo()
     assert sum(found) == training.watched_accuracy(net, train[:2])
+
+
+def test_a_validation_set_of_other_classes_is_refused(train):
+    net = build(TINY, train)
+    other = ImageSet(train.images, train.labels, CLASSES[::-1])
+    with pytest.raises(ValueError, match=r"to train on are top left, .*, those of the validation set bottom r"):
+        fit(net, train, other, TINY, device="cpu")
+
+
+def test_a_network_knows_the_names_of_its_classes(train):
+    assert build(TINY, train).classes == CLASSES
+    net = VGG(TINY.configuration, 1, 4, 12, hidden=16)
+    assert net.classes is None
+    fit(net, train, None, replace(TINY, epochs=1, normalise="nothing"), device="cpu")
+    assert net.classes == CLASSES
+
+
+def test_pictures_that_go_in_as_they_are_against_the_recipe_are_said(train):
+    raw = VGG(TINY.configuration, 1, 4, 12, hidden=16)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))  # no mean at all
+    for net in (raw, plain):
+        with pytest.warns(UserWarning, match="normalise='mean and std', but the network takes pictures .* as they are"):
+            fit(net, train, None, replace(TINY, epochs=1), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(build(TINY, train), train, None, replace(TINY, epochs=1), device="cpu")
+        fit(raw, train, None, replace(TINY, epochs=1, normalise="nothing"), device="cpu")
+
+
+def test_frozen_parameters_stay_and_the_rest_learns(train):
+    net = build(TINY, train)
+    net.features.requires_grad_(False)
+    before = {name: parameter.clone() for name, parameter in net.named_parameters()}
+    fit(net, train, None, TINY, device="cpu")
+    for name, parameter in net.named_parameters():
+        assert torch.equal(parameter, before[name]) == name.startswith("features"), name
+
+
+@pytest.mark.parametrize("stop", [1, None])
+def test_a_network_is_left_in_evaluation_mode(train, stop):
+    def watch(history):
+        if len(history.epochs) == stop:
+            raise ZeroDivisionError
+
+    net = build(replace(TINY, dropout=0.5), train)
+    try:
+        fit(net, train, None, replace(TINY, dropout=0.5, epochs=2), device="cpu", watch=watch)
+    except ZeroDivisionError:
+        assert stop
+    assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("momentum", 1.5, "momentum must be from 0 to 1, got 1.5"),
+        ("momentum", -0.1, "momentum must be from 0 to 1"),
+        ("dropout", 2, "dropout must be from 0 to 1, got 2"),
+        ("weight_decay", -1e-4, "weight_decay must be 0 or more, got -0.0001"),
+        ("rgb_shift", -0.1, "rgb_shift must be 0 or more"),
+        ("validation", -5, "validation must be a number of images, 0 for none, got -5"),
+    ],
+)
+def test_settings_without_meaning_are_refused(field, value, said):
+    with pytest.raises(ValueError, match=said):
+        replace(TINY, **{field: value})

@@ -343,11 +343,13 @@ def _sets(options: argparse.Namespace, chosen: object) -> tuple:
     return *split(chosen, train, test), test
 
 
-def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Path, train: object) -> dict | None:
-    """Return what a finished run in the folder gave, if it is the one asked for; ValueError if it is another."""
+def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict | None:
+    """Return what a finished run in the folder gave, if it is the one asked for; ValueError if it is another.
+
+    wanted: its identity, as _identity gives it.
+    """
     from vgglib import distributed
     from vgglib.resuming import differences
-    from vgglib.run import run_identity
 
     history, network, content = folder / "history.json", folder / "network.safetensors", b""
     going_on = options.overwrite or (folder / "checkpoints").exists()  # a whole run keeps none
@@ -358,7 +360,6 @@ def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Pa
     try:
         run = json.loads(content)
         there = {name: run[name] for name in ("recipe", "seed")} | {"data": run.get("data")}
-        wanted = run_identity(chosen, seed, train)
         there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
         there["data"] = wanted["data"] | (there["data"] or {})  # older runs say less, or nothing
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -368,12 +369,35 @@ def _finished(options: argparse.Namespace, chosen: object, seed: int, folder: Pa
             f"{folder} holds a finished run with other settings: {'; '.join(differing[:3])}. Take another --out, or "
             "--overwrite"
         )
-    print(f"seed {seed} is finished: {network}; --overwrite trains it anew")
+    print(f"seed {wanted['seed']} is finished: {network}; --overwrite trains it anew")
     return run
+
+
+def _identity(chosen: object, seed: int, train: object, watched: object, test: object) -> dict:
+    """Return what must be the same for a finished run to be the one asked for: run_identity, and the test set."""
+    from vgglib.run import run_identity, told
+
+    found = run_identity(chosen, seed, train, watched)
+    return found | {"data": found["data"] | {"tested": None if test is None else told(test)}}
 
 
 def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Path, device: object) -> dict:
     """Train and test one network, or go on with it, write it and its history, and return what was measured."""
+    from vgglib import distributed
+    from vgglib.durable import alone_in
+
+    sets = _sets(options, chosen)
+    identity = _identity(chosen, seed, *sets)
+    if (finished := _finished(options, identity, folder)) is not None:
+        return finished
+    with alone_in(folder / "checkpoints") if distributed.rank() == 0 else contextlib.nullcontext():
+        return _trained(options, chosen, seed, folder, device, sets, identity["data"])
+
+
+def _trained(
+    options: argparse.Namespace, chosen: object, seed: int, folder: Path, device: object, sets: tuple, data: dict
+) -> dict:
+    """Do what _one_run says, where no finished run lies and no other process is at work."""
     import shutil
     from dataclasses import asdict
 
@@ -383,13 +407,10 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     from vgglib.monitor import Monitor
     from vgglib.progress import duration
     from vgglib.resuming import Checkpoints
-    from vgglib.run import run_identity
     from vgglib.throughput import throughput
     from vgglib.training import build, fit, watched_accuracy
 
-    part, watched, test = _sets(options, chosen)
-    if (finished := _finished(options, chosen, seed, folder, part)) is not None:
-        return finished
+    part, watched, test = sets
     net = build(chosen, part, seed)
     counts = [f"{len(part):,} training images"]
     counts += [f"{len(watched):,} held out"] if watched is not None and not chosen.watch_test else []
@@ -418,7 +439,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
     run["throughput"] = {**asdict(speed), "share": speed.share}
-    run["data"] = run_identity(chosen, seed, part)["data"]
+    run["data"] = data
     if not alone:
         return run
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}
@@ -451,7 +472,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     from vgglib import data
     from vgglib.checkpoint import NETWORKS, load_network, shipped
     from vgglib.devices import best_device
-    from vgglib.evaluation import dense, ensemble, multi_crop, of_pictures, over_scales, single_crop, top1_error
+    from vgglib.evaluation import (
+        dense,
+        ensemble,
+        expect_classes,
+        multi_crop,
+        of_pictures,
+        over_scales,
+        single_crop,
+        top1_error,
+    )
 
     path = Path(options.network)
     if path.is_dir() and not (NETWORKS / f"{path}.safetensors").is_file():  # a run's folder holds its network
@@ -468,12 +498,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     sets = {"fashion-mnist": data.fashion_mnist, "canvas": data.fashion_mnist_on_canvas}
     if options.data in sets:
         test = sets[options.data](options.root)[1]
-        _same_classes(net, test.classes)
+        expect_classes(net, test.classes)
         posteriors, labels = over_scales(methods[options.method], net, test.images, scales, **how), test.labels
     else:
-        folder = data.image_folder(options.data, net.about.get("classes"), channels=net.in_channels)
-        _same_classes(net, folder.classes)
-        posteriors, labels = of_pictures(methods[options.method], net, folder.pictures(), scales, **how)
+        folder = data.image_folder(options.data, net.classes, channels=net.in_channels)
+        if net.classes is None:
+            print(
+                "vgglib: this network's file does not name its classes; the folders are taken in alphabetical order",
+                file=sys.stderr,
+            )
+        posteriors, labels = of_pictures(methods[options.method], net, folder, scales, **how)
     error = top1_error(posteriors, labels)
     result = {
         "command": options.command,
@@ -489,15 +523,6 @@ def _evaluate(options: argparse.Namespace) -> int:
         at = ", ".join(map(str, scales))
         print(f"{options.method} at {at}: top-1 error {100 * error:.2f} % of {len(labels):,} pictures")
     return 0
-
-
-def _same_classes(net: object, classes: tuple) -> None:
-    """Raise ValueError if a network knows other classes than the pictures have, or, where it has no names, as many."""
-    scores = net.classifier[-1].out_features
-    if scores != len(classes):
-        raise ValueError(f"the network knows {scores} classes, the pictures have {len(classes)}")
-    if (known := tuple(net.about.get("classes") or classes)) != tuple(classes):
-        raise ValueError(f"the network knows {', '.join(known)}, the pictures are of {', '.join(classes)}")
 
 
 def _study(options: argparse.Namespace) -> int:

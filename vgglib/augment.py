@@ -16,7 +16,8 @@ class Augment:
     crop: side of the crop in pixels. scale: the smallest side S of the rescaled picture in pixels, or (S_min, S_max)
     to draw S anew for every picture. colour: how far to shift the colours of a whole picture, as a multiple of
     ``colour_axes(images)`` (Krizhevsky 2012 takes 0.1); None for none, and for greyscale. What happens to a picture
-    depends on (seed, epoch, its index) alone. Raises ValueError unless crop <= S_min <= S_max.
+    depends on (seed, epoch, its index) alone: ``augment(images, augment.draws(len(images), seed, epoch))``. Raises
+    ValueError unless crop <= S_min <= S_max.
     """
 
     crop: int
@@ -27,7 +28,10 @@ class Augment:
     def __post_init__(self) -> None:
         low, high = self._range()
         if not 0 < self.crop <= low <= high:
-            raise ValueError(f"expected crop <= S_min <= S_max, got crop {self.crop} and scale {self.scale}")
+            raise ValueError(
+                f"expected crop <= S_min <= S_max, got crop {self.crop} and scale {self.scale}: a crop is cut out of "
+                "the rescaled picture (in a recipe: image_size and scale)"
+            )
 
     def _range(self) -> tuple[int, int]:
         return (self.scale, self.scale) if isinstance(self.scale, int) else tuple(self.scale)

@@ -24,8 +24,9 @@ class CheckpointError(RuntimeError):
 def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -> str:
     """Write the network with what is needed to build it again, and return the SHA-256 of the file.
 
-    about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values. The file appears whole or
-    not at all. Raises OSError if the folder cannot be written.
+    about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values; the names of its classes,
+    ``net.classes``, are added where it has them. The file appears whole or not at all. Raises
+    OSError if the folder cannot be written.
     """
     path = Path(path)
     build = {
@@ -43,7 +44,7 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
         "build": json.dumps(build),
         "mean": json.dumps(net.mean.flatten().tolist()),
         "std": json.dumps(net.std.flatten().tolist()),
-        "about": json.dumps(about or {}),
+        "about": json.dumps(({"classes": list(net.classes)} if net.classes else {}) | (about or {})),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,8 @@ def _in_order(content: bytes) -> bytes:
 def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     """Return the network that save_network wrote, in evaluation mode, its description as ``net.about``.
 
+    The names of its classes are in ``net.classes``, None where the file has none.
+
     sha256: the digest that the file must have. Raises CheckpointError, naming the file, if it is missing, damaged,
     of another kind, or holds weights that are not finite.
     """
@@ -77,7 +80,8 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
             described = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}") from error
+        other = "; vgglib.checkpoint.load_pt reads weights of others" if path.suffix in (".pt", ".pth") else ""
+        raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}{other}") from error
     if described.get("format") != FORMAT:
         raise CheckpointError(f"{path.name} was not written by vgglib (format {described.get('format')!r})")
     for name, tensor in tensors.items():
@@ -91,6 +95,7 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
         for buffer, values in ((net.mean, described["mean"]), (net.std, described["std"])):
             buffer.copy_(buffer.new_tensor(json.loads(values)).view_as(buffer))
         net.about = json.loads(described["about"])
+        net.classes = tuple(net.about["classes"]) if net.about.get("classes") else None
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{path.name} is damaged: weights and description do not fit: {error}") from error
     return net.eval()

@@ -266,8 +266,8 @@ def image_folder(
     another set, or a class that is missing there would shift the labels of the rest. channels: 3 (RGB) or 1 (grey),
     whatever the files hold. workers: processes that read ahead. The set has ``labels``, ``classes``, ``split``,
     ``mean_and_std``, ``batches`` (section 3.1) and ``pictures`` (for section 3.2); see vgglib/folders.py.
-    Raises DataError for a folder that is not laid out so; files that are no pictures are named when they are opened,
-    all of them by ``faults()``. Warns of files that are left out for their suffix.
+    Raises ValueError for a name given twice, DataError for a folder that is not laid out so; files that are no pictures
+    are named when they are opened, all of them by ``faults()``. Warns of files that are left out for their suffix.
     """
     from vgglib.folders import read_folder  # needs torchvision and Pillow, which Fashion-MNIST does not
 

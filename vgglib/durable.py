@@ -1,7 +1,14 @@
 """Files that are there whole or not at all, whatever happens meanwhile: a crash, a full disk, a pulled plug."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def write_durably(path: str | os.PathLike, content: bytes) -> None:
@@ -17,6 +24,32 @@ def write_durably(path: str | os.PathLike, content: bytes) -> None:
         publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same out of a folder, until the context or this process ends.
+
+    Raises RuntimeError if one is in it. Where nothing can be written or locked (some network file systems, Windows)
+    nobody is kept out.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lock", "w")  # noqa: SIM115  (closed below)
+    except OSError:
+        yield
+        return
+    with file:
+        try:
+            if fcntl is not None:  # a lock of the process: those that it forks do not hold it
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise RuntimeError(
+                f"another process is at work in {folder}: wait for it, stop it, or take another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
 
 
 def temporary_name(path: Path) -> Path:

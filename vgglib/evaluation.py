@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +17,33 @@ from torch import Tensor, nn
 from vgglib.augment import crop_offsets, expect_pictures, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
-from vgglib.model import FullyConvolutional, fully_convolutional
+from vgglib.model import VGG, FullyConvolutional, fully_convolutional
 from vgglib.progress import Progress, duration
+
+if TYPE_CHECKING:
+    from vgglib.folders import FolderSet
 
 
 def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
     """Return pictures in 0..1 less the network's mean, over its standard deviation (0 and 1 where it has none).
 
-    Raises ValueError for another number of channels, which the subtraction would otherwise spread one over.
+    pictures: floats (N, C, H, W), as vgglib.augment's view and whole give them; what comes back has the number format
+    of the network's weights. Raises ValueError for another number of channels, which the subtraction would otherwise
+    spread one over, for whole numbers, and for pixels in 0..255 (on a CPU; a GPU would have to wait for that look).
     """
     channels = getattr(net, "in_channels", pictures.shape[1])
     if pictures.shape[1] != channels:
         raise ValueError(f"the network was built for {channels} channels, the pictures have {pictures.shape[1]}")
-    return (pictures - getattr(net, "mean", 0.0)) / getattr(net, "std", 1.0)
+    if not pictures.is_floating_point():
+        raise ValueError(f"expected pictures in 0..1, got {pictures.dtype}: divide by 255")
+    if pictures.device.type == "cpu" and pictures.numel() and (most := pictures.detach().amax().item()) > _NO_PIXEL:
+        raise ValueError(f"expected pictures in 0..1, got values up to {most:g}: divide by 255")
+    found = (pictures - getattr(net, "mean", 0.0)) / getattr(net, "std", 1.0)
+    weight = next(net.parameters(), found)
+    return found.to(weight.dtype) if weight.is_floating_point() else found
+
+
+_NO_PIXEL = 16  # nothing in 0..1 comes so far, also with shifted colours; pixels in 0..255 go beyond it
 
 
 @torch.no_grad()
@@ -155,16 +170,20 @@ def ensemble(posteriors: Iterable[Tensor]) -> Tensor:
 def of_pictures(
     method: Callable[..., Tensor],
     net: nn.Module,
-    pictures: Iterable[tuple[Tensor, int]],
+    pictures: "FolderSet | Iterable[tuple[Tensor, int]]",
     scales: Sequence[int],
     batch_size: int = 500,
     **options: object,
 ) -> tuple[Tensor, Tensor]:
     """Return the posteriors (N, classes) and labels (N,) of pictures of any sizes, read one after the other.
 
-    pictures: yields uint8 (C, H, W) and a label. Neighbours of one size are tested together, at most ``batch_size``
-    of them, and no more are ever in memory. Raises ValueError if there are no pictures, and as over_scales does.
+    pictures: what vgglib.data.image_folder gives, or anything that yields uint8 (C, H, W) and a label. Neighbours of
+    one size are tested together, at most ``batch_size`` of them, and no more are ever in memory. Raises ValueError if
+    there are no pictures, as over_scales does, and for a folder of other classes than the network was trained on.
     """
+    if hasattr(pictures, "pictures"):
+        expect_classes(net, pictures.classes)
+        pictures = pictures.pictures()
     found, labels, waiting = [], [], []
 
     def test() -> None:
@@ -308,6 +327,30 @@ def confusion(posteriors: Tensor, labels: Tensor) -> Tensor:
     return pairs.bincount(minlength=classes**2).view(classes, classes)
 
 
-def accuracy_on(net: nn.Module, images: ImageSet, scale: int | None = None) -> float:
-    """Return the accuracy of ``net`` by single_crop on a labelled set."""
+def accuracy_on(net: nn.Module, images: "ImageSet | FolderSet", scale: int | None = None) -> float:
+    """Return the accuracy of ``net`` by single_crop on a labelled set, in memory or in a folder.
+
+    Raises ValueError for a set of other classes than the network was trained on, where it knows their names.
+    """
+    if hasattr(images, "pictures"):
+        crop = getattr(net, "image_size", None)
+        if scale is None and crop is None:
+            raise ValueError("the network has no image_size: say at which scale its pictures are tested")
+        return accuracy(*of_pictures(single_crop, net, images, [min(crop) if scale is None else scale]))
+    expect_classes(net, images.classes)
     return accuracy(single_crop(net, images.images, scale), images.labels)
+
+
+def expect_classes(net: nn.Module, classes: Sequence[str]) -> None:
+    """Raise ValueError if a network knows other classes, or in another order; without names, another number of them."""
+    known = tuple(getattr(net, "classes", None) or ())
+    last = net.classifier[-1] if isinstance(net, VGG) else None
+    scores = last.out_features if isinstance(last, nn.Linear) else len(known) or len(classes)
+    if scores != len(classes):
+        raise ValueError(f"the network knows {scores} classes, the pictures have {len(classes)}")
+    for place, (own, given) in enumerate(zip(known, classes, strict=False)):
+        if own != given:
+            raise ValueError(
+                f"class {place} is {own!r} to the network, {given!r} to the pictures: give the pictures the network's "
+                "own classes, net.classes"
+            )

@@ -160,7 +160,8 @@ class FolderSet:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield an epoch's batches as section 3.1 has them: float32 (N, channels, crop, crop), and labels (N,).
 
-        Pixels are in 0..1 before the shift of colours, if there is one.
+        Pixels are in 0..1 before the shift of colours, if there is one: vgglib.evaluation.prepared makes of them what a
+        network wants.
 
         Each picture is rescaled so that its smallest side is S, drawn anew where the recipe's scale is a range, then
         cropped once at random and perhaps mirrored. Views and order are those of vgglib.augment.Augment and depend on
@@ -201,7 +202,7 @@ def read_folder(
         raise DataError(
             f"{root} holds {' and '.join(found)}, which are sets, not classes; give one of them, such as {root / part}"
         )
-    known = tuple(found if classes is None else classes)
+    known = _class_names(found if classes is None else classes)
     if strangers := [name for name in found if name not in known]:
         raise DataError(
             f"{root / strangers[0]} is none of the {len(known)} classes, {_listed(known)}; rename or move it"
@@ -240,6 +241,16 @@ def train_and_validation(
 
 
 _LAYOUT = "expected one folder for each class, with its pictures inside, such as cats/1.jpg and dogs/2.jpg"
+
+
+def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes as a tuple; ValueError for one string, and for a name given twice."""
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a list of names, got {classes!r}: write [{classes!r}]")
+    names = tuple(classes)
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(f"classes name {twice[0]!r} twice")
+    return names
 
 
 def _listed(names: Sequence[str]) -> str:

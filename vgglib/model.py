@@ -63,6 +63,7 @@ class VGG(nn.Module):
             *[nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)],
             nn.Linear(hidden, num_classes),
         )
+        self.classes: tuple[str, ...] | None = None  # their names, in the order of the scores; training sets them
         # what prepared() subtracts and divides by; training sets them, they are no weights
         self.register_buffer("mean", torch.zeros(1, in_channels, 1, 1), persistent=False)
         self.register_buffer("std", torch.ones(1, in_channels, 1, 1), persistent=False)
@@ -98,7 +99,10 @@ class VGG(nn.Module):
                 f"with image_size={tuple(X.shape[2:])}"
             )
         if not X.is_floating_point():
-            raise ValueError(f"expected floating-point pictures, got {X.dtype}: divide by 255 first")
+            raise ValueError(
+                f"expected floating-point pictures, got {X.dtype}: divide by 255, then vgglib.evaluation.prepared "
+                "takes the network's mean off"
+            )
 
     def extra_repr(self) -> str:
         return f"configuration={self.configuration!r}, image_size={self.image_size}"
@@ -114,6 +118,7 @@ class FullyConvolutional(nn.Module):
     def __init__(self, net: VGG):
         super().__init__()
         self.configuration, self.in_channels, self.image_size = net.configuration, net.in_channels, net.image_size
+        self.classes = net.classes
         self.features = net.features
         kernel = map_size(layers(net.configuration), net.image_size)
         self.classifier = nn.Sequential()
@@ -168,8 +173,9 @@ def warm_start(deep: VGG, shallow: VGG) -> list[str]:
 
     Section 3.1: configuration A is trained first; its first four convolutions and its fully connected layers go into
     the deeper ones. Layers are matched by name (conv1_1, conv2_1, conv3_1, conv3_2): A's second layer is not D's.
-    Batch normalisation after a copied layer is copied with it. The rest of ``deep`` stays as it was, and every copied
-    layer goes on learning. Raises ValueError, before anything is copied, if a layer is missing or of another shape.
+    Batch normalisation after a copied layer is copied with it, and so are ``mean`` and ``std``: the first layer learned
+    from pictures less that mean. The rest of ``deep`` stays as it was, and every copied layer goes on learning. Raises
+    ValueError, before anything is copied, if a layer is missing or of another shape.
     """
     pairs = {}
     theirs, ours = _weighted(shallow), _weighted(deep)
@@ -185,6 +191,8 @@ def warm_start(deep: VGG, shallow: VGG) -> list[str]:
     for copied in pairs.values():
         for module, state in copied:
             module.load_state_dict(state)
+    deep.mean.copy_(shallow.mean)
+    deep.std.copy_(shallow.std)
     return list(pairs)
 
 

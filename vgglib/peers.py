@@ -75,9 +75,11 @@ def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = 
         raise ValueError(f"torchvision has no configuration {configuration!r}, only {', '.join(TORCHVISION_NAMES)}")
     name = TORCHVISION_NAMES[configuration]
     found = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(f"{name}-*.pth")) if path is None else [Path(path)]
-    if not found or not found[0].is_file():
+    if path is not None and not found[0].is_file():
+        raise PeerMissing(f"{path} {'is a folder, not a file' if found[0].is_dir() else 'does not exist'}")
+    if not found:
         raise PeerMissing(
-            f"no weights of {name} in {found[0] if found else Path(torch.hub.get_dir()) / 'checkpoints'}; to download "
+            f"no weights of {name} in {Path(torch.hub.get_dir()) / 'checkpoints'}; to download "
             f'them (about 0.5 GB): torchvision.models.{name}(weights="IMAGENET1K_V1")'
         )
     net = VGG(configuration)
@@ -94,11 +96,13 @@ def with_oxford_preprocessing(net: VGG) -> VGG:
     """Return ``net``, which holds the weights that the authors published, made to take RGB pictures as all others do.
 
     Their networks expect blue, green, red, pixels in 0..255, less OXFORD_MEAN. The first layer's weights are put in
-    RGB order in place, and the mean goes where prepared() finds it. Do it once. Raises ValueError unless the network
-    has three input channels.
+    RGB order in place, and the mean goes where prepared() finds it. Raises ValueError unless the network has three
+    input channels, and where it was done before: a second time would undo the first.
     """
     if net.in_channels != 3:
         raise ValueError(f"Oxford's networks see three channels, this one {net.in_channels}")
+    if torch.allclose(net.std, torch.full_like(net.std, 1 / 255)):
+        raise ValueError("this network takes RGB pictures already: a second time would turn its colours back")
     with torch.no_grad():
         net.features[0].weight.copy_(net.features[0].weight.flip(1).clone())
     net.mean.copy_(torch.tensor(OXFORD_MEAN[::-1]).view(1, 3, 1, 1) / 255)

@@ -26,7 +26,8 @@ class Run:
     """A training run between two steps: what changes while it goes on, and nothing else.
 
     epoch (from 1) is the one at hand and ``step`` the number of its steps that are done, with ``seen`` pictures and
-    the ``totals`` of loss and right answers. micro_batch: pictures that go through the network at once.
+    the ``totals`` of loss and right answers. pictures: to train on, and to watch, if any. micro_batch: pictures that go
+    through the network at once.
     """
 
     def __init__(
@@ -35,14 +36,14 @@ class Run:
         optimiser: torch.optim.Optimizer,
         rate: object,
         history: History,
-        train: ImageSet,
+        pictures: tuple[ImageSet, ImageSet | None],
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         every: int | None = None,
     ):
         if every is not None and not every > 0:
             raise ValueError(f"every must be a number of steps, 1 or more, got {every!r}")
         self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
-        self._identity = run_identity(history.recipe, history.seed, train)
+        self._identity = run_identity(history.recipe, history.seed, *pictures) | {"network": _described(net)}
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         self.checkpoints, self._every, self._device = checkpoints, every, device_of(net)
@@ -141,7 +142,8 @@ class Run:
         if found is None:
             return False
         tensors, about = found
-        was = about["run"] | {"data": self._identity["data"] | about["run"]["data"]}  # older runs know less of it
+        # older runs know less of their data, and nothing of their network
+        was = self._identity | about["run"] | {"data": self._identity["data"] | about["run"]["data"]}
         if differing := differences(self._identity, was):
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise CheckpointError(
@@ -195,14 +197,34 @@ def _state(net: nn.Module) -> dict[str, Tensor]:
     return dict([*net.named_parameters(), *net.named_buffers()])
 
 
-def run_identity(chosen: object, seed: int, train: ImageSet) -> dict:
+def _described(net: nn.Module) -> dict[str, str]:
+    """Return, by name, what each module computes besides its weights, and which of its parameters do not learn."""
+    found = {}
+    for name, module in net.named_modules():
+        settings = ((what, getattr(module, what, None)) for what in _SETTINGS)
+        said = [f"{what}={value}" for what, value in settings if isinstance(value, int | float | tuple)]
+        said += [f"{what} frozen" for what, one in module.named_parameters(recurse=False) if not one.requires_grad]
+        if said or not any(module.children()):
+            found[name] = " ".join([type(module).__name__, *said])
+    return found
+
+
+_SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
+
+
+def run_identity(chosen: object, seed: int, train: ImageSet, watched: ImageSet | None = None) -> dict:
     """Return what must be the same for a run to be the same run, as it looks after a journey through JSON.
 
-    chosen: its Recipe.
+    chosen: its Recipe. watched: the pictures that it is judged by after every epoch, if there are any.
     """
     free = ("micro_batch", "keep_memory")  # how much memory is taken is no other training
     recipe = {name: value for name, value in asdict(chosen).items() if name not in free}
-    digest = hashlib.sha256(json.dumps(list(train.classes)).encode())
-    digest.update(train.labels.cpu().numpy().tobytes())
-    data = {"pictures": len(train), "labels": digest.hexdigest()[:16], "contents": train.contents}
+    data = told(train) | {"watched": None if watched is None else told(watched)}
     return json.loads(json.dumps({"recipe": recipe, "seed": seed, "data": data}))
+
+
+def told(pictures: ImageSet) -> dict:
+    """Return what tells a set from another: how many pictures, a digest of classes and labels, one of the pictures."""
+    digest = hashlib.sha256(json.dumps(list(pictures.classes)).encode())
+    digest.update(pictures.labels.cpu().numpy().tobytes())
+    return {"pictures": len(pictures), "labels": digest.hexdigest()[:16], "contents": pictures.contents}

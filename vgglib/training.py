@@ -6,7 +6,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from types import UnionType
 from typing import get_origin
@@ -83,6 +83,12 @@ class Recipe:
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed are {', '.join(allowed)}")
+        for name, most in (("momentum", 1), ("dropout", 1), ("weight_decay", math.inf), ("rgb_shift", math.inf)):
+            if not 0 <= getattr(self, name) <= most:
+                limits = "0 or more" if most == math.inf else f"from 0 to {most}"
+                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
+        if self.validation < 0:
+            raise ValueError(f"validation must be a number of images, 0 for none, got {self.validation}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ValueError(f"micro_batch must be positive, got {self.micro_batch}")
         if self.micro_batch is not None and self.micro_batch < self.batch_size and self.batch_norm:
@@ -161,6 +167,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
             recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
         )  # fmt: skip
     initialise(net, recipe.initialisation, seed, biases=recipe.zero_biases)
+    net.classes = tuple(train.classes)
     if recipe.normalise != "nothing":
         mean, std = train.mean_and_std()
         net.mean.copy_(torch.as_tensor(mean).view(1, -1, 1, 1))
@@ -196,8 +203,12 @@ def fit(
     checkpoint: Checkpoints | str | os.PathLike | None = None,
     every: int | None = None,
 ) -> History:
-    """Train ``net`` in place by the recipe and return its History; the network stays on ``device``.
+    """Train ``net`` in place by the recipe and return its History; the network stays on ``device``, ready for use.
 
+    net: what ``build`` gives, or any other network: what the recipe says of its layers, its first weights and
+    ``normalise`` is for build, and is not done here (UserWarning where the pictures go in as they are, against the
+    recipe). Parameters that need no gradient stay as they are. Afterwards it is in evaluation mode, and knows the names
+    of the classes (``net.classes``).
     train, validation: uint8 pictures and labels, or a folder's; validation may be None. seed: decides the order of
     the pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
     checkpoint: a folder for the state of the run, saved after every epoch and every ``every`` steps; where it holds
@@ -205,34 +216,39 @@ def fit(
     A progress line with the time left is shown in terminals and notebooks.
     Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
-    Raises ValueError for labels that the network has no score for and for schedule "plateau" without a validation
-    set, NonFiniteLossError within one step of the loss becoming infinite or nan, CheckpointError for the
-    checkpoints of another run, BatchTooLargeError where memory ends and the recipe allows no smaller parts; warns
-    NotLearningWarning when an epoch's loss is that of guessing.
+    Raises ValueError for labels that the network has no score for, for schedule "plateau" without a validation set
+    and for one with other classes, NonFiniteLossError within one step of the loss becoming infinite or nan,
+    CheckpointError for the checkpoints of another run, BatchTooLargeError where memory ends and the recipe allows no
+    smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     if recipe.schedule == "plateau" and validation is None:
         raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
+    if validation is not None and tuple(validation.classes) != tuple(train.classes):
+        names = [", ".join(some.classes) for some in (train, validation)]
+        raise ValueError(f"the classes to train on are {names[0]}, those of the validation set {names[1]}")
     device = best_device() if device is None else torch.device(device)
     net, train = net.to(device), _on(train, device)
     settings = conditions(recipe, device)
     if settings["channels_last"]:
         net = net.to(memory_format=torch.channels_last)
     classes = _count_classes(net, train, recipe)
+    _warn_if_unprepared(net, recipe)
+    net.classes = tuple(train.classes)
     optimiser = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay,
         fused=settings["fused"],
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
     progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
-    run = Run(net, optimiser, rate, history, train, checkpoint, every)
+    run = Run(net, optimiser, rate, history, (train, validation), checkpoint, every)
     run.restore()
     forward = distributed.replicated(net)
     forward = torch.compile(forward) if settings["compile"] else forward
     guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
     if progress.visible and not run.finished:
         progress.show(f"about {duration(estimate(net, train, recipe).seconds)} on {describe(device)}", final=True)
-    with progress, Interrupts() as interrupts, kept_memory(settings["keep_memory"]):
+    with progress, Interrupts() as interrupts, kept_memory(settings["keep_memory"]), _for_use(net):
         while not run.finished:
             number = run.epoch
             run.start_clock()
@@ -276,6 +292,26 @@ def fit(
             if interrupts.asked is not None and distributed.world() == 1:
                 raise _interrupted(run, history, interrupts.asked)
     return history
+
+
+@contextmanager
+def _for_use(net: nn.Module) -> Iterator[None]:
+    """Leave a network in evaluation mode, however the context ends."""
+    try:
+        yield
+    finally:
+        net.eval()
+
+
+def _warn_if_unprepared(net: nn.Module, recipe: Recipe) -> None:
+    """Warn if the recipe normalises the pictures and the network takes them as they are."""
+    shifts, scales = ((getattr(net, name, plain) != plain) for name, plain in (("mean", 0.0), ("std", 1.0)))
+    if recipe.normalise != "nothing" and not (torch.as_tensor(shifts).any() or torch.as_tensor(scales).any()):
+        warnings.warn(
+            f"the recipe says normalise={recipe.normalise!r}, but the network takes pictures in 0..1 as they are: its "
+            "mean is 0, its std 1. vgglib.training.build sets both; recipe(..., normalise='nothing') says what is done",
+            stacklevel=3,
+        )
 
 
 def batches(
