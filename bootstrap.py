@@ -6,6 +6,7 @@ of a SyntaxError. `setup` makes .venv, installs requirements.txt and vgglib into
 """
 # ruff: noqa: UP032, UP036, RUF005
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -488,6 +489,7 @@ def lab(settings):
         prepare_data()
     except Problem as problem:
         say("{}\nMost chapters work without; opening the book.".format(problem))
+    without_questions()
     say("Starting JupyterLab. The address with its token follows; Ctrl-C here, then y, stops it.")
     words = ["-m", "jupyterlab", "--ServerApp.root_dir=" + ROOT, "--LabApp.default_url=/lab/tree/" + FIRST_PAGE]
     words += ["--ServerApp.ip=127.0.0.1", "--ServerApp.log_level=WARN", "--LabApp.log_level=WARN"]
@@ -497,6 +499,16 @@ def lab(settings):
     words += ["--no-browser"] if headless() else []
     words += ["--allow-root"] if not WINDOWS and os.geteuid() == 0 else []
     return run(*(words + port))
+
+
+def without_questions():
+    """Have JupyterLab ask nobody at the first start whether they want its news; their own settings still count."""
+    path = os.path.join(VENV, "share", "jupyter", "lab", "settings", "overrides.json")
+    with contextlib.suppress(OSError):  # it would ask, no more
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not os.path.exists(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write('{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}\n')
 
 
 def headless():

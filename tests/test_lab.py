@@ -1,5 +1,6 @@
 """``make lab`` for real: a server that answers with its token alone, and opens the book on its first page."""
 
+import json
 import os
 import re
 import signal
@@ -66,5 +67,10 @@ def test_lab_serves_the_first_page(address, monkeypatch):
     root = re.match(r"http://[^/]+", server).group()
     assert "00_start_here.ipynb" in address
     assert answers(f"{root}/api/contents/notebooks/00_start_here.ipynb?token={token}") == 200
+    with urllib.request.urlopen(
+        f"{root}/lab/api/settings/@jupyterlab/apputils-extension:notification?token={token}"
+    ) as file:
+        asked = json.load(file)["schema"]["properties"]["fetchNews"]["default"]
+    assert asked == "false"  # nobody is asked for news before the first page
     assert answers(f"{root}/api/contents/notebooks/00_start_here.ipynb") == 403
     assert answers(f"{root}/api/contents/notebooks/00_start_here.ipynb?token=guess") == 403
