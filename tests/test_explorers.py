@@ -1,10 +1,14 @@
 """Interactive views: every corner of their controls draws, refusals stand in the figure's place."""
 
 import itertools
+import re
 import subprocess
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import ipywidgets
+import nbformat
 import pytest
 import torch
 
@@ -16,7 +20,8 @@ from vgglib.training import Epoch, History, Recipe
 
 def parts(view):
     """The controls by name, the image and the words of a view."""
-    *controls, image, words = view.children
+    *controls, drawing, image, words = view.children
+    assert drawing.value == "drawing ..."
     return {control.description: control for control in controls}, image, words
 
 
@@ -51,6 +56,51 @@ def test_a_control_redraws(view):
     assert words.value.startswith("a has kernel 5")
     controls["name"].value = "b"
     assert words.value.startswith("b has kernel 5")
+
+
+def test_true_and_false_get_a_box_to_tick():
+    chosen = []
+
+    def figure(per_device, single):
+        chosen.append((per_device, single))
+        return drawn(3)
+
+    controls, _, _ = parts(explore(figure, start=dict(per_device=True), per_device=(False, True), single=(False,)))
+    assert list(controls) == ["per device", "single"]  # a name of the program is words to the reader
+    assert type(controls["per device"]) is ipywidgets.Checkbox
+    assert type(controls["single"]) is ipywidgets.SelectionSlider  # no choice that was not offered
+    controls["per device"].value = False
+    assert chosen == [(True, False), (False, False)]
+
+
+@pytest.mark.parametrize("names", [("S", "image_size"), ("gigabytes_per_second", "S"), ("rate", "decay")])
+def test_sliders_are_of_one_length_and_their_names_have_room(names):
+    controls, _, _ = parts(explore(lambda **_: drawn(3), **{name: (1, 2) for name in names}))
+    (width,) = {control.style.description_width for control in controls.values()}
+    assert width.endswith("ch")
+    assert int(width.removesuffix("ch")) > max(len(name) for name in names)
+
+
+@pytest.mark.parametrize(("kernel", "error"), [(5, None), (4, None), (7, KeyError)])
+def test_a_line_says_so_while_the_figure_is_drawn(kernel, error):
+    seen = []
+
+    def watched(kernel):
+        seen.extend(one.layout.visibility for one in hints)
+        if kernel == 7:
+            raise KeyError(kernel)
+        return drawn(kernel)
+
+    hints = []
+    view = explore(watched, kernel=(3, 4, 5, 7))
+    hint = view.children[-3]
+    hints.append(hint)
+    slots = len(view.children), hint.layout.height
+    with pytest.raises(error) if error else nullcontext():
+        view.children[0].value = kernel
+    assert seen == ["visible"]
+    assert hint.layout.visibility == "hidden"  # not display: its place stays, and nothing jumps
+    assert (len(view.children), hint.layout.height) == slots
 
 
 def test_a_refusal_stands_in_the_figures_place_and_goes_again(view):
@@ -92,18 +142,19 @@ def test_a_view_says_what_it_is_without_a_kernel(view):
 def test_the_configuration_view_at_all_corners(monkeypatch):
     asked = []
 
-    def quick(**choices):
+    def quick(start, **choices):
+        assert start == dict(configuration="D", image_size=224, width=1.0)
         asked.append(choices)
         return drawn(3)
 
     monkeypatch.setattr(figures, "configuration_costs", quick)
     controls, _, _ = parts(configuration_view())
     options = {name: [control.options[0], control.options[-1]] for name, control in controls.items()}
-    assert list(options) == ["configuration", "image_size", "width"]
+    assert list(options) == ["configuration", "image size", "width"]
     for corner in itertools.product(*options.values()):
         for control, value in zip(controls.values(), corner, strict=True):
             control.value = value
-        assert asked[-1] == dict(zip(options, corner, strict=True))
+        assert asked[-1] == dict(zip(["configuration", "image_size", "width"], corner, strict=True))
 
 
 @pytest.mark.parametrize("configuration", ["A", "E"])
@@ -112,6 +163,118 @@ def test_the_configuration_view_at_all_corners(monkeypatch):
 def test_the_figure_itself_at_all_corners(configuration, image_size, width):
     figure = figures.configuration_costs(configuration, image_size, width)
     assert f"Configuration {configuration} at {image_size} pixels, width {width:g}" in figure.text_alternative
+
+
+def choices_of(chapter, figure):
+    """The values that the explorer of a chapter offers, as its cell writes them: every call's keywords."""
+    (path,) = (Path(__file__).resolve().parent.parent / "notebooks").glob(f"{chapter}_*.ipynb")
+    (source,) = [
+        cell.source
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code" and "explorers.explore(" in cell.source and figure in cell.source
+    ]
+    found = {}
+    catching = type("", (), {"explore": lambda one, start=None, **choices: found.update(choices, start=start)})
+    about = dict(explorers=catching, figures=figures, TABLE_1=figures.TABLE_1)
+    exec(re.sub(r"(?m)^(from|import) .*", "", source), about)
+    return found.pop("start"), found
+
+
+def limits(figure):
+    return [(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes]
+
+
+def test_the_axes_of_the_explorer_of_00_stay():
+    _, choices = choices_of("00", "figures.shapes")
+    drawn = [figures.shapes(*chosen) for chosen in itertools.product(*choices.values())]
+    assert len({axes.get_ylim() for figure in drawn for axes in figure.axes}) == 1
+    tallest = {size: max(box.get_height() for box in figures.shapes("A", size).axes[0].patches) for size in (32, 224)}
+    assert tallest[224] / tallest[32] == pytest.approx(224 / 32)
+
+
+def test_the_axes_of_the_explorer_of_03_stay():
+    _, choices = choices_of("03", "figures.stack_against_one")
+    drawn = {
+        chosen: figures.stack_against_one(*chosen)
+        for chosen in itertools.product(*(choices[name] for name in ("kernel", "depth", "channels", "side")))
+    }
+    assert len({str(limits(figure)) for figure in drawn.values()}) == 1
+    for (kernel, depth, channels, _side), figure in drawn.items():
+        weights, macs, outputs = ([bar.get_height() for bar in axes.patches] for axes in figure.axes)
+        as_at_first = [bar.get_height() for bar in drawn[kernel, depth, 64, 56].axes[0].patches]
+        assert weights == pytest.approx(as_at_first)  # channels and side move no bar
+        assert macs == pytest.approx(weights)
+        assert outputs == pytest.approx([depth, 1])  # the price that a stack always pays
+        assert weights[0] < weights[1] == 1
+        said = [text.get_text() for text in figure.axes[0].texts]
+        assert said[0].replace(",", "") == f"{depth * kernel**2 * channels**2 / 1e3:.3g}" or channels == 256
+    shares = [drawn[3, depth, 64, 56].axes[0].patches[0].get_height() for depth in choices["depth"]]
+    assert sorted(shares, reverse=True) == shares  # the deeper, the smaller
+    assert not [
+        one for figure in drawn.values() for axes in figure.axes for one in axes.texts if "e+" in one.get_text()
+    ]
+
+
+START = dict(configuration="D", image_size=224, width=1.0)
+
+
+@pytest.mark.parametrize("width", [0.25, 1.0])
+def test_the_axes_of_the_explorer_of_04_stay(width):
+    drawn = [
+        figures.configuration_costs(name, size, width, start=START) for name in ("A-LRN", "E") for size in (32, 384)
+    ]
+    assert len({str(limits(figure)) for figure in drawn}) == 1
+    assert len({tuple(figure.get_size_inches()) for figure in drawn}) == 1
+    assert len({str([one.get_text() for one in figure.axes[0].get_yticklabels()]) for figure in drawn}) == 1
+    for figure in drawn:
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            for line in axes.lines:
+                assert low < min(line.get_xdata()) <= max(line.get_xdata()) < high
+
+
+def places(figure, panel):
+    """Where the rings and the dots of a panel stand: {layer: value}, twice."""
+    rows = [one.get_text() for one in figure.axes[0].get_yticklabels()]
+    marks = [line for line in figure.axes[panel].lines if line.get_marker() == "o"]
+    return [{rows[y]: x for x, y in zip(*line.get_data(), strict=True)} for line in marks]
+
+
+def test_dots_move_from_their_rings_as_chapter_04_says():
+    rings, dots = places(figures.configuration_costs("D", 224, 0.5, start=START), 0)
+    assert rings["conv3_2"] == 4 * dots["conv3_2"] - 2 * 128 * 1  # a quarter of the weights, half of the biases
+    assert rings["fc6"] == pytest.approx(2 * dots["fc6"], rel=1e-3)
+    assert rings["fc7"] == dots["fc7"]
+    for panel, moves in enumerate((["fc6"], None, None)):
+        rings, dots = places(figures.configuration_costs("D", 128, start=START), panel)
+        moved = [name for name in rings if rings[name] != dots[name]]
+        assert moved == (
+            moves or [name for name in rings if not name.startswith("fc") or (name == "fc6" and panel == 1)]
+        )
+    rings, dots = places(figures.configuration_costs("A", 224, start=START), 0)
+    assert {*rings} > {*dots}
+    assert "conv1_2" in rings
+
+
+def test_the_bars_of_08_stand_before_those_of_the_start():
+    start, choices = choices_of("08", "figures.step_memory")
+    lengths = {}
+    for batch in choices["batch"]:
+        figure = figures.step_memory("D", 224, batch, start=start)
+        (axes,) = figure.axes
+        grey, bars = axes.patches[:4], axes.patches[4:]
+        assert [bar.get_width() for bar in grey] == pytest.approx([1.39, 3.45, 4.00, 4.56], abs=0.01)
+        assert max(bar.get_x() + bar.get_width() for bar in bars) < axes.get_xlim()[1]
+        lengths[batch] = axes.get_xlim()[1]
+        (legend,) = figure.legends
+        said = [text.get_text() for text in legend.get_texts()]
+        assert said == ["parameters", "gradients", "optimiser", "activations", "start: D, 224 pixels, batch 32"]
+        colours = [handle.get_facecolor() for handle in legend.legend_handles]
+        assert colours == [*(bars[n].get_facecolor() for n in range(4)), grey[0].get_facecolor()]
+    assert lengths[1] == lengths[8] == lengths[32]
+    assert lengths[128] == lengths[256] == pytest.approx(5 * lengths[32])
+    widest = figures.step_memory("E", max(choices["image_size"]), 256, start=start).axes[0].get_xlim()[1]
+    assert widest == pytest.approx(25 * lengths[32])
 
 
 def history(count):

@@ -1,7 +1,9 @@
 """The reader's tools: verdicts, counterexamples, named mistakes that are rejected, answers that stay hidden."""
 
 import math
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from vgglib.teaching import Verdict, assert_learned, check_answer, check_function, check_words, fails, reveal
 from vgglib.training import Epoch, History, Recipe
 
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 CASES = {(3, 1): 3, (3, 2): 5, (3, 3): 7, (5, 2): 9, (7, 1): 7}
 
 
@@ -154,6 +157,19 @@ def test_an_untouched_guess_never_shows_the_answer(capsys):
     said = capsys.readouterr().out
     assert "212" not in said
     assert "three dots" in said
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[01]*.ipynb")), ids=lambda path: path.stem[:2])
+def test_no_cell_answers_while_the_dots_stand(path, capsys):
+    """What a cell that reveals says or draws is stored with the dots standing: it ends with the nudge."""
+    reveal(..., actual=0)
+    nudge = capsys.readouterr().out
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    revealing = [cell for cell in cells if "reveal(guess" in cell.source]
+    assert revealing
+    for cell in revealing:
+        assert [output.output_type for output in cell.outputs] == ["stream"], cell.source
+        assert cell.outputs[0].text.endswith(nudge), cell.source
 
 
 @pytest.mark.parametrize(

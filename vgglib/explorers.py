@@ -15,37 +15,48 @@ from vgglib.training import History
 def explore(figure: Callable[..., Picture], start: dict | None = None, **choices: Iterable) -> ipywidgets.VBox:
     """Return a view of ``figure`` with one control per keyword, each with a finite list of values.
 
-    start: the values to begin with, the first of each list where it says nothing. Where the figure refuses a
-    combination, the refusal stands in its place.
+    Numbers get a slider, texts a list, True and False a box to tick. start: the values to begin with, the first of each
+    list where it says nothing. Where the figure refuses a combination, the refusal stands in its place; while it is
+    being drawn a line above it says so.
     """
+    style = {"description_width": f"{max([10, *(len(name) + 1 for name in choices)])}ch"}  # sliders of one length
     controls = {}
     for name, values in choices.items():
-        about = dict(options=list(values), description=name, style={"description_width": "initial"})
-        texts = any(isinstance(value, str) for value in about["options"])
-        control = (
-            ipywidgets.Dropdown(**about) if texts else ipywidgets.SelectionSlider(**about, continuous_update=False)
-        )
-        control.value = (start or {}).get(name, about["options"][0])
-        controls[name] = control
+        options = list(values)
+        controls[name] = _control(options, description=name.replace("_", " "), style=style)
+        controls[name].value = (start or {}).get(name, options[0])
+    drawing = ipywidgets.HTML("drawing ...", layout={"height": "22px", "visibility": "hidden"})
     image = ipywidgets.Image(format="png")
     words = ipywidgets.HTML()
 
     def draw(_change: object = None) -> None:
+        drawing.layout.visibility = "visible"  # it keeps its place when hidden, so that nothing jumps
         try:
             drawn = figure(**{name: control.value for name, control in controls.items()})
         except ValueError as error:
             image.layout.display, words.value = "none", f"<b>Not possible:</b> {_escaped(error)}"
-            return
-        bundle, about = drawn._repr_mimebundle_()
-        image.value, image.width = bundle["image/png"], about["image/png"]["width"]
-        image.layout.display, words.value = "", _escaped(drawn.text_alternative)
+        else:
+            bundle, about = drawn._repr_mimebundle_()
+            image.value, image.width = bundle["image/png"], about["image/png"]["width"]
+            image.layout.display, words.value = "", _escaped(drawn.text_alternative)
+        finally:
+            drawing.layout.visibility = "hidden"
 
     for control in controls.values():
         control.observe(draw, names="value")
     draw()
-    view = View([*controls.values(), image, words])
+    view = View([*controls.values(), drawing, image, words])
     view.redraw = draw
     return view
+
+
+def _control(options: list, **about: object) -> ipywidgets.ValueWidget:
+    """Return the control that suits the values to choose from."""
+    if all(isinstance(value, bool) for value in options) and {*options} == {True, False}:
+        return ipywidgets.Checkbox(**about)
+    if any(isinstance(value, str) for value in options):
+        return ipywidgets.Dropdown(options=options, **about)
+    return ipywidgets.SelectionSlider(options=options, continuous_update=False, **about)
 
 
 class View(ipywidgets.VBox):
@@ -60,9 +71,10 @@ class View(ipywidgets.VBox):
 
 def configuration_view() -> View:
     """Return the view of chapter 04: where parameters, MACs and memory of a configuration sit."""
+    start = dict(configuration="D", image_size=224, width=1.0)
     return explore(
-        figures.configuration_costs,
-        start=dict(configuration="D", image_size=224, width=1.0),
+        lambda **chosen: figures.configuration_costs(**chosen, start=start),
+        start=start,
         configuration=tuple(TABLE_1),
         image_size=(32, 64, 128, 224, 256, 384),
         width=(0.25, 0.5, 1.0),
@@ -90,9 +102,8 @@ def kernel_view(pictures: Tensor) -> View:
         picture=range(len(pictures)), row=range(pictures.shape[2]), column=range(pictures.shape[3]),
         stride=(1, 2, 3), padding=(0, 1, 2),
     )  # fmt: skip
-    kernels = ipywidgets.Dropdown(
-        options=list(KERNELS), description="start from", style={"description_width": "initial"}
-    )
+    style = {"description_width": rest.children[0].style.description_width}
+    kernels = ipywidgets.Dropdown(options=list(KERNELS), description="start from", style=style)
 
     def show(cell: ipywidgets.Button) -> None:
         cell.description = {-1: "−1", 0: "0", 1: "+1"}[weights[cell]]

@@ -6,6 +6,7 @@ Colours are Okabe and Ito's, which colour-blind readers tell apart; no figure re
 
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
 from vgglib.foundations import correlate, descend, ravine, ravine_slope
 from vgglib.localisation import Box, corners, iou
-from vgglib.memory import PURPOSES, memory
+from vgglib.memory import PURPOSES, Memory, memory
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
 from vgglib.scaling import PATTERNS, ring_steps, speed_up
@@ -120,7 +121,10 @@ def _table_box(axes: Axes, x: int, y: float, layer: Layer, new: bool) -> None:
 
 
 def shapes(configuration: str = "A", image_size: int = 224, width: float = 1.0) -> Picture:
-    """Return the feature maps after each block: their side in pixels as height, their channels as breadth."""
+    """Return the feature maps after each block: their side in pixels as height, their channels as breadth.
+
+    All heights are to one scale, on which 224 pixels (or a larger picture) fill the figure.
+    """
     stack = layers(configuration)
     sizes, channels = [(image_size, None)], []
     for n, layer in enumerate(stack):
@@ -133,7 +137,7 @@ def shapes(configuration: str = "A", image_size: int = 224, width: float = 1.0) 
     x, told = 0.0, []
     for side, depth in sizes:
         breadth = 0.12 if depth is None else 0.12 + 0.9 * depth / 512
-        tall = side / image_size
+        tall = side / max(224, image_size)
         face = "#DDDDDD" if depth is None else SKY
         axes.add_patch(Rectangle((x, -tall / 2), breadth, tall, facecolor=face, edgecolor="black", linewidth=0.8))
         label = f"input\n{side} x {side}" if depth is None else f"{depth}\n{side} x {side}"
@@ -172,17 +176,76 @@ def where_it_sits(table: CostTable, title: str = "") -> Picture:
     )
 
 
-def configuration_costs(configuration: str = "D", image_size: int = 224, width: float = 1.0) -> Picture:
-    """Return where the parameters, MACs and activations of a configuration sit, for RGB pictures and 1000 classes."""
+def configuration_costs(
+    configuration: str = "D", image_size: int = 224, width: float = 1.0, start: Mapping[str, object] | None = None
+) -> Picture:
+    """Return where the parameters, MACs and activations of a configuration sit, for RGB pictures and 1000 classes.
+
+    start: another configuration, image_size and width to compare with. Then every layer is a dot on axes that stay the
+    same whatever is chosen, logarithmic ones, and a ring shows where the layer was at the start.
+    """
+    table, title = _named_costs(configuration, image_size, width)
+    if start is None:
+        return where_it_sits(table, title)
+    before, before_title = _named_costs(**start)
+    figure = Picture()
+    _moved(figure, table, before)
+    figure.suptitle(f"● {title}    ○ {before_title}", fontsize=9)
+    return figure.saying(
+        f"{title}: {table.parameters:,} parameters, {table.macs:,} MACs, {table.activation_bytes:,} activation bytes. "
+        f"Rings: {before_title}."
+    )
+
+
+def _named_costs(configuration: str, image_size: int, width: float) -> tuple[CostTable, str]:
+    """Return the costs of a configuration under the paper's names of its layers, and a title."""
     stack = layers(configuration)
     with torch.device("meta"):  # shapes are enough
         net = VGG(configuration, image_size=image_size, width=width)
+    paper = iter([*names(stack), "fc6", "fc7", "fc8"])
     table = cost(net, image_size)
-    paper = iter([name for name, layer in zip(names(stack), stack, strict=True)] + ["fc6", "fc7", "fc8"])
-    named = CostTable(
-        [type(row)(row.name if row.kind == "input" else next(paper), *_rest(row)) for row in table],
+    named = CostTable([type(row)(row.name if row.kind == "input" else next(paper), *_rest(row)) for row in table])
+    return named, f"Configuration {configuration} at {image_size} pixels, width {width:g}"
+
+
+def _moved(figure: Picture, now: CostTable, before: CostTable) -> None:
+    """Draw every layer's three costs as dots, joined with rings for those it had before, on axes that stay."""
+    there = [name for text in TABLE_1.values() for name in names(layers(text))]
+    rows = sorted({*there, *(row.name for row in [*now, *before])}, key=_depth)
+    figure.set_size_inches(7.4, 0.9 + 0.19 * len(rows))
+    panels = (
+        ("parameters", "parameters", (1e2, 1e9), BLUE),
+        ("macs", "MACs", (1e5, 1e10), ORANGE),
+        ("activation_bytes", "activations (bytes)", (1e2, 1e8), GREEN),
     )
-    return where_it_sits(named, f"Configuration {configuration} at {image_size} pixels, width {width:g}")
+    all_axes = figure.subplots(1, 3, sharey=True)
+    for axes, (kind, label, limits, colour) in zip(all_axes, panels, strict=True):
+        old, new = ({row.name: getattr(row, kind) for row in table if getattr(row, kind)} for table in (before, now))
+        for name in filter(new.get, old):
+            axes.plot((old[name], new[name]), [rows.index(name)] * 2, color=colour, linewidth=1.2)
+        ring = dict(markerfacecolor="none", markeredgecolor=GREY, markersize=7)
+        axes.plot(list(old.values()), [rows.index(name) for name in old], "o", **ring)
+        axes.plot(list(new.values()), [rows.index(name) for name in new], "o", color=colour, markersize=4)
+        axes.set_xscale("log")
+        axes.set_title(f"{label}\n○ {sum(old.values()):,}\n● {sum(new.values()):,}", fontsize=8)
+        axes.set_xticks([1e3, 1e6, 1e9][kind == "macs" :], ["thousand", "million", "billion"][kind == "macs" :])
+        axes.set_xlim(min(limits[0], *new.values()), max(limits[1], *new.values()))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.tick_params(labelsize=7)
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        _plain(axes)
+    all_axes[0].set_yticks(range(len(rows)), rows, fontsize=7)
+    has = {row.name for row in now}
+    for text in all_axes[0].get_yticklabels():
+        text.set_color("black" if text.get_text() in has else "#BBBBBB")
+    all_axes[0].set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _depth(name: str) -> tuple:
+    """Return what sorts the paper's names of layers from the input on: a block's pooling is its last."""
+    kind, block, place = re.fullmatch(r"([a-z]+)(\d*)_?(\d*)", name).groups()
+    return int(block or 0), kind == "pool", int(place or 0), kind
 
 
 def _rest(row: object) -> tuple:
@@ -731,27 +794,31 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
     """Return weights, MACs and kept outputs of a stack of layers beside the one layer with the same receptive field.
 
     kernel, depth: of the stack, all layers with ``channels`` in and out, stride 1, on maps ``side`` pixels wide, padded
-    so that they keep their size; no biases. Outputs are float32, what training keeps of one picture.
+    so that they keep their size; no biases. Outputs are float32, what training keeps of one picture. The bars are in
+    units of the single layer, so that stacks of any size can be compared; the numbers on them are what they cost.
     """
     field = receptive_field([Layer("conv", kernel)] * depth).size
     names_of_both = (f"{depth} of {kernel}x{kernel}", f"1 of {field}x{field}")
     weights = [depth * kernel**2 * channels**2, field**2 * channels**2]
     panels = (
-        ("weights (thousands)", [value / 1e3 for value in weights]),
-        ("MACs (millions)", [value * side**2 / 1e6 for value in weights]),
-        ("outputs kept (MB)", [count * channels * side**2 * 4 / 1e6 for count in (depth, 1)]),
+        ("weights (thousands)", [value / 1e3 for value in weights], 1),
+        ("MACs (millions)", [value * side**2 / 1e6 for value in weights], 1),
+        ("outputs kept (MB)", [count * channels * side**2 * 4 / 1e6 for count in (depth, 1)], 4),
     )
     figure = Picture(6.6, 2.2)
-    for axes, (label, values) in zip(figure.subplots(1, 3), panels, strict=True):
-        axes.bar((0, 1), values, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
+    for axes, (label, values, most) in zip(figure.subplots(1, 3), panels, strict=True):
+        heights = [value / values[1] for value in values]
+        axes.bar((0, 1), heights, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
         axes.set_xticks((0, 1), names_of_both)
-        for x, value in enumerate(values):
-            axes.text(x, value, f"{value:,.3g}", ha="center", va="bottom", fontsize=8)
+        for x, (height, value) in enumerate(zip(heights, values, strict=True)):
+            written = f"{value:,.3g}" if value < 999.5 else f"{value:,.0f}"
+            axes.text(x, height, written, ha="center", va="bottom", fontsize=8)
         axes.set_title(label, fontsize=9)
-        axes.set_ylim(0, 1.2 * max(values))
+        axes.set_ylim(0, 1.2 * max(most, *heights))
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         _plain(axes)
+    figure.axes[0].set_ylabel("times the\nsingle layer", fontsize=8)
     figure.axes[1].set_xlabel(
         f"{channels} channels in and out, maps of {side} x {side}, one picture, float32", fontsize=8
     )
@@ -911,24 +978,33 @@ def ring(devices: int = 3) -> Picture:
     )
 
 
-def step_memory(configuration: str = "D", image_size: int = 224, batch: int = 32) -> Picture:
+def step_memory(
+    configuration: str = "D", image_size: int = 224, batch: int = 32, start: Mapping[str, object] | None = None
+) -> Picture:
     """Return what a step holds, as stacked bars: in use, and in training by SGD, with momentum, and by Adam.
 
-    For RGB pictures, 1000 classes and float32; batch: pictures in a step. 1 GB is a billion bytes.
+    For RGB pictures, 1000 classes and float32; batch: pictures in a step. 1 GB is a billion bytes. start: another
+    configuration, image_size and batch to compare with: its bars stand behind in grey, and the axis holds them; only
+    where a bar no longer fits it becomes 5, 25 or 125 times as long.
     """
-    with torch.device("meta"):  # shapes are enough
-        net = VGG(configuration, image_size=image_size)
-    figure = Picture(7.4, 2.9)
+    held = _held(configuration, image_size, batch)
+    before = held if start is None else _held(**start)
+    figure = Picture(7.4, 2.9 if start is None else 3.3)
     axes, told = figure.subplots(), []
-    held = {purpose: memory(net, batch, purpose) for purpose in PURPOSES}
-    widest = max(found.total for found in held.values())
+    if start is not None:
+        totals = [found.total / 1e9 for found in before.values()]
+        axes.barh(range(len(totals)), totals, color="#DDDDDD", edgecolor=GREY, linewidth=0.8, height=0.9)
+    widest = 1.16 * max(found.total for found in before.values())
+    while widest < 1.16 * max(found.total for found in held.values()):
+        widest *= 5
     look = dict(parameters=(BLUE, ""), gradients=(ORANGE, "//"), optimiser=(PINK, ".."), activations=(SKY, "xx"))
     for y, (purpose, found) in enumerate(held.items()):
         left = 0.0
         for part, (colour, hatch) in look.items():
             size = getattr(found, part)
-            axes.barh(y, size / 1e9, left=left / 1e9, color=colour, hatch=hatch, edgecolor="white", height=0.62)
-            if size > 0.1 * widest:
+            bar = dict(color=colour, hatch=hatch, edgecolor="white", height=0.62)
+            axes.barh(y, size / 1e9, left=left / 1e9, label="" if y else part, **bar)
+            if size > 0.085 * widest:
                 box = dict(facecolor="white", edgecolor="none", pad=1, alpha=0.85)
                 middle = (left + size / 2) / 1e9
                 axes.text(middle, y, f"{part}\n{size / 1e9:.2f}", ha="center", va="center", fontsize=7, bbox=box)
@@ -937,11 +1013,23 @@ def step_memory(configuration: str = "D", image_size: int = 224, batch: int = 32
         told.append(f"{purpose} {found.total / 1e9:.2f} GB, of which activations {found.activations / 1e9:.2f}")
     axes.set_yticks(range(len(held)), list(held))
     axes.set_ylim(len(held) - 0.5, -0.5)
-    axes.set(xlabel="memory (GB)", xlim=(0, 1.16 * widest / 1e9))
+    axes.set(xlabel="memory (GB)", xlim=(0, widest / 1e9))
     title = f"Configuration {configuration}, {image_size} pixels, batch {batch}"
-    axes.set_title(title, fontsize=10)
     _plain(axes)
-    return figure.saying(f"{title}: {'; '.join(told)}.")
+    axes.set_title(title, fontsize=10)
+    if start is None:
+        return figure.saying(f"{title}: {'; '.join(told)}.")
+    grey = Rectangle((0, 0), 1, 1, facecolor="#DDDDDD", edgecolor=GREY, linewidth=0.8)
+    grey.set_label("start: {configuration}, {image_size} pixels, batch {batch}".format(**start))
+    figure.legend(handles=[*axes.containers[1:5], grey], loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure.saying(f"{title}: {'; '.join(told)}. Grey: {grey.get_label()}.")
+
+
+def _held(configuration: str, image_size: int, batch: int) -> dict[str, Memory]:
+    """Return what a step holds for each purpose."""
+    with torch.device("meta"):  # shapes are enough
+        net = VGG(configuration, image_size=image_size)
+    return {purpose: memory(net, batch, purpose) for purpose in PURPOSES}
 
 
 def shares(pairs: Mapping[str, tuple[float, float]], labels: tuple[str, str], told: str = "") -> Picture:
