@@ -91,5 +91,9 @@ def test_the_command_writes_and_tells(tmp_path, monkeypatch, capsys):
     assert main(["measure-cost", *asked]) == 0
     assert "A, training:" in capsys.readouterr().out
     assert json.loads(path.read_text())["networks"]["A"]["macs"] > 0
+    monkeypatch.chdir(tmp_path)  # what readers measure is not the book's own record
+    assert main(["measure-cost", *asked[:-2]]) == 0
+    assert "wrote runs/measured-cost-cpu.json" in capsys.readouterr().out
+    assert json.loads((tmp_path / "runs" / "measured-cost-cpu.json").read_text())["networks"].keys() == {"A"}
     assert main(["measure-cost", "--batch", "0", "--result", str(path)]) == 1
     assert "batch must be at least 1" in capsys.readouterr().err

@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--rounds", type=int, default=3, help="rounds over all networks (default: 3)")
     measured.add_argument("--bf16", action="store_true", help="multiply in bfloat16, channels last")
     measured.add_argument("--note", default="", help="what must be said beside the numbers")
-    measured.add_argument("--result", type=Path, help="default: data/results/measured-cost-<device>.json")
+    measured.add_argument("--result", type=Path, help="default: runs/measured-cost-<device>.json")
     commands.add_parser("doctor", help="check this machine: Python, packages, data, device, memory, kernel")
     return parser
 
@@ -559,17 +559,22 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _measure_cost(options: argparse.Namespace) -> int:
+    from vgglib.devices import best_device
     from vgglib.measured_cost import measure
 
+    device = options.device or str(best_device())
+    kind = device.partition(":")[0] + ("-bf16" if options.bf16 else "")
+    path = options.result or Path("runs") / f"measured-cost-{kind}.json"
     record = measure(
         image_size=options.image_size, batch=options.batch, steps=options.steps, rounds=options.rounds,
-        device=options.device, bf16=options.bf16, note=options.note, path=options.result,
+        device=device, bf16=options.bf16, note=options.note, path=path,
     )  # fmt: skip
     for name, found in record["networks"].items():
         for mode in ("inference", "training"):
             seconds, peak = found[mode]["seconds"]["mean"], found[mode]["peak_bytes"]
             said = "memory not known" if peak is None else f"{peak / 1e6:,.0f} MB"
             print(f"{name}, {mode}: {1000 * seconds / record['batch']:,.1f} ms a picture, {said}")
+    print(f"wrote {path}")
     return 0
 
 

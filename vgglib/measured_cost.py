@@ -1,6 +1,7 @@
 """What the networks of Table 1 cost on a device, measured: seconds and bytes of using and of training them.
 
-``python -m vgglib measure-cost`` writes data/results/measured-cost-<device>.json, which chapter 08 reads.
+``python -m vgglib measure-cost`` measures this machine. Chapter 08 reads data/results/measured-cost-cpu.json, which
+``--result`` made.
 """
 
 import ctypes
@@ -39,7 +40,7 @@ def measure(
     tell: Callable[[str], object] = print,
     **options: object,
 ) -> dict:
-    """Return, and write to ``path``, what each configuration costs in use and in training, on ``device``.
+    """Return, and write to ``path`` if there is one, what each configuration costs in use and in training, on ``device``.
 
     A step of inference is a forward pass without gradients; one of training is forward, cross-entropy, backward and
     SGD with momentum. Pictures are noise. Each network is built anew in each of ``rounds``, so that a slow minute of
@@ -55,7 +56,6 @@ def measure(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     device, names = torch.device(device or best_device()), tuple(names)
-    path = path or results.FOLDER / f"measured-cost-{device.type}{'-bf16' if bf16 else ''}.json"
     found: dict[str, dict[str, list]] = {name: {mode: [] for mode in MODES} for name in names}
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
@@ -81,7 +81,8 @@ def measure(
         "seed": 0,
         "networks": {name: _summary(name, image_size, batch, options, modes) for name, modes in found.items()},
     }
-    results.write(path, record)
+    if path is not None:
+        results.write(path, record)
     return record
 
 
