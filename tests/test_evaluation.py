@@ -534,3 +534,13 @@ def test_a_set_of_other_classes_is_refused(tmp_path, images):
         accuracy_on(net, ImageSet(images[:3, :1], torch.arange(3), ("bee", "ant", "dog")))
     net.classes = ("ant", "bee", "cat")
     assert 0 <= accuracy_on(net, pictures) <= 1
+
+
+@pytest.mark.parametrize("method", [single_crop, multi_crop])
+def test_a_network_of_others_says_its_crop_first(images, method):
+    other = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+    assert method(other, images).shape == (11, 3)  # pictures as they are
+    with pytest.raises(ValueError, match="a Sequential does not say how large a crop it wants: set its image_size"):
+        method(other, images, 13)
+    other.image_size = (10, 10)
+    assert method(other, images, 13).shape == (11, 3)

@@ -258,11 +258,16 @@ def _maps(
 def _crop(net: nn.Module, images: Tensor, scale: int | None) -> tuple[int, int]:
     """Return the size of picture that a network wants: the one it was built for, else that of the pictures.
 
-    Raises ValueError for what is no batch of pictures and no scale in pixels.
+    Raises ValueError for what is no batch of pictures and no scale in pixels, and for a scale where the network does
+    not say how large a crop it wants.
     """
     expect_pictures(images)
     if not isinstance(scale, Integral | None):
         raise ValueError(f"a scale is a whole number of pixels, got {scale}")
+    if scale is not None and not hasattr(net, "image_size"):
+        raise ValueError(
+            f"a {type(net).__name__} does not say how large a crop it wants: set its image_size, such as (224, 224)"
+        )
     return getattr(net, "image_size", tuple(images.shape[2:]))
 
 
