@@ -274,3 +274,8 @@ def test_weights_of_others_are_sent_to_load_pt(net, tmp_path):
     torch.save(net.state_dict(), tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match=r"net\.pth is .*; vgglib\.checkpoint\.load_pt reads weights of others"):
         load_network(tmp_path / "net.pth")
+
+
+def test_only_our_networks_are_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"got a Linear: for others, torch\.save"):
+        save_network(torch.nn.Linear(2, 2), tmp_path / "net.safetensors")

@@ -435,3 +435,29 @@ def test_a_warm_start_takes_the_pictures_as_the_shallow_network_did():
     assert (d.mean.item(), d.std.item()) == (a.mean.item(), a.std.item())
     a.mean.fill_(0.5)
     assert d.mean.item() == pytest.approx(0.28)  # a copy
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (dict(image_size="224"), r"image_size must be a side in pixels or \(height, width\), got '224'"),
+        (dict(image_size=224.0), "got 224.0"),
+        (dict(image_size=(224, 224, 3)), r"got \(224, 224, 3\)"),
+        (dict(image_size=None), "got None"),
+        (dict(in_channels="3"), "in_channels must be a whole number, got '3'"),
+        (dict(num_classes=10.0), "num_classes must be a whole number, got 10.0"),
+        (dict(hidden=0), "hidden must be positive, got 0"),
+        (dict(width="1/4"), "width must be a number, got '1/4'"),
+        (dict(width=-1), "width must be positive, got -1"),
+    ],
+)
+def test_sizes_of_the_wrong_kind_are_refused_in_words(changed, said):
+    with pytest.raises(ValueError, match=said):
+        VGG("A", **changed)
+
+
+def test_only_our_networks_start_warm():
+    net = VGG("A", width=1 / 64, hidden=4, image_size=32)
+    for pair in ((net, nn.Linear(2, 2)), (nn.Linear(2, 2), net)):
+        with pytest.raises(ValueError, match="expected two networks of vgglib.model.VGG, got a Linear"):
+            warm_start(*pair)

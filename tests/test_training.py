@@ -598,3 +598,17 @@ def test_a_network_is_left_in_evaluation_mode(train, stop):
 def test_settings_without_meaning_are_refused(field, value, said):
     with pytest.raises(ValueError, match=said):
         replace(TINY, **{field: value})
+
+
+def test_names_and_tensors_in_place_of_recipes_and_sets_are_refused(train):
+    net = build(TINY, train)
+    with pytest.raises(ValueError, match=r"expected a Recipe, got 'laptop': write recipe\('laptop'\)"):
+        build("laptop", train)
+    for call in (lambda: fit(net, train, None, "tiny"), lambda: estimate(net, train, "tiny")):
+        with pytest.raises(ValueError, match=r"expected a Recipe, got 'tiny'$"):
+            call()
+    for some in (train.images, (train.images, train.labels), None):
+        with pytest.raises(ValueError, match=r"expected a set of labelled pictures, got a (Tensor|tuple|NoneType)"):
+            fit(net, some, None, TINY)
+    with pytest.raises(ValueError, match="expected a set of labelled pictures, got a Tensor"):
+        fit(net, train, train.images, TINY)

@@ -26,8 +26,12 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
 
     about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values; the names of its classes,
     ``net.classes``, are added where it has them. The file appears whole or not at all. Raises
-    OSError if the folder cannot be written.
+    OSError if the folder cannot be written, ValueError for any other kind of network.
     """
+    if not isinstance(net, VGG):
+        raise ValueError(
+            f"expected a vgglib.model.VGG, got a {type(net).__name__}: for others, torch.save(net.state_dict(), path)"
+        )
     path = Path(path)
     build = {
         "configuration": net.configuration,

@@ -65,6 +65,8 @@ def _layer(token: str, notation: str) -> Layer:
 
 def names(stack: Iterable[Layer]) -> list[str]:
     """Return the paper's name of each layer: conv1_1, pool1, conv2_1 and so on, by block and place in the block."""
+    if isinstance(stack, str):
+        raise ValueError(f"expected layers, got {stack!r}: write layers({stack!r})")
     found, block, place = [], 1, 0
     for layer in stack:
         if layer.kind == "pool":

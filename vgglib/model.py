@@ -47,10 +47,14 @@ class VGG(nn.Module):
         dropout: float = 0.5,
     ):
         super().__init__()
-        _refuse_nonsense(in_channels=in_channels, num_classes=num_classes, width=width, hidden=hidden)
+        _refuse_nonsense(int, in_channels=in_channels, num_classes=num_classes, hidden=hidden)
+        _refuse_nonsense(int | float, width=width)
         stack = layers(configuration)
         self.configuration, self.in_channels, self.width = configuration, in_channels, width
-        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if not isinstance(sides, tuple | list) or [type(side) for side in sides] != [int, int]:
+            raise ValueError(f"image_size must be a side in pixels or (height, width), got {image_size!r}")
+        self.image_size = tuple(sides)
         side = map_size(stack, self.image_size)
         modules, channels = [], in_channels
         for layer in stack:
@@ -177,6 +181,9 @@ def warm_start(deep: VGG, shallow: VGG) -> list[str]:
     from pictures less that mean. The rest of ``deep`` stays as it was, and every copied layer goes on learning. Raises
     ValueError, before anything is copied, if a layer is missing or of another shape.
     """
+    for net in (deep, shallow):
+        if not isinstance(net, VGG):
+            raise ValueError(f"expected two networks of vgglib.model.VGG, got a {type(net).__name__}")
     pairs = {}
     theirs, ours = _weighted(shallow), _weighted(deep)
     chosen = [*[name for name in theirs if name.startswith("conv")][:4], "fc6", "fc7", "fc8"]
@@ -280,7 +287,9 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     return net
 
 
-def _refuse_nonsense(**sizes: float) -> None:
+def _refuse_nonsense(kind: object, **sizes: float) -> None:
     for name, value in sizes.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must be a {'whole ' if kind is int else ''}number, got {value!r}")
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")

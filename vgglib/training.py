@@ -158,8 +158,25 @@ def recipe(name: str, **changes: object) -> Recipe:
     return replace(RECIPES[name], **changes)
 
 
+def _expect(chosen: Recipe, *sets: ImageSet) -> None:
+    """Raise ValueError for what is no recipe, and for what is no set of labelled pictures."""
+    if not isinstance(chosen, Recipe):
+        hint = f": write recipe({chosen!r})" if chosen in list(RECIPES) else ""
+        raise ValueError(f"expected a Recipe, got {chosen!r}{hint}")
+    for some in sets:
+        if not hasattr(some, "labels") or not hasattr(some, "classes"):
+            raise ValueError(
+                f"expected a set of labelled pictures, got a {type(some).__name__}: vgglib.data.ImageSet(images, labels, "
+                "classes) makes one of tensors, vgglib.data.image_folder one of files"
+            )
+
+
 def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
-    """Return the recipe's network for the pictures and classes of ``train``, its weights drawn from ``seed``."""
+    """Return the recipe's network for the pictures and classes of ``train``, its weights drawn from ``seed``.
+
+    Raises ValueError for a recipe's name in place of a recipe, and for tensors in place of a set.
+    """
+    _expect(recipe, train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = VGG(
@@ -222,6 +239,7 @@ def fit(
     smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
+    _expect(recipe, train, *([] if validation is None else [validation]))
     if recipe.schedule == "plateau" and validation is None:
         raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
     if validation is not None and tuple(validation.classes) != tuple(train.classes):
@@ -509,6 +527,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     only. The network is left as it was: no step of the optimiser, gradients and batch statistics put
     back. Validation and the start-up of a compiled network are not in it.
     """
+    _expect(recipe, train)
     device, modes = device_of(net), {module: module.training for module in net.modules()}
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]
