@@ -503,7 +503,7 @@ def test_the_true_class_of_a_crop_is_marked():
     figure = figures.crop_and_posteriors(picture, (1, 2, 4, 5), posteriors, ("coat", "bag", "shirt"), truth=2)
     assert "taken for bag, posterior 0.70; its true class is shirt." in str(figure)
     right = figure.axes[1]
-    assert right.get_title() == "answer (orange): bag; true (→): shirt"
+    assert right.get_title() == "orange: the answer; →: the true class"
     assert [label.get_text() for label in right.get_yticklabels()] == ["coat", "bag", "→ shirt"]
     assert [bar.get_hatch() for bar in right.patches] == [None, "//", None]
     assert figures.ORANGE.lower() == to_hex(right.patches[1].get_facecolor())

@@ -780,7 +780,7 @@ def crop_and_posteriors(
     if truth is not None:
         right.set_yticks(range(len(values)), [f"→ {one}" if n == truth else one for n, one in enumerate(classes)])
         right.get_yticklabels()[truth].set(weight="bold")
-        right.set_title(f"answer (orange): {classes[best]}; true (→): {classes[truth]}", fontsize=9)
+        right.set_title("orange: the answer; →: the true class", fontsize=9)
     right.set_xlim(0, 1)
     right.set_ylim(len(values) - 0.4, -0.6)
     right.set_xlabel("posterior", fontsize=8)
