@@ -539,3 +539,7 @@ def test_descent_says_whether_it_runs_away():
     assert "runs away" in heights[0]
     assert "runs away" not in heights[1]
     assert "weight decay 0.1" in figures.descent(decay=0.1).text_alternative
+
+
+def test_a_speed_up_of_a_thousand_is_written_out():
+    assert "ring 1,024 at 1,024" in str(figures.doublings({"ring": [2**n for n in range(11)]}, "speed-up"))

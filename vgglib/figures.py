@@ -887,6 +887,11 @@ def seen_at_scale(picture: Tensor, S: int = 256, crop: int = 224) -> Picture:
     return figure.saying(f"At S = {S} a crop of {crop} x {crop} pixels shows {share} of the picture.")
 
 
+def _three(value: float) -> str:
+    """Return a number in three digits, but without an exponent: 0.176, 38.3, 1,024."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = "") -> Picture:
     """Return up to three labelled curves over 1, 2, 4, ... devices, and the line of perfect scaling."""
     if len(series) > 3:
@@ -915,7 +920,7 @@ def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = ""
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.8 * lowest, 1.6 * height))
     _plain(axes)
-    ends = ", ".join(f"{name} {values[-1]:.3g} at {2 ** (len(values) - 1):,}" for name, values in series.items())
+    ends = ", ".join(f"{name} {_three(values[-1])} at {2 ** (len(values) - 1):,}" for name, values in series.items())
     return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
 
 
