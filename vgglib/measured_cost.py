@@ -40,7 +40,7 @@ def measure(
     tell: Callable[[str], object] = print,
     **options: object,
 ) -> dict:
-    """Return, and write to ``path`` if there is one, what each configuration costs in use and in training, on ``device``.
+    """Return, and write to ``path`` if given, what each configuration costs in use and in training, on ``device``.
 
     A step of inference is a forward pass without gradients; one of training is forward, cross-entropy, backward and
     SGD with momentum. Pictures are noise. Each network is built anew in each of ``rounds``, so that a slow minute of

@@ -166,8 +166,8 @@ def _expect(chosen: Recipe, *sets: ImageSet) -> None:
     for some in sets:
         if not hasattr(some, "labels") or not hasattr(some, "classes"):
             raise ValueError(
-                f"expected a set of labelled pictures, got a {type(some).__name__}: vgglib.data.ImageSet(images, labels, "
-                "classes) makes one of tensors, vgglib.data.image_folder one of files"
+                f"expected a set of labelled pictures, got a {type(some).__name__}: vgglib.data.ImageSet(images, "
+                "labels, classes) makes one of tensors, vgglib.data.image_folder one of files"
             )
 
 
