@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -194,6 +195,92 @@ def test_the_page_works_offline(page):
         says(page, said)
     assert page.complaints == []
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def bracket(page):
+    """Whether the window drawn below the pixels goes on to the left and to the right: an arrow has two strokes."""
+    shapes = page.locator(".cone-bracket path").evaluate_all("all => all.map(one => one.getAttribute('d'))")
+    return [shape.count("l") == 2 for shape in shapes[-2:]]
+
+
+def test_arrows_only_where_a_window_goes_on(page):
+    page.goto(cone.PAGE.as_uri())
+    page.locator(".cone-stage").focus()
+    for key, said in (("Home", "Unit 0"), ("End", "Unit 3")):
+        page.keyboard.press(key)
+        says(page, f"{said} of conv 2 sees 4 pixels")
+        assert bracket(page) == [False, False]
+    page.get_by_label("Start from").select_option(label="VGG: blocks 1 and 2 of D")
+    page.locator(".cone-stage").focus()
+    page.keyboard.press("Home")
+    says(page, "Unit 0 of pool 6 sees 10 pixels: 0 to 9. Its window of 16 goes from −6")
+    assert bracket(page) == [True, False]
+    page.keyboard.press("End")
+    assert bracket(page) == [False, True]
+
+
+def test_a_refusal_stands_where_it_was_caused_and_goes_when_it_is_mended(page):
+    page.goto(cone.PAGE.as_uri())
+    why, note, kernel = page.locator(".cone-why"), page.locator(".cone-note"), page.get_by_label("kernel of conv 2")
+    said = why.text_content()
+    refused = "its kernel spans 9 units, and the map below holds 6"
+    for mend in (
+        lambda: kernel.fill("3"),  # the value that it had
+        lambda: kernel.press("Escape"),
+        lambda: page.get_by_text("Picture", exact=True).first.click(),
+    ):
+        kernel.fill("9")
+        assert refused in why.text_content()
+        assert refused in note.text_content()
+        beside, box = note.bounding_box(), kernel.bounding_box()
+        assert 0 < beside["y"] - box["y"] < 60
+        mend()
+        expect(note).to_have_count(0)
+        expect(why).to_have_text(said)
+        assert why.get_attribute("class") == "cone-why"
+        assert kernel.input_value() == "3"
+    kernel.fill("4")
+    changed = why.text_content()
+    kernel.fill("9")
+    kernel.fill("4")
+    expect(why).to_have_text(changed)
+    kernel.fill("9")
+    page.get_by_role("button", name="Undo").click()
+    expect(why).to_contain_text("The last change is taken back.")
+    expect(note).to_have_count(0)
+    for number in range(3, 13):
+        page.get_by_role("button", name="Add a conv layer on top").click()
+        page.get_by_label(f"padding of conv {number}").fill("1")
+    page.get_by_role("button", name="Add a conv layer on top").click()
+    expect(note).to_have_text("There is room for 12 layers.")
+    beside, box = note.bounding_box(), page.get_by_role("button", name="Add a conv layer on top").bounding_box()
+    assert 0 < beside["y"] - box["y"] < 60
+    assert page.complaints == []
+
+
+def test_numbers_of_windows_and_captions_of_maps_do_not_overlap(page):
+    page.goto(cone.PAGE.as_uri())
+    page.get_by_label("Start from").select_option(label="VGG: blocks 1 and 2 of D")
+    for number in range(7, 13):
+        page.get_by_role("button", name="Add a conv layer on top").click()
+        page.get_by_label(f"padding of conv {number}").fill("1")
+    page.get_by_text("Picture", exact=True).first.click()
+    says(page, "Unit (3, 3) of conv 12 sees")
+    for size in (dict(width=1500, height=950), dict(width=640, height=900)):
+        page.set_viewport_size(size)
+        page.wait_for_timeout(300)
+        for what, least, blank in (
+            ("text.cone-window", 4, 6),
+            (".cone figcaption", 13, 0),
+        ):  # blank above and below digits
+            boxes = page.locator(what).evaluate_all(
+                "all => all.map(one => {const range = document.createRange(); range.selectNodeContents(one); "
+                "const box = range.getBoundingClientRect(); return [box.left, box.top, box.right, box.bottom]})"
+            )
+            assert len(boxes) >= least
+            for one, other in combinations(boxes, 2):
+                apart = one[2] <= other[0] or other[2] <= one[0] or min(one[3] - other[1], other[3] - one[1]) <= blank
+                assert apart, (what, one, other)
 
 
 def run_again(page, source):

@@ -207,7 +207,9 @@ export function why(before, after, pixels, edit) {
   } else if (what === "add") {
     said.push(`${rowName} on top: ${plural(layer.kernel - 1, "step")} of ${plural(step, "pixel")}, the product of the strides so far: ${(layer.kernel - 1) * layer.dilation * step} more.`);
   } else if (what === "remove") {
-    said.push(`${rowName} removed. It had added ${old[at + 1].size - old[at].size} to the size, and its stride of ${before[at].stride} had spread all layers above.`);
+    const spread = at < before.length - 1 ? "spread all layers above" : "widened the step from window to window";
+    const more = before[at].stride > 1 ? `, and its stride of ${before[at].stride} had ${spread}` : "";
+    said.push(`${rowName} removed. It had added ${old[at + 1].size - old[at].size} to the size${more}.`);
   } else if (what === "move") {
     said.push(`Two layers have changed places. The order matters only through strides: a stride spreads what comes after it.`);
   } else if (what === "size") {
@@ -300,6 +302,7 @@ const ADD = 42; // of its line with the buttons
 const PITCH = 50; // from row to row
 const BESIDE = 830; // width from which cone.css puts the drawing beside the table
 const FOOT = 30; // below the input, for the bracket
+const HALF = 0.42; // of a pixel's box
 
 /** Draw an explorer into `root` and keep it in step with `host`.
 
@@ -332,6 +335,7 @@ export function mount(root, host) {
   stage.setAttribute("aria-roledescription", "diagram of units");
   stage.setAttribute("aria-describedby", readout.id);
   const reason = make("p", { className: "cone-why", id: `${id}-why` });
+  const note = make("span", { className: "cone-note", ariaHidden: "true" }); // a refusal, where it was caused
   const hint = make("p", { className: "cone-hint" });
   const live = make("p", { className: "cone-live" });
   live.setAttribute("role", "status");
@@ -363,6 +367,15 @@ export function mount(root, host) {
     live.textContent = text;
   }
 
+  let told = "Change a number of a layer: here stands why the field changed.";
+
+  /** Put what was said last in the place of a refusal, once that no longer stands. */
+  function settleReason() {
+    note.remove();
+    reason.className = "cone-why";
+    reason.textContent = told;
+  }
+
   /** Take a change over, if it can be drawn; `edit` is for `why`, null where no number changes. Return whether. */
   function commit(change, edit) {
     const next = { ...state, ...change };
@@ -371,16 +384,18 @@ export function mount(root, host) {
       reason.className = "cone-why cone-refused";
       reason.textContent = `Refused. ${refused}`;
       say(reason.textContent);
+      note.textContent = refused;
+      if (table.contains(document.activeElement)) document.activeElement.closest("td, th")?.append(note);
       return false;
     }
     next.selected = settled(next);
     if (edit) {
       if (edit.what !== "undo") past.push(copyOf(state));
       before = { layers: state.layers, size: state.size };
-      reason.className = "cone-why";
-      reason.textContent = why(before.layers, next.layers, next.size, edit);
-      say(reason.textContent);
+      told = why(before.layers, next.layers, next.size, edit);
+      say(told);
     }
+    settleReason();
     pointed = null;
     state = next;
     host.save(copyOf(state));
@@ -451,19 +466,25 @@ export function mount(root, host) {
       for (const what of NUMBERS) {
         const input = make("input", { type: "number", min: what === "padding" ? 0 : 1, max: MOST.units, step: 1, ariaLabel: `${what} of ${name}` });
         const settle = () => {
+          if (input.hasAttribute("aria-invalid")) note.remove();
           input.removeAttribute("aria-invalid");
           input.value = state.layers[at]?.[what] ?? "";
         };
         input.addEventListener("input", () => {
-          const good = input.valueAsNumber === state.layers[at][what] || edit(at, what, input.valueAsNumber);
-          if (good) input.removeAttribute("aria-invalid");
+          const back = input.valueAsNumber === state.layers[at][what];
+          if (back) settleReason();
+          if (back || edit(at, what, input.valueAsNumber)) input.removeAttribute("aria-invalid");
           else {
             input.setAttribute("aria-invalid", "true");
             input.setAttribute("aria-describedby", reason.id);
           }
         });
         input.addEventListener("blur", settle);
-        input.addEventListener("keydown", (event) => event.key === "Escape" && settle());
+        input.addEventListener("keydown", (event) => {
+          if (event.key !== "Escape") return;
+          settle();
+          settleReason();
+        });
         found.inputs[what] = input;
         element.append(make("td", {}, input));
       }
@@ -541,7 +562,7 @@ export function mount(root, host) {
     const found = fields(layers);
     const unitCounts = counts(layers, size);
     const padding = (row) => layers[row]?.padding ?? 0; // cells of zeros that the layer above puts beside this row
-    const half = (row) => Math.min(found[row].stride, 4) * 0.42;
+    const half = (row) => Math.min(found[row].stride, 4) * HALF;
     let [low, high] = [0, 0];
     for (let row = 0; row <= layers.length; row++) {
       low = Math.min(low, centreOf(found[row], -padding(row)) - half(row));
@@ -639,11 +660,12 @@ export function mount(root, host) {
     const [first, last] = windowOf(found[row], unit);
     const line = y(0) + PITCH / 2 - 4;
     const ends = [Math.max(first - 0.5, low), Math.min(last + 0.5, high)];
+    const goesOn = [first - HALF < low - 1e-9, last + HALF > high + 1e-9];
     const inner = [Math.max(ends[0], -0.5), Math.min(ends[1], state.size - 0.5)];
     const parts = [draw("path", { class: "cone-outside", d: `M${x(ends[0])} ${line}H${x(ends[1])}` })];
     if (inner[0] < inner[1]) parts.push(draw("path", { d: `M${x(inner[0])} ${line}H${x(inner[1])}` }));
-    parts.push(draw("path", { d: first - 0.5 < low ? `M${x(ends[0]) + 6} ${line - 4}l-6 4l6 4` : `M${x(ends[0])} ${line - 6}v6` }));
-    parts.push(draw("path", { d: last + 0.5 > high ? `M${x(ends[1]) - 6} ${line - 4}l6 4l-6 4` : `M${x(ends[1])} ${line - 6}v6` }));
+    parts.push(draw("path", { d: goesOn[0] ? `M${x(ends[0]) + 6} ${line - 4}l-6 4l6 4` : `M${x(ends[0])} ${line - 6}v6` }));
+    parts.push(draw("path", { d: goesOn[1] ? `M${x(ends[1]) - 6} ${line - 4}l6 4l-6 4` : `M${x(ends[1])} ${line - 6}v6` }));
     const padded = first < 0 || last >= state.size ? " with padding" : "";
     const label = draw("text", { x: within((x(ends[0]) + x(ends[1])) / 2, 110, Math.max(space.stage - 100, 110)), y: line + 17 });
     label.append(`${plural(last - first + 1, "pixel")}${padded}: ${between(first, last)}`);
@@ -708,19 +730,19 @@ export function mount(root, host) {
     });
     // on the picture the windows of the units in the middle of the cone, one in another
     const { over, side, edge, scale } = drawn[0];
-    const windows = [];
-    for (let at = 1; at <= row; at++) {
+    const [windows, labels] = [[], []];
+    for (let at = row; at > 0; at--) {
       const middle = lit.map((masks) => units(masks[at])).map((on) => on[Math.floor((on.length - 1) / 2)]);
       if (middle.includes(undefined)) continue;
       const [[top, bottom], [left, right]] = middle.map((index) => windowOf(found[at], index));
       const look = at === row ? "cone-window cone-window-self" : "cone-window";
-      windows.push(draw("rect", { x: left * scale, y: top * scale, width: (right - left + 1) * scale, height: (bottom - top + 1) * scale, class: look }));
+      windows.unshift(draw("rect", { x: left * scale, y: top * scale, width: (right - left + 1) * scale, height: (bottom - top + 1) * scale, class: look }));
       if ((right - left + 1) * scale < 16 && at < row) continue; // too small for its number
-      const label = draw("text", { x: within(left, -edge, side) * scale + 3, y: within(bottom + 1, 0, side + edge) * scale - 3, class: look });
-      label.append(String(at));
-      windows.push(label);
+      const [x, y] = [within(left, -edge, side) * scale + 3, within(bottom + 1, 0, side + edge) * scale - 3];
+      if (labels.some((other) => Math.abs(other.x - x) < 13 && Math.abs(other.y - y) < 10)) continue; // it would cover that one
+      labels.push({ x, y, text: draw("text", { x, y, class: look }, String(at)) });
     }
-    over.replaceChildren(...windows);
+    over.replaceChildren(...windows, ...labels.map(({ text }) => text));
   }
 
   /** The runs of ones of a mask, as [start, length]. */
@@ -855,11 +877,12 @@ export function mount(root, host) {
   tableFor = state.layers.map(({ kind }) => kind).join(" ");
   measure();
   render();
-  reason.textContent = "Change a number of a layer: here stands why the field changed.";
+  settleReason();
   host.listen((next) => {
     if (JSON.stringify(next) === JSON.stringify(state) || refusal(next.layers, next.size)) return;
     state = { ...copyOf(next), selected: settled(next) };
     before = null;
+    settleReason();
     render();
   });
   const watcher = new ResizeObserver(() => {
