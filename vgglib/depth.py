@@ -18,7 +18,7 @@ from vgglib.studies import go_on, made_by, plain, summaries
 from vgglib.training import NonFiniteLossError, Recipe, build, conditions, fit, recipe, split
 
 QUESTION = "does E learn better at twice its depth, and what do batch normalisation and shortcuts change?"
-PICTURES, SEEDS = 8000, (0, 1, 2)
+PICTURES, SEEDS = 8000, (0, 1, 2, 3, 4)
 RECIPE: Recipe = recipe(
     "laptop", configuration="E", width=0.125, hidden=64, dropout=0.0, batch_size=64, learning_rate=0.05, epochs=3
 )
