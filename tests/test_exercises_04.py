@@ -213,6 +213,32 @@ def test_wrong_column_is_rejected_with_its_call(mistake):
     assert "column([" in verdict.text
 
 
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("no poolings", "lacks the pooling at the end of the last block"),
+        ("no pooling at the end", "lacks the pooling at the end of the last block: each block ends in |"),
+        ("1x1 layers as 3x3", "has 3x3 layers only: a 1x1 layer is written with /1"),
+        ("1x1 layers first", "has its 1x1 layers elsewhere"),
+        ("1x1 layers left out", "has 2 where 3 convolutions should be"),
+        ("one 3x3 layer a block", "has 1 where 2 convolutions should be"),
+    ],
+)
+def test_wrong_column_is_explained(mistake, said):
+    assert said in chapter_04.check_column(WRONG_COLUMNS[mistake]).text
+
+
+def test_poolings_that_are_missing_or_elsewhere_are_explained():
+    def lazy(blocks):
+        return joined(blocks).replace(" |", "", 1) if len(blocks) > 1 else joined(blocks)
+
+    assert "lacks poolings: each block ends in |" in chapter_04.check_column(lazy).text
+    late = chapter_04.check_column(
+        lambda blocks: "| " + joined(blocks, last=False) if len(blocks) > 1 else joined(blocks)
+    )
+    assert "has its poolings elsewhere: each block ends in one |" in late.text
+
+
 def test_column_may_space_as_it_likes():
     assert chapter_04.check_column(lambda blocks: joined(blocks).replace("|", " |  ")).status == "passed"
     assert chapter_04.check_column(lambda blocks: joined(blocks).replace(" |", "|")).status == "passed"
@@ -269,12 +295,12 @@ def chain(sizes, bias=True, after=nn.Identity, bend=nn.ReLU):
 
 
 WRONG_REPAIRS = {
-    "unchanged: padding 1 everywhere": (built(padding=1), "should become"),
-    "padding 0 everywhere": (built(padding=0), "should become"),
+    "unchanged: padding 1 everywhere": (built(padding=1), "a 1x1 layer has a padding of 1; it looks at single pixels"),
+    "padding 0 everywhere": (built(padding=0), "a 3x3 layer has a padding of 0; it keeps the size with"),
     "the 1x1 layer made 3x3": (built(kernels=(3, 3, 3)), "[3, 3, 1]"),
     "the 1x1 layer left out": (built(kernels=(3, 3)), "[3, 3, 1]"),
     "the 1x1 layer first": (built(kernels=(1, 3, 3)), "[3, 3, 1]"),
-    "no pooling": (built(pool=()), "should become"),
+    "no pooling": (built(pool=()), "the max-pooling that ends the block is missing: ("),
     "two poolings": (built(pool=(nn.MaxPool2d(2, 2), nn.MaxPool2d(2, 2))), "should become"),
     "average pooling": (built(pool=(nn.AvgPool2d(2, 2),)), "max-pooling"),
     "a crop in place of the repair": (built(padding=1, pool=(nn.AdaptiveMaxPool2d((6, 10)),)), "values"),

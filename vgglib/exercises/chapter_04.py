@@ -98,8 +98,30 @@ def check_column(attempt: Callable) -> Verdict:
         except ValueError:
             return Verdict("failed", f"{call} gave {got!r}, which is not in the notation of Table 1")
         if stack != layers(expected):
-            return Verdict("failed", f"{call} should stand for {_told(layers(expected))}; yours, {got!r}, is not that")
+            what = _what_differs(stack, layers(expected)) or "is not that"
+            return Verdict("failed", f"{call} should stand for {_told(layers(expected))}; yours, {got!r}, {what}")
     return Verdict("passed", f"column: {len(DESCRIPTIONS)} descriptions agree, A, C and E among them")
+
+
+def _what_differs(got: list[Layer], expected: list[Layer]) -> str:
+    """Return which of the usual mistakes turns one stack into the other, as the end of a sentence, or nothing."""
+    convolutions = [[layer for layer in stack if layer.kind == "conv"] for stack in (got, expected)]
+    pools = [sum(layer.kind == "pool" for layer in stack) for stack in (got, expected)]
+    if convolutions[0] == convolutions[1]:
+        if pools[0] == pools[1] - 1 and got == expected[:-1]:
+            return "lacks the pooling at the end of the last block: each block ends in |"
+        if pools[0] < pools[1]:
+            return "lacks poolings: each block ends in |"
+        return "has its poolings elsewhere: each block ends in one |"
+    words = [[(layer.kernel, layer.channels) for layer in some] for some in convolutions]
+    if [channels for _, channels in words[0]] == [channels for _, channels in words[1]]:
+        if sorted(words[0]) == sorted(words[1]):
+            return "has its 1x1 layers elsewhere: they come after the 3x3 layers of their block"
+        if {kernel for kernel, _ in words[0]} == {3}:
+            return "has 3x3 layers only: a 1x1 layer is written with /1"
+    if len(words[0]) != len(words[1]):
+        return f"has {len(words[0])} where {len(words[1])} convolutions should be"
+    return ""
 
 
 def _told(stack: list[Layer]) -> str:
@@ -145,13 +167,28 @@ def _complaint(block: nn.Module, in_channels: int, out_channels: int) -> str:
     with torch.no_grad():
         got = block(X.clone())
         if tuple(got.shape) != (2, out_channels, 6, 10):
-            return f"{tuple(X.shape)} should become (2, {out_channels}, 6, 10), yours became {tuple(got.shape)}"
+            shapes = f"{tuple(X.shape)} should become (2, {out_channels}, 6, 10), yours became {tuple(got.shape)}"
+            return _why_of_another_size(block, convolutions) + shapes
         expected = X
         for module in convolutions:
             side = module.kernel_size[0] // 2
             expected = functional.conv2d(expected, module.weight, module.bias, padding=side).relu()
         if not torch.allclose(got, functional.max_pool2d(expected, 2)):
             return "the shape is right, the values are not: a ReLU follows each convolution, then one 2x2 max-pooling"
+    return ""
+
+
+def _why_of_another_size(block: nn.Module, convolutions: list[nn.Conv2d]) -> str:
+    """Return what makes a block's output too large or too small, as the start of a sentence, or nothing."""
+    for module in convolutions:
+        kernel, padding = module.kernel_size[0], module.padding[0]
+        if isinstance(padding, int) and padding != kernel // 2:
+            needs = (
+                f"keeps the size with a padding of {kernel // 2}" if kernel > 1 else "looks at single pixels, without"
+            )
+            return f"a {kernel}x{kernel} layer has a padding of {padding}; it {needs}: "
+    if not any(isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d) for module in block.modules()):
+        return "the max-pooling that ends the block is missing: "
     return ""
 
 
