@@ -1,5 +1,7 @@
 """Chapter 08's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
+import math
+
 import pytest
 import torch
 
@@ -151,3 +153,33 @@ def test_explanation_names_what_is_missing(said, what):
 )
 def test_explanation_passes(said):
     assert check.check_explanation(said).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("by value, not by size", "negative weights vanish: compare sizes"),
+        ("the sign is lost", "the sign is lost"),
+        ("the smallest are kept", "the smallest are kept, not the largest"),
+        ("one too few", ">= keeps it"),
+        ("only the mask", "that is which weights stay"),
+        ("only what is left", "the shape stays"),
+    ],
+)
+def test_mistakes_of_prune_are_named(mistake, said):
+    verdict = check.check_prune(WRONG_PRUNES[mistake])
+    assert verdict.text.count(said) == 1
+    assert verdict.text.startswith("prune(")
+
+
+@pytest.mark.parametrize(("answer", "unit"), [(2.5184, "GB"), (2518400, "kB"), (2_518_400_000, "bytes")])
+def test_a_step_in_other_units_is_named(answer, unit):
+    verdict = check.check_step_memory(answer)
+    assert verdict.status == "failed"
+    assert f"{answer:,} is not it: right in {unit}, but MB are asked" in verdict.text
+
+
+def test_an_answer_is_quoted_as_it_was_typed():
+    assert check.check_step_memory(3.75).text.startswith("3.75 is not it")
+    assert check.check_step_memory(True).status == "failed"
+    assert check.check_step_memory(math.nan).status == "failed"

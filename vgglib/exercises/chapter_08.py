@@ -26,7 +26,15 @@ def check_step_memory(answer: object) -> Verdict:
     whole = round(answer) if isinstance(answer, Real) and math.isfinite(answer) else answer
     if whole in (2516, 2517, 2519, 2520):  # the numbers given have two or three digits
         whole = 2518
-    return check_answer(whole, 2518, mistakes)
+    if whole == 2518 or whole in mistakes:
+        return check_answer(whole, 2518, mistakes)
+    if isinstance(answer, Real) and not isinstance(answer, bool):
+        for unit, size in (("GB", 1e-3), ("kB", 1e3), ("bytes", 1e6)):
+            if abs(answer / size - 2518) < 15:
+                return Verdict(
+                    "failed", f"{answer:,} is not it: right in {unit}, but MB are asked, a million bytes each"
+                )
+    return check_answer(answer, 2518)
 
 
 def check_largest_batch(answer: object) -> Verdict:
@@ -86,7 +94,28 @@ def check_prune(attempt: Callable) -> Verdict:
         return Verdict(
             "failed", "prune(weight, keep) gives the right answers, but writes over the weight that it is given"
         )
+    if verdict.status == "failed" and (what := _what_prune_does(attempt)):
+        return Verdict("failed", f"{verdict.text}; {what}")
     return verdict
+
+
+def _what_prune_does(attempt: Callable) -> str:
+    """Return which of the usual mistakes an attempt at pruning makes, as the end of a sentence, or nothing."""
+    weight = torch.tensor([0.1, -0.9, 0.5, -0.2])
+    usual = {
+        "negative weights vanish: compare sizes, without the sign": (0.1, 0, 0.5, 0),
+        "the sign is lost: it is the size that decides, and the weight that stays": (0, 0.9, 0.5, 0),
+        "the smallest are kept, not the largest": (0.1, 0, 0, -0.2),
+        "that is which weights stay, not the weights": (0, 1, 1, 0),
+        "the smallest of those that should stay is lost: >= keeps it": (0, -0.9, 0, 0),
+    }
+    try:
+        got = torch.as_tensor(attempt(weight, 0.5)).detach().float()
+    except Exception:  # the verdict says it already
+        return ""
+    if got.numel() < weight.numel():
+        return "put zeros in the place of the others: the shape stays"
+    return next((what for what, gave in usual.items() if got.tolist() == torch.tensor(gave).tolist()), "")
 
 
 def check_explanation(answer: object) -> Verdict:
