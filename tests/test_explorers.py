@@ -345,13 +345,60 @@ def test_a_kernel_is_drawn_by_clicking(kernels):
     assert "kernel over 9 x 9 pixels" in words.value
 
 
-def test_the_kernel_view_refuses_a_place_that_the_map_lacks(kernels):
+def test_the_marked_place_of_the_kernel_view_stays_on_the_map(kernels):
     view, asked = kernels
-    rows = {control.description: control for control in view.children[0].children[1].children}
-    words = view.children[2]
-    assert "Not possible" in words.value  # the map of 5 x 5 has no row 8
-    rows["row"].value = rows["column"].value = 3
-    assert "at row 3, column 3" in words.value
-    rows["padding"].value = 2
-    assert asked[-1][1] == (3, 3, 1, 2)
-    assert "map of 9 x 9" in words.value
+    controls = {control.description: control for control in view.children[0].children[1].children}
+    image, words = view.children[1:]
+
+    def place():
+        return [(controls[name].value, controls[name].max) for name in ("row", "column")]
+
+    assert place() == [(4, 4), (4, 4)]  # not row 8 and column 11: a kernel of 5 has 5 places on 9 pixels
+    for name, value, expected in (
+        ("padding", 2, [(4, 8), (4, 8)]),
+        ("row", 8, [(8, 8), (4, 8)]),
+        ("stride", 3, [(2, 2), (2, 2)]),
+        ("padding", 0, [(1, 1), (1, 1)]),
+        ("stride", 1, [(1, 4), (1, 4)]),
+    ):
+        before = len(asked)
+        controls[name].value = value
+        assert place() == expected
+        (row, _), (column, _) = expected
+        assert len(asked) == before + 1  # drawn once, and where the sliders say
+        assert asked[-1][1] == (row, column, controls["stride"].value, controls["padding"].value)
+        assert f"at row {row}, column {column} it is" in words.value
+        assert image.layout.display == ""
+
+
+def test_a_picture_smaller_than_the_kernel_is_refused():
+    view = kernel_view(torch.zeros(1, 1, 4, 9, dtype=torch.uint8))
+    assert "Not possible:</b> a kernel that spans 5 pixels does not fit into 4" in view.children[2].value
+
+
+def test_a_kernel_can_be_loaded_anew_after_an_edit(kernels):
+    view, asked = kernels
+    grid, settings = view.children[0].children
+    cells = [cell for line in grid.children for cell in line.children]
+    start = settings.children[0]
+    assert start.value == "upright edges"
+    cells[0].click()
+    assert start.value is None  # so that the same name is news
+    assert asked[-1][0][0][0] == 1
+    drawn_so_far = len(asked)
+    start.value = "upright edges"
+    assert asked[-1][0] == [list(line) for line in KERNELS["upright edges"]]
+    assert cells[0].description == "0"
+    for _ in range(3):
+        cells[0].click()
+    assert start.value == "upright edges"  # drawn by hand, it has its name again
+    assert len(asked) == drawn_so_far + 4  # each change is drawn once
+
+
+def test_a_range_keeps_its_steps():
+    view = explore(
+        lambda width, back: figures.bars({str(width): back}, ""), width=range(10, 56, 5), back=range(9, 0, -3)
+    )
+    width, back = view.children[:2]
+    assert (width.min, width.max, width.step, width.value) == (10, 55, 5, 10)
+    assert list(back.options) == [9, 6, 3]

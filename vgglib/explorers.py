@@ -1,6 +1,6 @@
 """Interactive views: thin wrappers that put sliders on the pure functions of ``figures``, and a plot that grows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import ipywidgets
 from IPython.display import display
@@ -9,20 +9,27 @@ from torch import Tensor
 from vgglib import figures
 from vgglib.configurations import TABLE_1
 from vgglib.figures import Picture
+from vgglib.foundations import output_size
 from vgglib.training import History
 
 
-def explore(figure: Callable[..., Picture], start: dict | None = None, **choices: Iterable) -> ipywidgets.VBox:
+def explore(
+    figure: Callable[..., Picture],
+    start: dict | None = None,
+    settle: Callable[[dict], None] | None = None,
+    **choices: Iterable,
+) -> ipywidgets.VBox:
     """Return a view of ``figure`` with one control per keyword, each with a finite list of values.
 
     Numbers get a slider, texts a list, True and False a box to tick. start: the values to begin with, the first of each
-    list where it says nothing. Where the figure refuses a combination, the refusal stands in its place; while it is
-    being drawn a line above it says so.
+    list where it says nothing. settle: called with the controls by name before each drawing, to move what no longer
+    fits; the slider of a ``range`` has a ``max`` for that. Where the figure refuses a combination, the refusal stands
+    in its place; while it is being drawn a line above it says so.
     """
     style = {"description_width": f"{max([10, *(len(name) + 1 for name in choices)])}ch"}  # sliders of one length
     controls = {}
     for name, values in choices.items():
-        options = list(values)
+        options = values if isinstance(values, range) and values.step > 0 else list(values)
         controls[name] = _control(options, description=name.replace("_", " "), style=style)
         controls[name].value = (start or {}).get(name, options[0])
     drawing = ipywidgets.HTML("drawing ...", layout={"height": "22px", "visibility": "hidden"})
@@ -30,8 +37,12 @@ def explore(figure: Callable[..., Picture], start: dict | None = None, **choices
     words = ipywidgets.HTML()
 
     def draw(_change: object = None) -> None:
+        if drawing.layout.visibility == "visible":
+            return  # settle has moved a control: what is about to be drawn knows
         drawing.layout.visibility = "visible"  # it keeps its place when hidden, so that nothing jumps
         try:
+            if settle:
+                settle(controls)
             drawn = figure(**{name: control.value for name, control in controls.items()})
         except ValueError as error:
             image.layout.display, words.value = "none", f"<b>Not possible:</b> {_escaped(error)}"
@@ -50,12 +61,15 @@ def explore(figure: Callable[..., Picture], start: dict | None = None, **choices
     return view
 
 
-def _control(options: list, **about: object) -> ipywidgets.ValueWidget:
+def _control(options: Sequence, **about: object) -> ipywidgets.ValueWidget:
     """Return the control that suits the values to choose from."""
     if all(isinstance(value, bool) for value in options) and {*options} == {True, False}:
         return ipywidgets.Checkbox(**about)
     if any(isinstance(value, str) for value in options):
         return ipywidgets.Dropdown(options=options, **about)
+    if isinstance(options, range):
+        ends = dict(min=options[0], max=options[-1], step=options.step)
+        return ipywidgets.IntSlider(continuous_update=False, **ends, **about)
     return ipywidgets.SelectionSlider(options=options, continuous_update=False, **about)
 
 
@@ -91,15 +105,25 @@ KERNELS = {  # to start from: every one 5x5, the small ones framed by zeros
 
 
 def kernel_view(pictures: Tensor) -> View:
-    """Return the view of chapter 01: a 5x5 kernel, drawn by clicking, slides over one of the pictures (N, 1, H, W)."""
+    """Return the view of chapter 01: a 5x5 kernel, drawn by clicking, slides over one of the pictures (N, 1, H, W).
+
+    The marked place stays on the map: where stride or padding makes the map smaller, it moves to the map's edge.
+    """
+    sides = dict(row=pictures.shape[2], column=pictures.shape[3])
     cells = [ipywidgets.Button(layout={"width": "40px", "height": "36px"}) for _ in range(25)]
     weights = {cell: 0 for cell in cells}
+
+    def bound(controls: dict) -> None:
+        for name, side in sides.items():
+            controls[name].max = output_size(side, 5, controls["stride"].value, controls["padding"].value) - 1
+
     rest = explore(
         lambda picture, row, column, stride, padding: figures.sliding(
             pictures[picture, 0], _rows(list(weights.values())), row, column, stride, padding
         ),
-        start=dict(row=min(8, pictures.shape[2] - 1), column=min(11, pictures.shape[3] - 1)),
-        picture=range(len(pictures)), row=range(pictures.shape[2]), column=range(pictures.shape[3]),
+        start=dict(row=8, column=11),
+        settle=bound,
+        picture=range(len(pictures)), row=range(sides["row"]), column=range(sides["column"]),
         stride=(1, 2, 3), padding=(0, 1, 2),
     )  # fmt: skip
     style = {"description_width": rest.children[0].style.description_width}
@@ -113,11 +137,17 @@ def kernel_view(pictures: Tensor) -> View:
     def click(cell: ipywidgets.Button) -> None:
         weights[cell] = {0: 1, 1: -1, -1: 0}[weights[cell]]
         show(cell)
+        kernels.value = next((name for name in KERNELS if flat(name) == [*weights.values()]), None)
         rest.redraw()
 
+    def flat(name: str) -> list[int]:
+        return [weight for line in KERNELS[name] for weight in line]
+
     def load(_change: object = None) -> None:
-        for cell, weight in zip(cells, [weight for line in KERNELS[kernels.value] for weight in line], strict=True):
-            weights[cell] = weight
+        if kernels.value is None or flat(kernels.value) == [*weights.values()]:
+            return  # the list only follows what was drawn, so that any kernel can be chosen anew
+        weights.update(zip(cells, flat(kernels.value), strict=True))
+        for cell in cells:
             show(cell)
         rest.redraw()
 
