@@ -283,6 +283,28 @@ def test_numbers_of_windows_and_captions_of_maps_do_not_overlap(page):
                 assert apart, (what, one, other)
 
 
+def test_the_picture_is_large_enough_and_no_window_lies_on_its_caption(page):
+    page.goto(cone.PAGE.as_uri())
+    page.get_by_label("Start from").select_option(label="VGG: blocks 1 and 2 of D")
+    for number in range(7, 13):
+        page.get_by_role("button", name="Add a conv layer on top").click()
+        page.get_by_label(f"padding of conv {number}").fill("1")
+    page.locator(".cone-switch").get_by_text("Picture", exact=True).click()
+    says(page, "Unit (3, 3) of conv 12 sees 28 × 28 pixels: rows 0 to 27, columns 0 to 27. Its window of 64 × 64")
+    for width in (1500, 900, 640):  # 900: as wide as a notebook's output in JupyterLab
+        page.set_viewport_size(dict(width=width, height=950))
+        page.wait_for_timeout(300)
+        picture = page.locator(".cone-large svg").bounding_box()
+        assert picture["width"] > 240
+        maps = [one.bounding_box() for one in page.locator(".cone-maps svg").all()]
+        assert len(maps) == 12
+        assert all(60 < one["width"] < picture["width"] / 2 for one in maps)
+        window = page.locator(".cone-large rect.cone-window-self").bounding_box()
+        assert picture["x"] <= window["x"]
+        assert window["y"] + window["height"] <= picture["y"] + picture["height"]
+        assert page.locator(".cone-large figcaption").bounding_box()["y"] >= picture["y"] + picture["height"]
+
+
 def run_again(page, source):
     """Click into the cell whose code contains ``source`` and press Ctrl+Enter."""
     cell = page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea-editor", has_text=source))

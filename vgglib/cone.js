@@ -695,7 +695,7 @@ export function mount(root, host) {
     const out = Math.max(0, ...found.map((field) => field.padding), ...ends);
     const drawn = maps.map((values, row) => {
       const side = unitCounts[row];
-      const [whole, edge] = row ? [110, 0.02 * side] : [300, Math.min(out, Math.ceil(size / 2)) + 0.02 * size];
+      const [whole, edge] = row ? [110, 0.02 * side] : [300, Math.min(out, Math.ceil(0.75 * size)) + 0.02 * size];
       const scale = whole / (side + 2 * edge);
       const svg = draw("svg", { viewBox: `${-edge * scale} ${-edge * scale} ${whole} ${whole}`, class: "cone-map", "data-row": row, "aria-hidden": "true" });
       let grid = "";
