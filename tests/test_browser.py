@@ -258,12 +258,17 @@ def test_a_refusal_stands_where_it_was_caused_and_goes_when_it_is_mended(page):
     assert page.complaints == []
 
 
-def test_numbers_of_windows_and_captions_of_maps_do_not_overlap(page):
+def with_twelve_layers(page):
+    """Open the page on blocks 1 and 2 of D and six more layers."""
     page.goto(cone.PAGE.as_uri())
     page.get_by_label("Start from").select_option(label="VGG: blocks 1 and 2 of D")
     for number in range(7, 13):
         page.get_by_role("button", name="Add a conv layer on top").click()
         page.get_by_label(f"padding of conv {number}").fill("1")
+
+
+def test_numbers_of_windows_and_captions_of_maps_do_not_overlap(page):
+    with_twelve_layers(page)
     page.get_by_text("Picture", exact=True).first.click()
     says(page, "Unit (3, 3) of conv 12 sees")
     for size in (dict(width=1500, height=950), dict(width=640, height=900)):
@@ -284,11 +289,7 @@ def test_numbers_of_windows_and_captions_of_maps_do_not_overlap(page):
 
 
 def test_the_picture_is_large_enough_and_no_window_lies_on_its_caption(page):
-    page.goto(cone.PAGE.as_uri())
-    page.get_by_label("Start from").select_option(label="VGG: blocks 1 and 2 of D")
-    for number in range(7, 13):
-        page.get_by_role("button", name="Add a conv layer on top").click()
-        page.get_by_label(f"padding of conv {number}").fill("1")
+    with_twelve_layers(page)
     page.locator(".cone-switch").get_by_text("Picture", exact=True).click()
     says(page, "Unit (3, 3) of conv 12 sees 28 × 28 pixels: rows 0 to 27, columns 0 to 27. Its window of 64 × 64")
     for width in (1500, 900, 640):  # 900: as wide as a notebook's output in JupyterLab

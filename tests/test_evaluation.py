@@ -537,10 +537,12 @@ def test_a_set_of_other_classes_is_refused(tmp_path, images):
 
 
 @pytest.mark.parametrize("method", [single_crop, multi_crop])
-def test_a_network_of_others_says_its_crop_first(images, method):
+def test_a_network_of_others_says_its_crop_first(images, method, tmp_path):
     other = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
     assert method(other, images).shape == (11, 3)  # pictures as they are
     with pytest.raises(ValueError, match="a Sequential does not say how large a crop it wants: set its image_size"):
         method(other, images, 13)
+    with pytest.raises(ValueError, match="set its image_size"):
+        accuracy_on(other, folder_of(tmp_path, ["ant", "bee", "cat"]))
     other.image_size = (10, 10)
     assert method(other, images, 13).shape == (11, 3)

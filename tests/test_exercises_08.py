@@ -182,4 +182,6 @@ def test_a_step_in_other_units_is_named(answer, unit):
 def test_an_answer_is_quoted_as_it_was_typed():
     assert check.check_step_memory(3.75).text.startswith("3.75 is not it")
     assert check.check_step_memory(True).status == "failed"
+    for no_number in ([2518], {2518: 1}, (2518, 0), None, "2518", torch.ones(2)):
+        assert check.check_step_memory(no_number).status == "failed"
     assert check.check_step_memory(math.nan).status == "failed"

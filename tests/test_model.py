@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import reference
 import torch
@@ -454,6 +455,14 @@ def test_a_warm_start_takes_the_pictures_as_the_shallow_network_did():
 def test_sizes_of_the_wrong_kind_are_refused_in_words(changed, said):
     with pytest.raises(ValueError, match=said):
         VGG("A", **changed)
+
+
+def test_numpys_numbers_are_numbers():
+    sizes = dict(in_channels=np.int64(1), num_classes=np.int32(4), image_size=np.int64(32), hidden=np.int64(5))
+    net = VGG("A", width=np.float32(1 / 32), **sizes)
+    assert net(torch.rand(2, 1, 32, 32)).shape == (2, 4)
+    assert net.image_size == (32, 32)
+    assert {type(value) for value in (*net.image_size, net.in_channels, net.classifier[-1].out_features)} == {int}
 
 
 def test_only_our_networks_start_warm():

@@ -264,11 +264,16 @@ def _crop(net: nn.Module, images: Tensor, scale: int | None) -> tuple[int, int]:
     expect_pictures(images)
     if not isinstance(scale, Integral | None):
         raise ValueError(f"a scale is a whole number of pixels, got {scale}")
-    if scale is not None and not hasattr(net, "image_size"):
+    return tuple(images.shape[2:]) if scale is None and not hasattr(net, "image_size") else _image_size(net)
+
+
+def _image_size(net: nn.Module) -> tuple[int, int]:
+    """Return the size of the crop that a network was built for; ValueError if it does not say."""
+    if not hasattr(net, "image_size"):
         raise ValueError(
             f"a {type(net).__name__} does not say how large a crop it wants: set its image_size, such as (224, 224)"
         )
-    return getattr(net, "image_size", tuple(images.shape[2:]))
+    return net.image_size
 
 
 def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
@@ -338,10 +343,7 @@ def accuracy_on(net: nn.Module, images: "ImageSet | FolderSet", scale: int | Non
     Raises ValueError for a set of other classes than the network was trained on, where it knows their names.
     """
     if hasattr(images, "pictures"):
-        crop = getattr(net, "image_size", None)
-        if scale is None and crop is None:
-            raise ValueError("the network has no image_size: say at which scale its pictures are tested")
-        return accuracy(*of_pictures(single_crop, net, images, [min(crop) if scale is None else scale]))
+        return accuracy(*of_pictures(single_crop, net, images, [min(_image_size(net)) if scale is None else scale]))
     expect_classes(net, images.classes)
     return accuracy(single_crop(net, images.images, scale), images.labels)
 

@@ -811,8 +811,7 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
         axes.bar((0, 1), heights, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
         axes.set_xticks((0, 1), names_of_both)
         for x, (height, value) in enumerate(zip(heights, values, strict=True)):
-            written = f"{value:,.3g}" if value < 999.5 else f"{value:,.0f}"
-            axes.text(x, height, written, ha="center", va="bottom", fontsize=8)
+            axes.text(x, height, _three(value), ha="center", va="bottom", fontsize=8)
         axes.set_title(label, fontsize=9)
         axes.set_ylim(0, 1.2 * max(most, *heights))
         axes.set_yticks([])

@@ -6,6 +6,7 @@ paper's first fully connected layer does. Taught in notebooks/04_blocks_and_conf
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -47,14 +48,15 @@ class VGG(nn.Module):
         dropout: float = 0.5,
     ):
         super().__init__()
-        _refuse_nonsense(int, in_channels=in_channels, num_classes=num_classes, hidden=hidden)
-        _refuse_nonsense(int | float, width=width)
+        _refuse_nonsense(Integral, in_channels=in_channels, num_classes=num_classes, hidden=hidden)
+        _refuse_nonsense(Real, width=width)
+        in_channels, num_classes, hidden, width = int(in_channels), int(num_classes), int(hidden), float(width)
         stack = layers(configuration)
         self.configuration, self.in_channels, self.width = configuration, in_channels, width
-        sides = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if not isinstance(sides, tuple | list) or [type(side) for side in sides] != [int, int]:
+        sides = (image_size, image_size) if isinstance(image_size, Integral) else image_size
+        if not isinstance(sides, tuple | list) or [isinstance(side, Integral) for side in sides] != [True, True]:
             raise ValueError(f"image_size must be a side in pixels or (height, width), got {image_size!r}")
-        self.image_size = tuple(sides)
+        self.image_size = (int(sides[0]), int(sides[1]))
         side = map_size(stack, self.image_size)
         modules, channels = [], in_channels
         for layer in stack:
@@ -287,9 +289,9 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     return net
 
 
-def _refuse_nonsense(kind: object, **sizes: float) -> None:
+def _refuse_nonsense(kind: type, **sizes: float) -> None:
     for name, value in sizes.items():
         if not isinstance(value, kind):
-            raise ValueError(f"{name} must be a {'whole ' if kind is int else ''}number, got {value!r}")
+            raise ValueError(f"{name} must be a {'whole ' if kind is Integral else ''}number, got {value!r}")
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")

@@ -23,17 +23,16 @@ def check_step_memory(answer: object) -> Verdict:
         182: "those are the parameters, gradients and momentum alone",
     }
     answer = as_number(answer)
-    whole = round(answer) if isinstance(answer, Real) and math.isfinite(answer) else answer
+    if not isinstance(answer, Real) or isinstance(answer, bool):
+        return check_answer(answer, 2518, mistakes)
+    whole = round(answer) if math.isfinite(answer) else answer
     if whole in (2516, 2517, 2519, 2520):  # the numbers given have two or three digits
         whole = 2518
-    if whole == 2518 or whole in mistakes:
+    if whole in (2518, *mistakes):
         return check_answer(whole, 2518, mistakes)
-    if isinstance(answer, Real) and not isinstance(answer, bool):
-        for unit, size in (("GB", 1e-3), ("kB", 1e3), ("bytes", 1e6)):
-            if abs(answer / size - 2518) < 15:
-                return Verdict(
-                    "failed", f"{answer:,} is not it: right in {unit}, but MB are asked, a million bytes each"
-                )
+    for unit, size in (("GB", 1e-3), ("kB", 1e3), ("bytes", 1e6)):
+        if abs(answer / size - 2518) < 15:
+            return Verdict("failed", f"{answer:,} is not it: right in {unit}, but MB are asked, a million bytes each")
     return check_answer(answer, 2518)
 
 
