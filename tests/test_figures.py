@@ -80,7 +80,9 @@ FIGURES = {
     "step_memory": figures.step_memory,
     "ring": figures.ring,
     "shares": lambda: figures.shares({"conv1_1": (1.0, 3.0), "fc6": (2.0, 1.0)}, ("MACs", "time")),
-    "shrinking": lambda: figures.shrinking({"low rank": [(100, 50.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0),
+    "shrinking": lambda: figures.shrinking(
+        {"low rank": [(100, 58.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0, chosen={"low rank": 100}
+    ),
     "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
     "four_blocks": figures.four_blocks,
     "two_boxes": lambda: figures.two_boxes(images().images[0, 0], (4, 4, 4, 6), 5, 4, 4, 6),

@@ -1055,29 +1055,43 @@ def shares(pairs: Mapping[str, tuple[float, float]], labels: tuple[str, str], to
     return figure.saying(told or f"{labels[0]} beside {labels[1]}, by layer; {spoken}.")
 
 
-def shrinking(ways: Mapping[str, Sequence[tuple[float, float, float]]], whole: float, told: str = "") -> Picture:
+def shrinking(
+    ways: Mapping[str, Sequence[tuple[float, float, float]]],
+    whole: float,
+    chosen: Mapping[str, float] | None = None,
+    told: str = "",
+) -> Picture:
     """Return accuracy over the weights that are left, one curve for each way: {way: [(weights, mean, spread)]}.
 
-    whole: the accuracy before, drawn as a dotted line. Bars show the spread; accuracies are in per cent.
+    Weights and accuracies are in per cent. Two panels: all points, and those near ``whole``, the accuracy before, which
+    is drawn as a dotted line. Bars show the spread.
+    chosen: the weights of one point of each way, which gets a ring.
     """
-    figure = Picture(6.0, 3.6)
-    axes = figure.subplots()
-    axes.axhline(whole, color=GREY, linestyle=":", linewidth=1)
-    axes.text(
-        0.01, whole, "nothing taken away", color=GREY, fontsize=8, va="bottom", transform=axes.get_yaxis_transform()
-    )
-    for (way, points), colour, style in zip(ways.items(), (BLUE, RED), ("o-", "s--"), strict=False):
-        weights, means, spreads = zip(*sorted(points), strict=True)
-        axes.errorbar(weights, means, spreads, fmt=style, color=colour, markersize=4, capsize=2, linewidth=1.2)
-        low = min(range(len(means)), key=lambda n: abs(means[n] - whole + 25))
-        axes.annotate(f"{way} ", (weights[low], means[low]), (-4, 0), textcoords="offset points", color=colour,
-                      fontsize=9, ha="right", va="center")  # fmt: skip
-    axes.set(xscale="log", xlabel="weights left in the first fully connected layer", ylabel="accuracy (%)")
-    axes.set_xlim(0.3 * min(points[0] for way in ways.values() for points in way), None)
-    _plain(axes)
+    figure = Picture(7.4, 3.4)
+    every, near = figure.subplots(1, 2)
+    for axes in (every, near):
+        axes.axhline(whole, color=GREY, linestyle=":", linewidth=1)
+        for (way, points), colour, style in zip(ways.items(), (BLUE, RED), ("o-", "s--"), strict=False):
+            weights, means, spreads = zip(*sorted(points), strict=True)
+            axes.errorbar(weights, means, spreads, fmt=style, color=colour, markersize=4, capsize=2, linewidth=1.2,
+                          label=way)  # fmt: skip
+            ringed = [(x, mean) for x, mean in zip(weights, means, strict=True) if x == (chosen or {}).get(way)]
+            if ringed:
+                axes.plot(*zip(*ringed, strict=True), "o", color=colour, fillstyle="none", markersize=12)
+        axes.set(xscale="log", xlabel="weights of fc6 that are left (%)", ylabel="accuracy (%)")
+        axes.xaxis.set_major_formatter("{x:g}")
+        _plain(axes)
+    top = max(mean + spread for points in ways.values() for _, mean, spread in points)
+    near.set(ylim=(whole - 2.5, max(top, whole) + 0.3), ylabel="")
+    near.set_title("the last 2.5 points", fontsize=10)
+    every.set_title("all", fontsize=10)
+    near.text(0.01, whole, "nothing taken away", color=GREY, fontsize=8, va="bottom",
+              transform=near.get_yaxis_transform())  # fmt: skip
+    every.legend(frameon=False, fontsize=9, loc="lower right")
     ends = "; ".join(f"{way} from {min(p[1] for p in points):.1f} to {max(p[1] for p in points):.1f} %"
                      for way, points in ways.items())  # fmt: skip
-    return figure.saying(told or f"Accuracy over weights left: {ends}; nothing taken away {whole:.1f} %.")
+    ring = "".join(f"; ringed: {way} at {weights:.1f} %" for way, weights in (chosen or {}).items())
+    return figure.saying(told or f"Accuracy over weights left: {ends}{ring}; nothing taken away {whole:.1f} %.")
 
 
 def four_blocks() -> Picture:
@@ -1308,7 +1322,7 @@ def dots_beside(
 def _rows_of_dots(axes: Axes, values: Mapping[str, Sequence[float]], mark: tuple[float, str] | None) -> None:
     for y, found in enumerate(values.values()):
         many = len(found) > 50
-        heights = [y + (0.5 * (n * 0.618 % 1) - 0.25 if many else 0) for n in range(len(found))]
+        heights = [y + (0.5 * (n * 0.618 % 1) - 0.25 if many else _aside(found, n)) for n in range(len(found))]
         axes.plot(found, heights, "o", color=BLUE, alpha=0.3 if many else 0.6, markersize=2 if many else 6)
         mean = sum(found) / len(found)
         axes.plot([mean, mean], [y - 0.25, y + 0.25], color=RED, linewidth=2)
@@ -1318,6 +1332,12 @@ def _rows_of_dots(axes: Axes, values: Mapping[str, Sequence[float]], mark: tuple
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)
     _plain(axes)
+
+
+def _aside(found: Sequence[float], n: int) -> float:
+    """Return by how much run n is moved down its row: dots that would hide each other stand beside each other."""
+    close = [m for m, value in enumerate(found) if abs(value - found[n]) < 1e-9]
+    return 0.16 * (close.index(n) - (len(close) - 1) / 2)
 
 
 def _spread(values: Mapping[str, Sequence[float]]) -> str:

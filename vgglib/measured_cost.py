@@ -44,7 +44,8 @@ def measure(
 
     A step of inference is a forward pass without gradients; one of training is forward, cross-entropy, backward and
     SGD with momentum. Pictures are noise. Each network is built anew in each of ``rounds``, so that a slow minute of
-    the machine meets all of them; one step warms up, then ``steps`` are timed. Seconds are those of one step; their
+    the machine meets all of them; one step warms up, then ``steps`` are timed. A thin network goes first and is
+    not counted: what the libraries load at their first use is no network's cost. Seconds are those of one step; their
     summary is over rounds, each of which counts by its fastest step. "processor_seconds" are those that this process
     was at work on a CPU, on all its threads together: other work disturbs them least, a GPU's work is not in them.
     Bytes are the highest use over what there was before the network was built, the median of the rounds: torch's own
@@ -56,6 +57,8 @@ def measure(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     device, names = torch.device(device or best_device()), tuple(names)
+    thin = {**options, "width": 1 / 64, "hidden": 8}
+    _once(names[0], image_size, batch, 1, device, bf16, thin)  # what libraries load once is nobody's cost
     found: dict[str, dict[str, list]] = {name: {mode: [] for mode in MODES} for name in names}
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
