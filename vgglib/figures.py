@@ -65,7 +65,7 @@ def table_1(configurations: Mapping[str, str] = TABLE_1) -> Picture:
     before: list[Layer] = []
     for x, (name, stack) in enumerate(columns.items()):
         weighted = sum(layer.kind == "conv" for layer in stack) + 3
-        axes.text(x + 0.5, 0.9, f"{name}\n{weighted} layers", ha="center", va="bottom", fontsize=10, weight="bold")
+        axes.text(x + 0.5, 1.8, f"{name}\n{weighted} layers", ha="center", va="bottom", fontsize=10, weight="bold")
         places = dict(zip(names(before), before, strict=True))
         for label, layer in zip(names(stack), stack, strict=True):
             new = bool(before) and places.get(label) != layer
@@ -76,8 +76,13 @@ def table_1(configurations: Mapping[str, str] = TABLE_1) -> Picture:
         for x in range(len(columns)):
             axes.add_patch(Rectangle((x + 0.04, -depth - row - 0.4), 0.92, 0.8, facecolor="#EEEEEE", edgecolor="none"))
             axes.text(x + 0.5, -depth - row, text, ha="center", va="center", fontsize=8)
+    for y, text in ((1.0, "input: pictures of 224 x 224, RGB"), (-depth - 3, "soft-max")):
+        axes.add_patch(
+            Rectangle((0.04, y - 0.4), len(columns) - 0.08, 0.8, facecolor="white", edgecolor=GREY, linewidth=0.8)
+        )
+        axes.text(len(columns) / 2, y, text, ha="center", va="center", fontsize=8)
     axes.set_xlim(0, len(columns))
-    axes.set_ylim(-depth - 2.6, 3.2)
+    axes.set_ylim(-depth - 3.6, 4.4)
     counts = ", ".join(f"{name} {sum(layer.kind == 'conv' for layer in stack)}" for name, stack in columns.items())
     return figure.saying(f"Configurations as columns of layers, input at the top; convolutions: {counts}.")
 
@@ -111,7 +116,8 @@ def _block_rows(stacks: object) -> dict[str, int]:
 
 def _table_box(axes: Axes, x: int, y: float, layer: Layer, new: bool) -> None:
     if layer.kind == "pool":
-        axes.plot([x + 0.04, x + 0.96], [y, y], color=GREY, linewidth=3, solid_capstyle="butt")
+        axes.add_patch(Rectangle((x + 0.04, y - 0.36), 0.92, 0.72, facecolor=GREY, edgecolor="none"))
+        axes.text(x + 0.5, y, "max-pooling", ha="center", va="center", fontsize=7, color="white")
         return
     colour = {1: "#FBE3B8", 3: "#CFE5F5"}.get(layer.kernel, "#D8EFE4") if layer.kind == "conv" else "#F3DCE9"
     text = f"conv{layer.kernel}-{layer.channels}" if layer.kind == "conv" else "LRN"

@@ -44,7 +44,11 @@ def check_share(answer: object) -> Verdict:
     }
     answer = as_number(answer)
     plain = isinstance(answer, Number) and not isinstance(answer, bool | complex)
-    return check_answer(round(float(answer), 1) if plain else answer, 71.5, mistakes)
+    if plain:
+        rounded = round(float(answer), 1)
+        mistakes = {answer: mistakes[rounded]} if rounded in mistakes else {}
+        return check_answer(answer, answer if rounded == 71.5 else 71.5, mistakes)
+    return check_answer(answer, 71.5, mistakes)
 
 
 def check_macs(answer: object) -> Verdict:
