@@ -64,6 +64,7 @@ WRONG_RATES = {
     "drops in every epoch after the first drop": lambda *a: rate_after(*a, reset=False),
     "drops without end": lambda *a: rate_after(*a, most=99),
     "one drop at most": lambda *a: rate_after(*a, most=1),
+    "a small gain counts as none": lambda *a: rate_after(*a, better=lambda new, best, before: new > best + 1e-4),
     "halves the rate": lambda *a: rate_after(*a, factor=2),
     "has no patience": lambda accuracies, patience, start: rate_after(accuracies, 1, start),
     "starts at 0.01 whatever it is told": lambda accuracies, patience, start: rate_after(accuracies, patience, 0.01),
@@ -163,6 +164,8 @@ def test_evaluate_passes():
     assert check.check_evaluate(evaluate).status == "passed"
     assert check.check_evaluate(lambda *a: torch.tensor(evaluate(*a))).status == "passed"
     assert check.check_evaluate(by_device).status == "passed"
+    assert "no_grad" in check.check_evaluate(by_device).text
+    assert "no_grad" not in check.check_evaluate(evaluate).text
 
 
 @pytest.mark.parametrize("stub", [lambda net, X, y, batch_size: ..., lambda net, X, y, batch_size: None])
@@ -179,6 +182,14 @@ def test_evaluate_says_which_of_the_two_errors_is_left():
     assert "evaluation mode" in check.check_evaluate(WRONG_EVALUATIONS["stays in training mode"]).text
     assert "evaluation mode" in check.check_evaluate(outermost).text
     assert "count pictures" in check.check_evaluate(WRONG_EVALUATIONS["averages over batches"]).text
+    for mistake, why in {
+        "returns percent": "not per cent",
+        "returns a count": "divide by the number of pictures",
+        "returns the error": "wrong answers",
+        "drops the last batch, divides by all": "left out",
+        "leaves the last batch out": "left out",
+    }.items():
+        assert why in check.check_evaluate(WRONG_EVALUATIONS[mistake]).text
     for other in ("drops the last batch, divides by all", "whole numbers", "looks at one batch only"):
         said = check.check_evaluate(WRONG_EVALUATIONS[other]).text
         assert "evaluation mode" not in said
@@ -272,6 +283,11 @@ def test_steps():
         assert wrong == steps or check.check_steps(wrong).status == "failed"
     assert "held out" in check.check_steps(math.ceil(60_000 / laptop.batch_size)).text
     assert "epochs" in check.check_steps(steps * laptop.epochs).text
+    assert "held out, not" in check.check_steps(laptop.validation / laptop.batch_size).text
+    assert "the paper's" in check.check_steps(shown / 256).text
+    assert "pictures" in check.check_steps(shown).text
+    assert "whole" in check.check_steps(shown / laptop.batch_size).text
+    assert check.check_steps(math.inf).status == check.check_steps(math.nan).status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -280,6 +296,7 @@ def test_steps():
         "The scores are nan, argmax then answers class 0 for every picture, and class 0 is a tenth of the test set.",
         "A dead network gives every picture the same class, and each of the ten classes has 1,000 of 10,000 pictures; "
         "look for a loss that is not finite.",
+        "All scores are equal, so the same class is answered always, and 1 000 pictures out of 10 000 are of it.",
     ],
 )
 def test_explanation_passes(good):

@@ -20,6 +20,7 @@ def check_pictures(answer: object) -> Verdict:
     steps, batch, epochs = 370_000, 256, 74
     mistakes = {
         steps * batch: "these were shown in all 74 epochs together; how many in one?",
+        steps * batch / epochs**2: "that is divided by 74 twice",
         steps / epochs: "these are the steps of one epoch, and every step takes 256 pictures",
         steps * batch * epochs: "one epoch is a part of the 370,000 steps: divide by 74",
         1_300_000: "that is the round number of section 4 of the paper; this one follows from section 3.1",
@@ -37,7 +38,13 @@ def check_steps(answer: object) -> Verdict:
         math.ceil(PICTURES / laptop.batch_size): f"{laptop.validation:,} of the pictures are held out",
         PICTURES // laptop.batch_size: f"{laptop.validation:,} of the pictures are held out",
         steps * laptop.epochs: f"these are the steps of all {laptop.epochs} epochs",
+        PICTURES: f"these are pictures; every step takes {laptop.batch_size}, and some are held out",
+        shown: f"these are pictures; every step takes {laptop.batch_size}",
+        math.ceil(shown / 256): f"a batch of laptop has {laptop.batch_size} pictures; 256 is the paper's",
+        math.ceil(laptop.validation / laptop.batch_size): "that is for the pictures that are held out, not the others",
     }
+    if isinstance(answer, float) and math.isfinite(answer) and math.ceil(answer) in list(mistakes)[-2:]:
+        return Verdict("failed", f"{answer:g} is not it: {mistakes[math.ceil(answer)]}")
     if isinstance(answer, float) and not answer.is_integer():
         held = f"{laptop.validation:,} of the pictures are held out, and " if answer > steps else ""
         reason = f"{held}steps are whole: the last batch is smaller than the others, and it is a step too"
@@ -58,6 +65,7 @@ def check_rate_after(attempt: Callable) -> Verdict:
         ((0.6, 0.5, 0.5, 0.7, 0.6, 0.6), 2, 0.01): 0.0001,
         ((0.6, *[0.5] * 10), 2, 0.01): 0.00001,  # three drops, not five
         ((0.6, *[0.5] * 10), 2, 0.1): 0.0001,
+        ((0.6, 0.60002, 0.60004), 2, 0.01): 0.01,  # a small gain is a gain
         ((0.6, 0.5, 0.5, 0.55, 0.58), 2, 0.01): 0.0001,  # the best stays the best after a drop
         ((), 2, 0.01): 0.01,
     }
@@ -124,7 +132,12 @@ def check_evaluate(attempt: Callable) -> Verdict:
             return Verdict("failed", f"{count} pictures in batches of {batch_size} should give {said}{hint}")
         if verdict.status == "todo":
             return verdict
-    return Verdict("passed", "evaluate: 6 cases agree, with a smaller last batch and a network left in training mode")
+    recording = _modes()
+    attempt(recording, *_RIGHT_THREE_TIMES, 2)
+    kept = "; torch.no_grad() would save the memory that a backward pass needs" if recording[0].recorded else ""
+    return Verdict(
+        "passed", f"evaluate: 6 cases agree, with a smaller last batch and a network left in training mode{kept}"
+    )
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -141,7 +154,7 @@ def check_explanation(answer: object) -> Verdict:
             "always (answer|predict|choos|pick|say|the same|one|class)",
         ),
         "how often that class occurs": (
-            r"(a |one )?tenth|1,?000|(10|ten) classes|balanc|equally|(1|one) (in|of|out of) (10|ten)|1/10|0\.1",
+            r"(a |one )?tenth|1[, ]?000|(10|ten) classes|balanc|equally|(1|one) (in|of|out of) (10|ten)|1/10|0\.1",
             r"10(\.0+)? ?(%|per ?cent)|ten per ?cent|each class|every class|same number|as many",
         ),
     }
@@ -157,9 +170,11 @@ class _Modes(nn.Module):
     def __init__(self, steady: bool = False):
         super().__init__()
         self.steady = steady
+        self.recorded = False  # whether a forward pass was recorded for a backward pass
         self.scale = nn.Parameter(torch.ones(1), requires_grad=False)  # so that its device can be asked for
 
     def forward(self, X: Tensor) -> Tensor:
+        self.recorded = self.recorded or torch.is_grad_enabled()
         return self.scale * (X.roll(1, dims=1) if self.training and not self.steady else X)
 
 
@@ -173,8 +188,21 @@ _RIGHT_THREE_TIMES = (torch.eye(3)[[0, 1, 2, 0, 1]], torch.tensor([0, 1, 1, 0, 2
 
 
 def _why(attempt: Callable, X: Tensor, y: Tensor, batch_size: int, expected: float) -> str:
-    """Return a hint for two mistakes that show in what the attempt gives."""
+    """Return a hint for the mistakes that show in what the attempt gives."""
     try:
+        got = float(attempt(_modes(), X, y, batch_size))
+        full = len(X) - len(X) % batch_size
+        dropped = (X[:full].argmax(dim=1) == y[:full]).float().sum()
+        known = (
+            (100 * expected, "Give a share, from 0 to 1, not per cent"),
+            (len(X) * expected, "That is the number of right answers; divide by the number of pictures"),
+            (1 - expected, "That is the share of wrong answers"),
+            (dropped / len(X), "The last, smaller batch is left out"),
+            (dropped / max(1, full), "The last, smaller batch is left out"),
+        )
+        for value, why in known:
+            if abs(got - float(value)) < 1e-6:
+                return f". {why}"
         if abs(float(attempt(_modes(steady=True), X, y, batch_size)) - expected) < 1e-6:
             return (
                 ". In training mode this network is always wrong: was it, with all its parts, put into evaluation mode?"
