@@ -112,6 +112,10 @@ MISTAKES = [
     (check.check_shift, 10 / 3, "whole pixels"),
     (check.check_shift, 6, "less than half"),
     (check.check_shift, 0, "not it"),
+    (check.check_shift, 3.33, "whole pixels"),
+    (check.check_shift, 1, "more is possible"),
+    (check.check_shift, 7, "less than half"),
+    (check.check_shift, 70, "area"),
 ]
 
 
@@ -133,6 +137,8 @@ def test_explanation():
         "everything pass.",
         "The loss on the pictures that it learned from is higher, not only in testing: no overfitting. The layers "
         "between could have left their input alone.",
+        "Even the training loss is higher; overfitting would lower it. The additional layers could have been no-ops.",
+        "It is no overfitting, as the train loss is higher too; the additional layers could have been skipped.",
         "Train loss 1.14 against 0.52; memorising would make that smaller. They might have forwarded the maps.",
     ):
         assert check.check_explanation(right).status == "passed"

@@ -72,9 +72,14 @@ def check_shift(answer: object) -> Verdict:
         5: "shared by half, the two cover 150 pixels together and share 50: a third",
         4: "they share 60 pixels and cover 140 together: less than half",
         2: "one more is possible: they would share 70 pixels and cover 130 together",
-        10 / 3: "whole pixels",
+        0: "a box may be shifted and still be right",
+        1: "more is possible: they would share 90 pixels and cover 110 together",
+        7: "they share 30 pixels and cover 170 together: less than half",
+        70: "that is the area that they then share; how far apart are they?",
         6: "they share 40 pixels and cover 160 together: less than half",
     }
+    if isinstance(answer, float) and 3 < answer < 4:
+        return Verdict("failed", f"{answer:g} is not it: whole pixels")
     return check_answer(answer, 3, mistakes)
 
 
@@ -90,7 +95,7 @@ def check_explanation(answer: object) -> Verdict:
             "as (it|they) (is|are|were|was)",
             "leave|left (alone|as|out|un)|alone|unaltered|same (output|function|result)|do no(thing| harm)|imitate",
             "mimic|equal the shallow|at least as (good|well|low)|no worse|reproduce|hand(s|ed)? (it|them|on)|forward",
-            "output ?= ?(the )?input",
+            "output ?= ?(the )?input|no ?ops?|skip|not there|were absent|were missing|as good as|do what the shallow",
         ),
     }
     return check_words(answer, ideas)
