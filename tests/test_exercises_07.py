@@ -22,6 +22,7 @@ WRONG_OFFSETS = {
     "centres, not corners": lambda size, crop, grid: [crop // 2 + o for o in offsets(size, crop, grid)],
     "ends of the crops": lambda size, crop, grid: [crop + o for o in offsets(size, crop, grid)],
     "the crop forgotten": lambda size, crop, grid: [n * size // (grid - 1) for n in range(grid)],
+    "counted from 1": lambda size, crop, grid: [1 + o for o in offsets(size, crop, grid)],
     "backwards": lambda size, crop, grid: offsets(size, crop, grid)[::-1],
     "only right for 224": lambda size, crop, grid: offsets(size, 224, grid),
     "a whole step": lambda size, crop, grid: [n * ((size - crop) // (grid - 1)) for n in range(grid)],
@@ -31,16 +32,22 @@ WRONG_OFFSETS = {
     ),
 }
 WRONG_AVERAGES = {
-    "of the scores": lambda scores: scores.mean(dim=0).softmax(dim=0),
-    "a sum": lambda scores: scores.softmax(dim=1).sum(dim=0),
-    "over the crops": lambda scores: scores.softmax(dim=0).mean(dim=0),
-    "of the classes": lambda scores: scores.softmax(dim=1).mean(dim=1),
-    "without the soft-max": lambda scores: scores.mean(dim=0),
-    "the largest": lambda scores: scores.softmax(dim=1).max(dim=0).values,
-    "the first crop": lambda scores: scores[0].softmax(dim=0),
-    "the soft-max twice": lambda scores: scores.softmax(dim=1).mean(dim=0).softmax(dim=0),
-    "a vote": lambda scores: torch.nn.functional.one_hot(scores.argmax(dim=1), scores.shape[1]).double().mean(dim=0),
-    "of the logarithms": lambda scores: scores.log_softmax(dim=1).mean(dim=0).exp(),
+    "of the scores": lambda scores: scores.mean(dim=(0, 2, 3)).softmax(dim=0),
+    "of the posteriors at each place": lambda scores: scores.softmax(dim=1).mean(dim=(0, 2, 3)),
+    "a sum": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).sum(dim=0),
+    "a sum over the places": lambda scores: scores.sum(dim=(2, 3)).softmax(dim=1).mean(dim=0),
+    "over the flips": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=0).mean(dim=0),
+    "of the classes": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=1),
+    "without the soft-max": lambda scores: scores.mean(dim=(0, 2, 3)),
+    "the largest": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).max(dim=0).values,
+    "the largest place": lambda scores: scores.amax(dim=(2, 3)).softmax(dim=1).mean(dim=0),
+    "the first flip": lambda scores: scores[0].mean(dim=(1, 2)).softmax(dim=0),
+    "the soft-max twice": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0).softmax(dim=0),
+    "a vote": lambda scores: (
+        torch.nn.functional.one_hot(scores.mean(dim=(2, 3)).argmax(dim=1), scores.shape[1]).double().mean(dim=0)
+    ),
+    "of the logarithms": lambda scores: scores.mean(dim=(2, 3)).log_softmax(dim=1).mean(dim=0).exp(),
+    "only over the rows": lambda scores: scores.mean(dim=2).softmax(dim=1).mean(dim=(0, 2)),
 }
 
 
@@ -51,8 +58,9 @@ def test_solutions_pass():
     assert check.check_offsets(lambda *sizes: (place for place in offsets(*sizes))).status == "passed"
     assert check.check_offsets(lambda s, c, g: [round(n * (s - c) / (g - 1)) for n in range(g)]).status == "passed"
     assert check.check_offsets(lambda s, c, g: torch.linspace(0, s - c, g).round().int()).status == "passed"
-    assert check.check_average(lambda scores: scores.softmax(dim=1).mean(dim=0)).status == "passed"
-    assert check.check_average(lambda scores: scores.softmax(dim=1).mean(dim=0, keepdim=True)).status == "passed"
+    assert check.check_average(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0)).status == "passed"
+    assert check.check_average(lambda s: s.mean(3).mean(2).softmax(1).mean(dim=0, keepdim=True)).status == "passed"
+    assert check.check_average(lambda s: s.flatten(2).mean(2).softmax(-1).mean(0)).status == "passed"
     assert check.check_map_side(384 // 32 - 6).status == "passed"
     assert check.check_crops(3 * 5 * 5 * 2).status == "passed"
 
@@ -88,6 +96,11 @@ MISTAKES = [
     (check.check_map_side, 36, "number of places"),
     (check.check_map_side, 7, "fc6's kernel"),
     (check.check_map_side, "6", "not it"),
+    (check.check_map_side, (6, 6), "not it: one number is asked, the width"),
+    (check.check_map_side, [6, 6], "not it: one number is asked, the width"),
+    (check.check_map_side, 2, "256 pixels"),
+    (check.check_map_side, 10, "512 pixels"),
+    (check.check_map_side, 11, "fc6's has seven"),
     (check.check_crops, 75, "mirrored"),
     (check.check_crops, 50, "one scale"),
     (check.check_crops, 144, "another paper"),
@@ -102,6 +115,11 @@ def test_numbers_reject_with_the_reason(checked, wrong, why):
     assert why in verdict.text
 
 
+def test_offsets_counted_from_1_are_told_so():
+    assert check.check_offsets(WRONG_OFFSETS["counted from 1"]).text.endswith("the first pixel has the number 0")
+    assert "number 0" not in check.check_offsets(WRONG_OFFSETS["ends of the crops"]).text
+
+
 def test_explanation():
     good = (
         "A crop is padded with zeros at its border, while densely the neighbours of the crop stand there; without "
@@ -114,12 +132,18 @@ def test_explanation():
         "pad would give the same twice.",
         "Because of the zeros at the border, where the full image has real pixels. With valid convolutions: equal.",
         "A crop's border sees zeros, the picture's own pixels are seen densely. They agree once padding=0.",
+        "Zero padding at a crop's edge replaces true image content. Without padding, the two are the same.",
+        "The crop gets zeros, the dense pass has image content there; with no padding they would be equal.",
+        "With zero padding edge pixels have other inputs than inside the picture; if nothing is padded both are equal.",
+        "They are not the same: zeros stand around the crop only. They are never equal unless padding is removed.",
     ):
         assert check.check_explanation(right).status == "passed"
     for wrong in (
         "They are the same because a convolution does the same thing at every place of the picture, always.",
         "Padding with zeros makes them different at the border, but in the middle they are the same.",  # no condition
         "The neighbours are seen by one and not by the other, so they give different answers at the border.",
+        "The two are the same, zeros stand around the crop in both, no padding matters.",
+        "A crop is padded with zeros and dense has neighbours, no padding is ever removed; they are never equal.",
         "no",
         6,
     ):

@@ -462,6 +462,14 @@ def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     ]  # fmt: skip
 
 
+def test_the_paper_has_no_point_where_it_tested_nothing():
+    steps = [Rung("a", {0: 9.0}, 27.0, None), Rung("b", {0: 8.0}, None, None), Rung("c", {0: 7.0}, 24.6, None)]
+    figure = figures.ladder(steps)
+    (line,) = figure.axes[0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([27.0, 24.6], [0, 2])
+    assert "The paper: 27.0, 24.6. ours: 9.00, 8.00, 7.00." in str(figure)
+
+
 @pytest.mark.parametrize("name", protocol.PROTOCOLS)
 def test_rungs_are_named_for_both_sides(name):
     """The paper's training scales are other numbers than ours, and one label stands for both."""
@@ -493,6 +501,18 @@ def test_score_maps_mark_the_best_place():
     assert [axes.get_title() for axes in figure.axes] == ["20 x 24 pixels", "bag\nat most 0.90"]
 
 
+def test_score_maps_lie_at_the_centres_of_their_crops():
+    values = torch.zeros(4, 5)
+    values[2, 3] = 0.9
+    first, bag = figures.score_maps(torch.zeros(20, 24), {"bag": values}, crop=8, stride=4).axes
+    assert (bag.get_xlim(), bag.get_ylim()) == (first.get_xlim(), first.get_ylim())
+    (cross,) = bag.lines
+    assert (*cross.get_xdata(), *cross.get_ydata()) == (3 * 4 + 3.5, 2 * 4 + 3.5)  # of pixels 12 to 19, and 8 to 15
+    assert bag.images[0].get_extent() == [1.5, 21.5, 17.5, 1.5]
+    (key,) = bag.child_axes
+    assert key.get_ylabel() == "posterior (×: the largest)"
+
+
 def test_a_crop_is_told_with_its_answer():
     figure = FIGURES["crop_and_posteriors"]()
     assert "rows 1 to 4, columns 2 to 6 is taken for bag, posterior 0.70" in str(figure)
@@ -509,6 +529,18 @@ def test_the_true_class_of_a_crop_is_marked():
     assert [label.get_text() for label in right.get_yticklabels()] == ["coat", "bag", "→ shirt"]
     assert [bar.get_hatch() for bar in right.patches] == [None, "//", None]
     assert figures.ORANGE.lower() == to_hex(right.patches[1].get_facecolor())
+
+
+def test_the_bars_of_a_crop_stay_in_place_whatever_the_true_class():
+    edges = set()
+    for truth in range(3):
+        picture, posteriors = images().images[0, 0], torch.tensor([0.2, 0.7, 0.1])
+        classes = ("coat", "T-shirt/top", "bag")
+        figure = figures.crop_and_posteriors(picture, (0, 0, 8, 8), posteriors, classes, truth=truth)
+        figure.draw_without_rendering()
+        edges.add(round(figure.axes[1].get_window_extent().x0, 3))
+        assert not figure.axes[0].patches[0].get_clip_on()
+    assert len(edges) == 1
 
 
 def test_sliding_marks_the_place_and_writes_its_value():

@@ -213,7 +213,7 @@ def test_tables_have_the_papers_shape():
 def test_the_ladder_compares_seeds_with_themselves():
     rungs = ladder(RECORD)
     again = rungs.pop(3)  # the rung below the crops, on their pictures
-    assert again == protocol.Rung("three test scales, first 20 pictures", {0: 16.0, 1: 16.0}, 24.8, None)
+    assert again == protocol.Rung("three test scales, first 20 pictures", {0: 16.0, 1: 16.0}, None, None)
     assert tuple(rung.paper for rung in rungs) == reference.LADDER_OF_D
     assert rungs[0].gain is None
     assert rungs[1].gain == pytest.approx({"n": 2, "mean": 3.0, "standard_error": 1.0})

@@ -692,19 +692,21 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
 def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
     """Return the paper's top-1 errors and ours, rung by rung (protocol.ladder): a dot a seed, a line through the means.
 
-    Both in per cent, on scales of their own: ImageNet's thousand classes are harder than ten.
+    Both in per cent, on scales of their own: ImageNet's thousand classes are harder than ten. A rung whose ``paper`` is
+    None, which the paper did not test, has no point on its side.
     """
     figure = Picture(7.0, 0.9 + 0.42 * len(rungs))
     left, right = figure.subplots(1, 2, sharey=True)
     places = range(len(rungs))
     starts = [y for y, rung in enumerate(rungs) if y == 0 or rung.gain is None]
     ours = {y: list(rung.errors.values()) for y, rung in enumerate(rungs) if rung.errors}
+    papers = {y: [rung.paper] for y, rung in enumerate(rungs) if rung.paper is not None}
     means = {y: sum(values) / len(values) for y, values in ours.items()}
+    left.plot([paper for (paper,) in papers.values()], list(papers), "s--", color=RED, markersize=5)
     for first, end in zip(starts, [*starts[1:], len(rungs)], strict=True):  # no line leads to other pictures
-        left.plot([rung.paper for rung in rungs[first:end]], range(first, end), "s--", color=RED, markersize=5)
         part = [y for y in range(first, end) if y in means]
         right.plot([means[y] for y in part], part, "-", color=BLUE)
-    _beside(left, {y: [rung.paper] for y, rung in enumerate(rungs)}, starts, RED, 1)
+    _beside(left, papers, (), RED, 1)
     for y, values in ours.items():
         right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
     _beside(right, ours, starts, BLUE, 2)
@@ -720,16 +722,17 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
         axes.set_xlim(low - 0.15 * (high - low), high + 0.2 * (high - low))
         _plain(axes)
     told = ", ".join(f"{mean:.2f}" for mean in means.values())
-    paper = ", ".join(f"{rung.paper:.1f}" for rung in rungs)
+    paper = ", ".join(f"{paper:.1f}" for (paper,) in papers.values())
     return figure.saying(f"Top-1 error in per cent, rung by rung. The paper: {paper}. {title}: {told}.")
 
 
 def _beside(axes: object, rungs: Mapping[int, list[float]], starts: Sequence[int], color: str, decimals: int) -> None:
     """Write each rung's mean beside its dots, where no line passes: lines run to the next rungs, save at ``starts``."""
     means = {y: sum(values) / len(values) for y, values in rungs.items()}
-    for y, mean in means.items():
-        up = y not in starts and means.get(y - 1, mean) > mean
-        down = y + 1 not in starts and means.get(y + 1, mean) > mean
+    order = [None, *means, None]
+    for above, (y, mean), below in zip(order, means.items(), order[2:], strict=False):
+        up = y not in starts and means.get(above, mean) > mean
+        down = below not in starts and means.get(below, mean) > mean
         left = up and down
         offset = (-5 if left else 5, -5 if up and not down else 5)
         at = {"ha": "right" if left else "left", "va": "center", "fontsize": 8, "color": color}
@@ -737,22 +740,36 @@ def _beside(axes: object, rungs: Mapping[int, list[float]], starts: Sequence[int
         axes.annotate(f"{mean:.{decimals}f}", place, offset, textcoords="offset points", **at)
 
 
-def score_maps(picture: Tensor, maps: Mapping[str, Tensor]) -> Picture:
-    """Return a picture (H, W) and, beside it, one map of posteriors (h, w), 0 to 1, for each label."""
+def score_maps(picture: Tensor, maps: Mapping[str, Tensor], crop: int = 1, stride: int = 1) -> Picture:
+    """Return a picture (H, W) and, beside it, one map of posteriors (h, w), 0 to 1, for each label.
+
+    crop: side of the square that a place of the map answers for; stride: pixels from place to place. The maps lie on
+    the picture's axes, each place at the centre of its crop; a cross marks the largest posterior.
+    """
+    height, width = picture.shape
+    first_centre = (crop - 1) / 2
     figure = Picture(1.9 * (len(maps) + 1), 2.2)
     first, *others = figure.subplots(1, len(maps) + 1)
     first.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+    drawn = None
     first.set_title(f"{picture.shape[0]} x {picture.shape[1]} pixels", fontsize=9)
     told = []
     for axes, (label, values) in zip(others, maps.items(), strict=True):
-        axes.imshow(np.asarray(values), cmap="Blues", vmin=0, vmax=1)
+        bottom, right = (first_centre + stride * (places - 0.5) for places in values.shape)
+        corner = first_centre - stride / 2
+        drawn = axes.imshow(np.asarray(values), cmap="Blues", vmin=0, vmax=1, extent=(corner, right, bottom, corner))
         best = divmod(int(values.argmax()), values.shape[1])
-        axes.plot(best[1], best[0], "x", color=RED, markersize=8)
+        axes.plot(*(first_centre + stride * place for place in reversed(best)), "x", color=RED, markersize=8)
+        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axes.set_title(f"{label}\nat most {float(values.max()):.2f}", fontsize=9)
         told.append(f"{label} at row {best[0]}, column {best[1]}")
     for axes in (first, *others):
         axes.set_xticks([])
         axes.set_yticks([])
+    if drawn is not None:
+        key = figure.colorbar(drawn, cax=others[-1].inset_axes((1.06, 0, 0.06, 1)))
+        key.set_label("posterior (×: the largest)", fontsize=8)
+        key.ax.tick_params(labelsize=7)
     return figure.saying(f"Where a network sees what: the largest posterior of {'; of '.join(told)}.")
 
 
@@ -773,7 +790,8 @@ def crop_and_posteriors(
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
     left.imshow(np.asarray(picture), cmap="gray_r")
     top, first, height, width = window
-    left.add_patch(Rectangle((first - 0.5, top - 0.5), width, height, fill=False, edgecolor=RED, linewidth=2))
+    frame = dict(fill=False, edgecolor=RED, linewidth=2, clip_on=False, zorder=3)  # whole at the border, too
+    left.add_patch(Rectangle((first - 0.5, top - 0.5), width, height, **frame))
     left.set_title(f"{picture.shape[0]} x {picture.shape[1]} pixels", fontsize=9)
     left.set_xticks([])
     left.set_yticks([])
@@ -786,6 +804,9 @@ def crop_and_posteriors(
     if truth is not None:
         right.set_yticks(range(len(values)), [f"→ {one}" if n == truth else one for n, one in enumerate(classes)])
         right.get_yticklabels()[truth].set(weight="bold")
+        about = dict(xycoords=("axes fraction", "data"), xytext=(-7, 0), textcoords="offset points", alpha=0)
+        for n, one in enumerate(classes):  # room for the widest, so that the bars stay where they are
+            right.annotate(f"→ {one}", (0, n), ha="right", va="center", fontsize=8, weight="bold", **about)
         right.set_title("orange: the answer; →: the true class", fontsize=9)
     right.set_xlim(0, 1)
     right.set_ylim(len(values) - 0.4, -0.6)
@@ -1157,6 +1178,8 @@ def two_boxes(
     agreement = iou(truth, found)
     figure = Picture(3.6, 3.8)
     axes = _bare(figure)
+    high, wide = picture.shape
+    margin = max(high, wide) / 6  # room for a box that leaves the picture; a larger one is cut off there
     axes.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0))
     for box, colour, line, label in ((truth, BLUE, "-", "true box"), (found, RED, "--", "found box")):
         left, top, right, bottom = corners(box)
@@ -1165,11 +1188,10 @@ def two_boxes(
         axes.plot(box[0], box[1], "+", color=colour, markersize=9)
         below = label == "found box"
         side = dict(ha="right", va="top") if below else dict(ha="left", va="bottom")
-        axes.text(
-            right if below else left, bottom + 0.4 if below else top - 0.4, label, color=colour, fontsize=8, **side
-        )
-    axes.set_xlim(-3, picture.shape[1] + 3)
-    axes.set_ylim(picture.shape[0] + 3, -3)
+        at = (min(right, wide + margin), min(bottom, high + margin - 3) + 0.4) if below else (left, top - 0.4)
+        axes.text(*at, label, color=colour, fontsize=8, **side)
+    axes.set_xlim(-margin, wide + margin)
+    axes.set_ylim(high + margin, -margin)
     axes.add_patch(Rectangle((0, 0), *picture.shape[::-1], fill=False, edgecolor=GREY, linewidth=0.8))
     verdict = "right" if agreement > 0.5 else "wrong"
     axes.set_title(f"intersection over union {agreement:.2f}: {verdict}", fontsize=10)

@@ -1,5 +1,6 @@
 """Checks of the exercises in notebooks/07_testing.ipynb."""
 
+import re
 from collections.abc import Callable, Iterable
 
 import torch
@@ -16,6 +17,10 @@ def check_map_side(answer: object) -> Verdict:
         7: "that is the side of fc6's kernel",
         18: "padding would be needed for that; fc6 has none",
         1: "that is the map of a picture of 224 pixels",
+        2: "that is the map of a picture of 256 pixels",
+        10: "that is the map of a picture of 512 pixels",
+        11: "a kernel of two would leave that; fc6's has seven",
+        (6, 6): "one number is asked, the width",
     }
     return check_answer(answer, 6, mistakes)
 
@@ -47,6 +52,8 @@ def check_offsets(attempt: Callable) -> Verdict:
         (28, 28, 4): [0, 0, 0, 0],
     }
     verdict = check_function(lambda *sizes: _as_list(attempt(*sizes)), even, "offsets")
+    if verdict.status == "failed" and f"yours gave {[place + 1 for place in even[256, 224, 5]]}" in verdict.text:
+        return Verdict("failed", f"{verdict.text}: the first pixel has the number 0")
     if verdict.status != "passed":
         return verdict
     for size, crop, grid in ((47, 28, 5), (300, 224, 4), (35, 28, 3)):
@@ -65,15 +72,18 @@ def check_offsets(attempt: Callable) -> Verdict:
 
 
 def check_average(attempt: Callable) -> Verdict:
-    """Return the verdict on a function that turns the scores of several crops, (crops, classes), into one posterior."""
+    """Return the verdict on a function that turns maps of scores, (flips, classes, rows, columns), into one posterior.
+
+    As the paper does: scores are averaged over the places of a map, posteriors over the flips.
+    """
     cases = {}
     for scores in (
-        ((2.0, 0.0), (-2.0, 0.0)),
-        ((8.0, 0.0, 1.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0)),
-        ((1.0, 2.0, 3.0),),
-        ((0.0, 5.0), (0.0, 5.0), (10.0, 0.0)),
+        ((((2.0, 2.0),), ((0.0, 0.0),)), (((-2.0, -2.0),), ((0.0, 0.0),))),
+        ((((8.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 1.0))), (((0.0, 1.0), (2.0, 0.0)), ((3.0, 1.0), (4.0, 4.0)))),
+        ((((1.0, 0.0, 5.0),), ((2.0, 2.0, 2.0),), ((3.0, 0.0, 0.0),)),),
+        ((((6.0,), (0.0,)), ((0.0,), (1.0,))), (((0.0,), (0.0,)), ((5.0,), (9.0,)))),
     ):
-        cases[(scores,)] = torch.tensor(scores, dtype=torch.float64).softmax(dim=1).mean(dim=0)
+        cases[(scores,)] = torch.tensor(scores, dtype=torch.float64).mean(dim=(2, 3)).softmax(dim=1).mean(dim=0)
 
     def one_row(scores: tuple) -> object:
         found = attempt(torch.tensor(scores, dtype=torch.float64))
@@ -91,6 +101,7 @@ def check_explanation(answer: object) -> Verdict:
             "actual pixel|true pixel|picture s (own )?pixel|rest of the (picture|image)",
             "real (content|image|picture)|pixels of the (whole|full|entire|larger?|original)|further pixel",
             "more of the (picture|image)|(sees|has|holds) (the )?(real|true|actual|other)",
+            "((true|actual) )?image content|(picture|image) s content|other inputs|inside the (picture|image)",
         ),
         "when the two are equal": (
             r"(without|no|none|remov\w*|dropp?\w*|never|nothing|n t|t) (\w+ ){0,2}pad|not (be )?pad",
@@ -98,7 +109,22 @@ def check_explanation(answer: object) -> Verdict:
             r"pad\w* (is|are|were|was) (removed|absent|dropped|left out|taken away|switched off|missing)",
         ),
     }
-    return check_words(answer, ideas)
+    verdict = check_words(answer, ideas)
+    if verdict.status == "passed":
+        for sentence in re.split("[.;!?]", " ".join(str(answer).lower().split())):
+            if re.search(_SAME, sentence) and not re.search(_CONDITION, sentence):
+                return Verdict("failed", "where layers pad, the two are not the same: say what differs")
+            if re.search(_NEVER, sentence) and not re.search(_EXCEPTION, sentence):
+                return Verdict("failed", "there is a network for which the two are equal: say which")
+    return verdict
+
+
+_SAME = r"\b(two|both|they|these|dense\w*|crops?|results?|answers?) (are|is|give) (\w+ )?(same|equal|identical)\b"
+_CONDITION = (
+    r"\b(without|with no|if|when|where|once|only|unless|until|would|not|but|valid|unpadded|then)\b|n['’]t\b|middle"
+)
+_NEVER = r"\b(never|cannot be|can never be) (\w+ )?(equal|same|identical|agree|alike)\b"
+_EXCEPTION = r"\b(unless|except|if|when|while|as long as|save|with|but)\b"
 
 
 def _as_list(found: object) -> object:
