@@ -258,6 +258,56 @@ def test_a_refusal_stands_where_it_was_caused_and_goes_when_it_is_mended(page):
     assert page.complaints == []
 
 
+AXES = (("x", "width"), ("y", "height"))
+
+
+def test_a_refusal_covers_no_input(page):
+    page.goto(cone.PAGE.as_uri())
+    page.get_by_label("Start from").select_option(label="VGG: blocks 1 to 3 of A")
+    for width in (1240, 900, 640):
+        page.set_viewport_size(dict(width=width, height=900))
+        for label, wrong, right in (("padding of conv 3", "9", "1"), ("dilation of conv 6", "9", "1")):
+            page.get_by_label(label).fill(wrong)
+            box, around = page.locator(".cone-note").bounding_box(), page.locator(".cone").bounding_box()
+            assert around["x"] <= box["x"]
+            assert box["x"] + box["width"] <= around["x"] + around["width"]
+            for other in page.locator(".cone-table input").all():
+                place = other.bounding_box()
+                apart = [box[x] >= place[x] + place[w] or place[x] >= box[x] + box[w] for x, w in AXES]
+                assert any(apart), (width, label, other.get_attribute("aria-label"))
+            page.get_by_label(label).fill(right)
+    assert page.complaints == []
+
+
+def test_the_window_says_how_much_of_it_is_read(page):
+    page.goto(cone.PAGE.as_uri())
+    says(page, "Unit 1 of conv 2 sees 4 pixels")
+    label = page.locator(".cone-bracket text")
+    expect(label).to_have_text("4 pixels: 1 to 4")
+    page.get_by_label("input pixels along one side").fill("20")
+    page.get_by_label("stride of conv 1").fill("4")
+    says(page, "Unit 1 of conv 2 sees 6 pixels: 4 to 13, with gaps.")
+    expect(label).to_have_text("window of 10, 6 read: 4 to 13")
+    page.get_by_label("padding of conv 1").fill("1")
+    expect(label).to_have_text("window of 10, 6 read: 3 to 12")
+    page.locator(".cone-stage").focus()
+    page.keyboard.press("Home")
+    expect(label).to_have_text("window of 10 with padding, 5 read: −1 to 8")
+
+
+def test_padding_has_no_index_and_is_explained(page):
+    page.goto(cone.PAGE.as_uri())
+    says(page, "Unit 1 of conv 2 sees 4 pixels")
+    hint = page.locator(".cone-hint")
+    expect(hint).not_to_contain_text("zeros")
+    numbers = page.locator(".cone-stage .cone-index")
+    before = numbers.count()
+    page.get_by_label("padding of conv 2").fill("1")
+    expect(page.locator(".cone-zero")).to_have_count(2)
+    assert numbers.count() == before + 2  # its map has two more units
+    expect(hint).to_contain_text("Dashed cells are padding: zeros.")
+
+
 def with_twelve_layers(page):
     """Open the page on blocks 1 and 2 of D and six more layers."""
     page.goto(cone.PAGE.as_uri())

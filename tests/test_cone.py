@@ -120,7 +120,7 @@ def test_the_arithmetic_is_that_of_vgglib_and_of_torch(program):
         ([Layer("pool", 2, padding=2)], "pool 1: a padding of 2 is more than half"),
         ([Layer("conv", 3, padding=3)], "conv 1: with a padding of 3 its first unit would see nothing"),
         ([Layer("conv", 0)], "conv 1: a kernel of 0 reads nothing"),
-        ([Layer("conv", 2, dilation=0)], "conv 1: taps 0 apart"),
+        ([Layer("conv", 2, dilation=0)], "conv 1: a dilation of 0 would read no neighbours"),
         ([Layer("conv", 2, padding=-1)], "conv 1: a padding of -1"),
         ([Layer("conv", 40, padding=39)], "conv 1: there is room for 64 units"),
         ([Layer("conv", 1)] * 13, "There is room for 12 layers"),
@@ -131,6 +131,16 @@ def test_refusals_name_the_layer_and_the_reason(program, layers, said):
     assert program.evaluate(asked, [[cone._plain(layer) for layer in layers], 7]).startswith(said)
     with pytest.raises(ValueError, match=r"^(conv \d|pool \d|there is room)"):
         cone.counts(layers, 7)
+
+
+def test_no_word_of_its_own_for_what_a_kernel_reads(program):
+    """The chapters speak of steps and units."""
+    layer = {**CONV, "dilation": 2}
+    for what, to in (("kernel", 5), ("stride", 2), ("dilation", 1), ("dilation", 3)):
+        edit = {"what": what, "at": 0, "from": layer[what], "to": to}
+        words = [[layer, CONV], [{**layer, what: to}, CONV], 20, edit]
+        assert "tap" not in program.evaluate("words => globalThis.cone.why(...words)", words)
+    assert "tap" not in str(program.evaluate("globalThis.cone.PRESETS"))
 
 
 def test_sizes_that_are_no_sizes(program):

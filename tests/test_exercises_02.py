@@ -119,7 +119,22 @@ def test_a_decimal_comma_is_named():
         assert said in verdict.text
 
 
+def test_a_pair_of_pixels_is_not_a_decimal_comma():
+    for wrong in ((1, 2), [1, 2]):
+        assert "two pixels, 1 and 2: the centre is one number" in check.check_centre(wrong).text
+    for wrong in ([1, 5], [1.5], [1, 2, 3]):
+        verdict = check.check_centre(wrong)
+        assert verdict.status == "failed"
+        assert "without brackets" in verdict.text
+
+
 def test_every_named_mistake_is_named():
+    padding = sum(layer.padding > 0 for layer in layers("D"))
+    assert f"the {padding} convolutions" in check.check_free_units(7).text
+    windows = [receptive_field(layers("D")).window(unit) for unit in range(7)]
+    inside = [first for first, last in windows if last <= 223]
+    assert f"{len(inside)} windows end inside" in check.check_free_units(4).text
+    assert f"{sum(first < 0 for first in inside)} of these start before" in check.check_free_units(4).text
     assert "middle between" in check.check_centre(1).text
     assert "padding moves" in check.check_centre(7.5).text
     assert "not the only ones" in check.check_free_units(5).text
@@ -136,6 +151,43 @@ def test_explanation():
         404,
     ):
         assert check.check_explanation(wrong).status == "failed"
+
+
+SEEN = "The unit sees the whole picture. In testing larger pictures put pixels there."
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "The rest is nothing but 0. The unit sees the picture in full. In testing the window has genuine neighbours.",
+        "The rest is padding; the window covers 100 % of the picture. At Q = 600 it lies inside.",
+        f"Padding does not enlarge the field, it fills it with zeros. {SEEN}",
+        f"Zeros, no reflections of the picture. {SEEN}",
+        "Zero padding. The unit sees every pixel. At 808 pixels, in testing, it sees half of the picture.",
+        f"Zero padding. {SEEN} Larger pictures make no difference to the size of the field.",
+    ],
+)
+def test_explanation_in_other_words(good):
+    assert check.check_explanation(good).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (f"Padding enlarges the field. Zeros stand there. {SEEN}", "enlarges no field"),
+        ("Padding with zeros. The unit sees half of the whole picture. Larger ones fill it.", "lies outside"),
+        (f"The rest is reflection padding. {SEEN}", "pad in another way"),
+        (
+            "It is zero padding, and the unit sees the whole picture. Larger pictures make no difference.",
+            "stands where",
+        ),
+        ("The window of 404 is filled with zeros, and the unit sees the whole of the picture.", "does not speak of"),
+    ],
+)
+def test_explanation_rejects_false_claims(wrong, said):
+    verdict = check.check_explanation(wrong)
+    assert verdict.status == "failed"
+    assert said in verdict.text
 
 
 CONV, POOL = Layer("conv", kernel=3), Layer("pool", kernel=2, stride=2)
@@ -156,6 +208,8 @@ def test_built_stack_passes_and_waits():
         ([CONV, POOL, POOL], "the step is right"),
         ([CONV] * 4, "two of 2 make 4"),
         ([], "see 1 pixels and stand 1 apart"),
+        ([Layer("conv", 2, stride=4), Layer("conv", 3)], "read only 6 pixels of a window of 10, with gaps"),
+        ([Layer("conv", 2, stride=4, dilation=9)], "read only 2 pixels of a window of 10, with gaps"),
     ],
 )
 def test_built_stack_rejects(built, said):

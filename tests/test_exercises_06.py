@@ -155,6 +155,12 @@ WRONG_MATCHES = {
     "poolings counted": lambda deep, shallow: [deep.split().index(c) for c in shallow.split() if c != "|"][:4],
 }
 WRONG_WORDS = {
+    "all are copied": "All sixteen layers are copied and the signal explodes so nothing is learned",
+    "all are copied, without an explosion": "All 16 layers are copied, and the signal vanishes in them, so it stalls.",
+    "it explodes": "Only four of the sixteen layers are copied; in the others the signal explodes, nothing is learned.",
+    "it grows": "Four layers are copied, in the twelve others the gradient grows by half in each layer.",
+    "the others are copied": "The other twelve layers are copied and the signal fades in the first four of them.",
+    "the rate": "Four layers are copied but the learning rate is too small, so the gradient of the rest does nothing.",
     "nothing of the signal": "Only four of the sixteen layers are copied, and the other twelve are far too small.",
     "nothing of shrinking": "Only four of the sixteen layers are copied, the others change the signal of the network.",
     "of other things": "The learning rate in the paper is too small of the output, and other things differ.",
@@ -187,7 +193,14 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
      "Four conv layers are copied. In between the activations decrease from layer to layer, exponentially.",
      "Four of sixteen are copied; in the twelve others the gradient on its way back is vanishingly tiny.",
      "The layers that were not copied still have std 0.01, so the signal vanishes there. With He weights it does not.",
-     "The gain per layer is below one half so activations and gradients vanish in the uncopied middle of the stack."],
+     "The gain per layer is below one half so activations and gradients vanish in the uncopied middle of the stack.",
+     "Only four layers are copied; each of the other twelve multiplies the activations by about 0.48 or less.",
+     "Four of the sixteen are copied; the other twelve scale the input down by half each time.",
+     "Only a few layers are copied; in the remaining ones outputs and updates go towards nothing.",
+     "Copying leaves 75 % with gain 0.48, so what comes in as outputs is divided by two every layer.",
+     "Not all layers are copied: twelve are left, and in these the signal does not explode, it vanishes.",
+     "Four of all sixteen layers are copied. With a std of 0.1 it would explode, with 0.01 the signal fades.",
+     "The twelve random layers make the signal grow smaller and smaller, and the gradient too."],
 )  # fmt: skip
 def test_explanations_pass(text):
     assert check.check_explanation(text).status == "passed"
@@ -207,6 +220,34 @@ class RangeKept(Stub):
     def __init__(self, low, high):
         super().__init__(low, high)
         self.low, self.high = low, high
+
+
+class Rewritten(Stub):
+    def scales(self, count):
+        return [self.scale for _ in range(count)]
+
+
+class Sampled(Good):
+    def scales(self, count):
+        return random.sample(range(self.low, self.high + 1), count)
+
+
+class Chosen(Good):
+    def scales(self, count):
+        return random.choices(range(self.low, self.high + 1), k=count)
+
+
+def test_an_attempt_that_changes_nothing_is_no_stub():
+    verdict = check.check_jitter(Rewritten)
+    assert verdict.status == "failed"
+    assert "draw in `scales`, once a picture" in verdict.text
+
+
+def test_a_sample_without_repetition_is_named():
+    verdict = check.check_jitter(Sampled)
+    assert verdict.status == "failed"
+    assert "never draws a scale twice" in verdict.text
+    assert check.check_jitter(Chosen).status == "passed"
 
 
 def test_half_a_repair_is_seen():
@@ -233,6 +274,28 @@ def test_crops_rejects(mistake):
     assert "crops(" in verdict.text
 
 
+@pytest.mark.parametrize(
+    ("mistake", "why"),
+    [("one place too few", "has one place, not none"), ("without mirror images", "has a mirror image: count it"),
+     ("rounded to the nearest", "7,590: the rescaled sides are rounded down"), ("not rescaled", "to S first"),
+     ("square", "only the smallest side"), ("negative places", "larger than a side has no place")],
+)  # fmt: skip
+def test_crops_says_why(mistake, why):
+    assert why in check.check_crops(WRONG_CROPS[mistake]).text
+
+
+def test_crops_knows_two_mistakes_at_once_and_fractions():
+    neither = check.check_crops(lambda *given: crops(*given, views=1, more=0)).text
+    assert "not none; and each view also has a mirror image" in neither
+    fractions = check.check_crops(
+        lambda height, width, S, crop: (
+            2 * (height * S / min(height, width) - crop + 1) * (width * S / min(height, width) - crop + 1)
+        )
+    )
+    assert "a whole number of pixels" in fractions.text
+    assert check.check_crops(lambda *given: np.zeros(3)).status == "failed"
+
+
 @pytest.mark.parametrize("mistake", WRONG_JITTERS, ids=lambda kind: kind.__name__)
 def test_jitter_rejects(mistake):
     assert check.check_jitter(mistake).status == "failed"
@@ -253,6 +316,19 @@ def test_matches_rejects(mistake):
     verdict = check.check_matches(WRONG_MATCHES[mistake])
     assert verdict.status == "failed"
     assert "matches(" in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("mistake", "why"),
+    [("counted from one", "counted from 0"), ("all layers", "only the first four"), ("by number", "by number")],
+)
+def test_matches_says_why(mistake, why):
+    assert why in check.check_matches(WRONG_MATCHES[mistake]).text
+
+
+@pytest.mark.parametrize("kind", [iter, tuple, np.array, lambda found: (place for place in found)])
+def test_matches_of_any_kind_of_sequence_are_right(kind):
+    assert check.check_matches(lambda *given: kind(matches(*given))).status == "passed"
 
 
 @pytest.mark.parametrize("mistake", WRONG_WORDS)

@@ -1,5 +1,6 @@
 """Figures say the right thing, draw something, and touch no global state."""
 
+import io
 import math
 import re
 import struct
@@ -258,6 +259,15 @@ def test_what_the_network_sees_grows_with_the_scale(scale, share):
     assert (box.get_x(), box.get_x() + box.get_width()) == pytest.approx(right.get_xlim())
     with pytest.raises(ValueError, match="has no place"):
         figures.seen_at_scale(tall, scale, crop=scale + 1)
+
+
+@pytest.mark.parametrize("scale", [224, 256, 768])
+def test_no_title_of_what_the_network_sees_is_cut_off(scale):
+    figure = figures.seen_at_scale(torch.zeros(3, 600, 512, dtype=torch.uint8), scale)
+    figure.savefig(io.BytesIO(), format="png")
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().y1 < figure.bbox.y1
+        assert axes.xaxis.label.get_window_extent().y0 > figure.bbox.y0
 
 
 def test_pictures_have_their_titles_and_stay_in_their_order():

@@ -33,7 +33,7 @@ export function refusal(layers, pixels) {
     if (kernel < 1) return refuse(`a kernel of ${kernel} reads nothing; the smallest is 1`);
     if (stride < 1) return refuse(`a stride of ${stride} would never move on; the smallest is 1`);
     if (padding < 0) return refuse(`a padding of ${padding} would cut pixels off; the smallest is 0`);
-    if (dilation < 1) return refuse(`taps ${dilation} apart are no taps side by side; the smallest dilation is 1`);
+    if (dilation < 1) return refuse(`a dilation of ${dilation} would read no neighbours; the smallest is 1`);
     const span = reach(layer);
     const padded = units + 2 * padding;
     if (span > padded) {
@@ -104,6 +104,11 @@ export function cone(layers, pixels, row, unit) {
   return lit;
 }
 
+/** Whether pixels between the first and the last that a unit sees are left out. */
+function gaps(seen) {
+  return seen.length > 0 && seen.length <= seen.at(-1) - seen[0];
+}
+
 function units(mask) {
   return Array.from(mask.keys()).filter((unit) => mask[unit]);
 }
@@ -122,7 +127,7 @@ export const PRESETS = [
   ["a pooling between", 16, [conv(3), pool(), conv(3)], "After the pooling, neighbours lie 2 pixels apart: the last layer adds 4 pixels instead of 2."],
   ["VGG: blocks 1 and 2 of D", 28, [same(3), same(3), pool(), same(3), same(3), pool()], "Two layers, a pooling, two layers, a pooling. Watch the step from window to window: 1, 2, 4 pixels."],
   ["VGG: blocks 1 to 3 of A", 28, [same(3), pool(), same(3), pool(), same(3), same(3), pool()], "Each pooling doubles what the next layer adds."],
-  ["dilations 1, 2, 4", 20, [conv(3), conv(3, { dilation: 2 }), conv(3, { dilation: 4 })], "The taps stand apart, and yet no pixel of the 15 is left out."],
+  ["dilations 1, 2, 4", 20, [conv(3), conv(3, { dilation: 2 }), conv(3, { dilation: 4 })], "The upper two kernels skip units, and yet no pixel of the 15 is left out."],
   ["dilation with holes", 20, [conv(3, { dilation: 2 }), conv(3, { dilation: 2 })], "Both layers skip every second pixel, and so does the field: count the pixels that are lit."],
   ["stride larger than kernel", 16, [conv(1, { stride: 3 }), conv(2)], "Two of three pixels are seen by nobody: try pixel 1."],
 ];
@@ -152,7 +157,7 @@ export function sentence(state) {
     if (seen.some((pixels) => !pixels.length)) said.push(`${who} of ${nameOf(layers, row)} sees nothing but padding.`);
     else {
       const ends = seen.map((pixels) => [pixels[0], pixels.at(-1)]);
-      const holes = seen.some((pixels, n) => pixels.length <= ends[n][1] - ends[n][0]);
+      const holes = seen.some(gaps);
       said.push(`${who} of ${nameOf(layers, row)} sees ${number} ${ofAll}: ${where(ends)}${holes ? ", with gaps" : ""}.`);
       const rest = windows.map(([first, last]) => [Math.max(first, 0), Math.min(last, size - 1)]);
       const why = String(rest) === String(ends) ? "outside the picture is padding" : "the rest is padding or was left over by a layer below";
@@ -187,12 +192,12 @@ export function why(before, after, pixels, edit) {
   if (what === "kernel") {
     const grown = (to - from) * layer.dilation * step;
     const factors = [Math.abs(to - from), ...(layer.dilation > 1 ? [`dilation ${layer.dilation}`] : []), step].join(" × ");
-    said.push(`Kernel of ${rowName} from ${from} to ${to}: ${plural(Math.abs(to - from), "tap")} ${to > from ? "more" : "fewer"}.`);
+    said.push(`Kernel of ${rowName} from ${from} to ${to}: ${plural(Math.abs(to - from), "step")} ${to > from ? "more" : "fewer"}.`);
     said.push(`Neighbours in the map below lie ${plural(step, "pixel")} apart, the product of the strides so far: its field and all above ${grown > 0 ? "grow" : "shrink"} by ${factors} = ${Math.abs(grown)}.`);
   } else if (what === "stride") {
     said.push(`Stride of ${rowName} from ${from} to ${to}. Its own field stays ${now[at + 1].size}: a stride acts on the layers above it.`);
     if (last) said.push(`There is none, so no size changes, only the step from window to window.`);
-    else said.push(`Their taps now lie ${plural(now[at + 1].stride, "pixel")} apart instead of ${old[at + 1].stride}.`);
+    else said.push(`Neighbours in its map now lie ${plural(now[at + 1].stride, "pixel")} apart instead of ${old[at + 1].stride}.`);
   } else if (what === "padding") {
     const moved = (to - from) * step;
     said.push(`Padding of ${rowName} from ${from} to ${to}. No size changes: padding moves windows and makes maps ${to > from ? "larger" : "smaller"}.`);
@@ -200,8 +205,8 @@ export function why(before, after, pixels, edit) {
   } else if (what === "dilation") {
     const grown = (to - from) * (layer.kernel - 1) * step;
     said.push(`Dilation of ${rowName} from ${from} to ${to}.`);
-    if (grown === 0) said.push("A kernel of 1 has no taps to pull apart: nothing changes.");
-    else said.push(`Its ${plural(layer.kernel - 1, "step")} from tap to tap ${to > from ? "reach" : "come"} ${plural(Math.abs(to - from), "unit")} ${to > from ? "further" : "closer"}, each ${plural(step, "pixel")}: ${Math.abs(grown)} ${to > from ? "more" : "fewer"} in its field and all above.`);
+    if (grown === 0) said.push("A kernel of 1 takes no step that could be longer: nothing changes.");
+    else said.push(`Its ${plural(layer.kernel - 1, "step")} ${to > from ? "reach" : "come"} ${plural(Math.abs(to - from), "unit")} ${to > from ? "further" : "closer"}, each ${plural(step, "pixel")}: ${Math.abs(grown)} ${to > from ? "more" : "fewer"} in its field and all above.`);
   } else if (what === "kind") {
     said.push(`${rowName}: a pooling reads the same units as a convolution with its kernel and stride. Which pixels are seen does not change, only what is computed from them.`);
   } else if (what === "add") {
@@ -386,6 +391,9 @@ export function mount(root, host) {
       say(reason.textContent);
       note.textContent = refused;
       if (table.contains(document.activeElement)) document.activeElement.closest("td, th")?.append(note);
+      note.style.left = 0; // then back, as far as it would stick out
+      const [around, placed] = [box, note].map((one) => one.getBoundingClientRect());
+      note.style.left = `${Math.max(Math.min(0, around.right - 12 - placed.right), Math.min(0, around.left - placed.left))}px`;
       return false;
     }
     next.selected = settled(next);
@@ -561,7 +569,7 @@ export function mount(root, host) {
     const { layers, size } = state;
     const found = fields(layers);
     const unitCounts = counts(layers, size);
-    const padding = (row) => layers[row]?.padding ?? 0; // cells of zeros that the layer above puts beside this row
+    const padding = (row) => layers[row]?.padding ?? 0; // empty cells that the layer above puts beside this row
     const half = (row) => Math.min(found[row].stride, 4) * HALF;
     let [low, high] = [0, 0];
     for (let row = 0; row <= layers.length; row++) {
@@ -593,7 +601,7 @@ export function mount(root, host) {
         const middle = x(centreOf(found[row], unit));
         const rect = draw("rect", { x: middle - wide / 2, y: y(row) - tall / 2, width: wide, height: tall, rx: 2 });
         boxes.append(rect);
-        const text = wide > 15 ? draw("text", { x: middle, y: y(row) + 3.5 }, inside ? String(unit) : "0") : null;
+        const text = inside && wide > 15 ? draw("text", { x: middle, y: y(row) + 3.5 }, String(unit)) : null;
         if (text) boxes.append(text);
         rects[row].set(unit, { rect, text, inside, middle });
       }
@@ -668,7 +676,9 @@ export function mount(root, host) {
     parts.push(draw("path", { d: goesOn[1] ? `M${x(ends[1]) - 6} ${line - 4}l6 4l-6 4` : `M${x(ends[1])} ${line - 6}v6` }));
     const padded = first < 0 || last >= state.size ? " with padding" : "";
     const label = draw("text", { x: within((x(ends[0]) + x(ends[1])) / 2, 110, Math.max(space.stage - 100, 110)), y: line + 17 });
-    label.append(`${plural(last - first + 1, "pixel")}${padded}: ${between(first, last)}`);
+    const seen = units(cone(state.layers, state.size, row, unit)[0]);
+    const [wide, read] = gaps(seen) ? [`window of ${last - first + 1}`, `, ${seen.length} read`] : [plural(last - first + 1, "pixel"), ""];
+    label.append(`${wide}${padded}${read}: ${between(first, last)}`);
     bracket.replaceChildren(...parts, label);
   }
 
@@ -854,7 +864,8 @@ export function mount(root, host) {
     const picture = state.view === "picture";
     const keys = picture ? "Arrow keys move, Page Up and Page Down change the layer" : "← → move along a row, ↑ ↓ change the layer";
     const drawnAs = picture ? " Maps are drawn as if all weights of a layer were equal; dashed frames are windows of layers below." : "";
-    hint.textContent = `Point at a unit to light what it sees (filled) and what it influences (hatched). Click to keep it. ${keys}, Home and End jump.${drawnAs}`;
+    const empty = !picture && state.layers.some(({ padding }) => padding) ? " Dashed cells are padding: zeros." : "";
+    hint.textContent = `Point at a unit to light what it sees (filled) and what it influences (hatched). Click to keep it. ${keys}, Home and End jump.${empty}${drawnAs}`;
     stage.setAttribute("aria-label", `Units of ${plural(state.layers.length, "layer")} over ${state.size} pixels. ${keys}.`);
     if (state.view === "picture") buildPicture();
     else buildLine();

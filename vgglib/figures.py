@@ -890,7 +890,7 @@ def seen_at_scale(picture: Tensor, S: int = 256, crop: int = 224) -> Picture:
     if crop > S:
         raise ValueError(f"a crop of {crop} pixels has no place in a picture whose smallest side is {S}")
     shown = np.asarray(picture.permute(1, 2, 0))
-    figure = Picture(6.4, 3.7)
+    figure = Picture(6.4, 4.1)
     axes = figure.subplots(1, 2, width_ratios=(wide / high, 1))
     left, top = (wide - crop) / 2, (high - crop) / 2
     edges = dict(fill=False, edgecolor=RED, linestyle="--", linewidth=1.8)

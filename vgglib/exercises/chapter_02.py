@@ -1,5 +1,6 @@
 """Checks of the exercises in notebooks/02_receptive_fields.ipynb."""
 
+import re
 from collections.abc import Callable
 
 from vgglib.configurations import Layer, layers
@@ -38,10 +39,10 @@ def check_free_units(answer: object) -> Verdict:
         0: "look at the unit in the middle",
         2: "try the first and the last pixel of unit 2",
         3: "the window of unit 4 ends beyond pixel 223, and that of unit 2 starts below 0",
-        4: "only half of them do: count both ends of each window",
+        4: "4 windows end inside the picture, but 3 of these start before pixel 0: look at both ends",
         5: "the first and the last unit are not the only ones that stick out: a window is 212 wide",
         6: "all but one? Write the seven windows down",
-        7: "the padding of all 18 layers adds up to 90 pixels on each side",
+        7: "the padding of the 13 convolutions adds up to 90 pixels on each side",
     }
     return check_answer(answer, 1, mistakes)
 
@@ -58,14 +59,15 @@ def check_centre(answer: object) -> Verdict:
         0.5: "that is pool1; pool2 comes one block later",
         3.5: "that is pool3",
     }
-    if (
-        isinstance(answer, tuple | list)
-        and len(answer) == 2
-        and all(type(part) is int for part in answer)
-        and answer[1] >= 0
-    ):
-        whole, rest = answer
-        return Verdict("failed", f"Python reads a comma as two numbers, {whole} and {rest}: write {whole}.{rest}")
+    pair = list(answer) if isinstance(answer, tuple | list) else []
+    if len(pair) == 2 and all(type(part) is int for part in pair):
+        whole, rest = pair
+        if rest == whole + 1:
+            return Verdict("failed", f"these are two pixels, {whole} and {rest}: the centre is one number")
+        if isinstance(answer, tuple) and rest >= 0:
+            return Verdict("failed", f"Python reads a comma as two numbers, {whole} and {rest}: write {whole}.{rest}")
+    if isinstance(answer, list):
+        return Verdict("failed", f"{answer} is not it: one number is asked, without brackets")
     return check_answer(answer, 1.5, mistakes)
 
 
@@ -81,8 +83,12 @@ def check_built(built: list[Layer]) -> Verdict:
         return Verdict("todo", "this is still the stack that the explorer started with")
     large = [f"{layer.kind} {n}" for n, layer in enumerate(built, start=1) if layer.kernel not in (2, 3)]
     field = receptive_field(built)
+    read = len(_pixels(built))
     if large:
         return Verdict("failed", f"kernels of 2 and 3 only: {', '.join(large)} has another")
+    if read < field.size:
+        told = f"your last units read only {read} pixels of a window of {field.size}, with gaps between them"
+        return Verdict("failed", f"{told}: a stride that is no larger than its kernel, and a dilation of 1, leave none")
     if (field.size, field.stride) != (10, 4):
         told = f"your last units see {field.size} pixels and stand {field.stride} apart"
         hint = _about_the_size(field.size) if field.stride == 4 else "strides multiply: two of 2 make 4"
@@ -90,18 +96,60 @@ def check_built(built: list[Layer]) -> Verdict:
     return Verdict("passed", f"{len(built)} layers see 10 pixels and stand 4 apart")
 
 
+def _pixels(stack: list[Layer]) -> set[int]:
+    """The pixels that a unit reads, counted from the first of its window."""
+    units = {0}
+    for layer in reversed(stack):
+        units = {unit * layer.stride + step * layer.dilation for unit in units for step in range(layer.kernel)}
+    return units
+
+
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on what a field of 404 pixels means for a picture of 224."""
     ideas = {
         "what fills the window outside the picture": (r"pad|zero|border|0s?\b",),
         "what the unit sees of the picture": (
-            r"each|224 ?x|edge to edge|no(thing| pixel).{0,30}(miss|left out)",
+            r"100 ?(%|per ?cent)|each|224 ?x|edge to edge|no(thing| pixel).{0,30}(miss|left out)",
             "whole|all|entire|every|complete|full|total|224 of|everything",
         ),
         "larger pictures": (
-            r"4\d\d\b|tall|wider|gr[eo]w",
+            r"4[1-9]\d\b|[5-9]\d\d\b|tall|wider|gr[eo]w",
+            "(genuine|real|true|actual) (neighbou?r|pixel|context)",
             "larg|big|dense|410|384|512|high(er)? resolution|more pixels|greater|context|upscale|rescale",
             "enlarge",
         ),
     }
-    return check_words(answer, ideas)
+    verdict = check_words(answer, ideas)
+    if verdict.status == "passed":
+        for sentence in re.split(r"[.;!?](?!\d)", " ".join(str(answer).lower().split())):
+            for claim, unless, why in _FALSE:
+                if re.search(claim, sentence) and not re.search(unless, sentence):
+                    return Verdict("failed", why)
+    return verdict
+
+
+_NOT = r"\b(not|no longer|never|neither|nor|instead of|rather than|without)\b|n['’]t\b"
+_LARGER = r"(larger|bigger|greater) (test(ing)? )?(pictures?|images?|inputs?|ones)"
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        r"\bpadding (\w+ )?(enlarge|increase|widen|extend|grow)s? (\w+ ){0,3}fields?\b",
+        _NOT,
+        "padding enlarges no field: it moves the windows, and fills them",
+    ),
+    (
+        r"\b(sees?|covers?) (only |just |about |roughly |a )*(half|quarter|third|fraction) of (the|its) (\w+ )?"
+        "(picture|image|input)",
+        _NOT + r"|larg|big|test|dense|\d{3}",
+        "where does the unit's window start and end? Look for a pixel of the picture that lies outside",
+    ),
+    (
+        r"\b(reflect|mirror|replicat)\w*",
+        _NOT + r"|\b(no|unlike)\b",
+        "these layers pad in another way: *Where is the field?* says what padding brings in",
+    ),
+    (
+        rf"\b{_LARGER} (make|have|bring|change)s? (no (difference|change|effect)|nothing)\b(?! (to|in|on|for)\b)",
+        r"\b(but|except)\b",
+        "on a larger picture something else stands where the padding was",
+    ),
+)

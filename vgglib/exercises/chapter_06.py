@@ -1,9 +1,10 @@
 """Checks of the exercises in notebooks/06_training_scale.ipynb."""
 
-from collections.abc import Callable, Iterable
-from numbers import Integral
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Integral, Number
 
-from vgglib.teaching import Verdict, check_function, check_words
+from vgglib.teaching import Verdict, as_number, check_function, check_words
 
 MANY = 3400  # draws, to see whether they are even
 
@@ -21,7 +22,46 @@ def check_crops(attempt: Callable) -> Verdict:
         (30, 45, 20, 7): 672,
         (100, 100, 200, 224): 0,
     }
-    return check_function(attempt, cases, "crops")
+    return _reasoned(lambda *given: as_number(attempt(*given)), cases, "crops", _why_crops)
+
+
+def _why_crops(given: tuple[int, ...], got: object) -> str:
+    """Return what went wrong, if it is one of the mistakes that are often made."""
+    height, width, S, crop = given
+    short = min(height, width)
+    rows, columns = height * S // short - crop, width * S // short - crop  # without the place that is forgotten
+    nearest = [round(side * S / short) - crop + 1 for side in (height, width)]
+    exact = [side * S / short - crop + 1 for side in (height, width)]
+    reasons = (
+        (2 * rows * columns, "a crop that fits exactly has one place, not none: each side has one place more"),
+        (rows * columns, "a crop that fits exactly has one place, not none; and each view also has a mirror image"),
+        ((rows + 1) * (columns + 1), "each view has a mirror image: count it, too"),
+        (2 * (S - crop + 1) ** 2, "only the smallest side becomes S pixels; the other is longer"),
+        (2 * (height - crop + 1) * (width - crop + 1), "rescale the picture to S first"),
+        (2 * nearest[0] * nearest[1], "the rescaled sides are rounded down, as `//` does, not to the nearest"),
+        (2 * exact[0] * exact[1], "a rescaled side is a whole number of pixels: round down, as `//` does"),
+    )
+    if not isinstance(got, Number):
+        return ""
+    if crop > S:
+        return "a crop that is larger than a side has no place"
+    return next((why for wrong, why in reasons if got == wrong), "")
+
+
+def _reasoned(
+    attempt: Callable, cases: Mapping[tuple, object], name: str, why: Callable[[tuple, object], str]
+) -> Verdict:
+    """Return check_function's verdict; where a value is wrong, with the reason that ``why`` finds in call and value."""
+    last = []
+
+    def kept(*given: object) -> object:
+        last[:] = given, attempt(*given)
+        return last[1]
+
+    verdict = check_function(kept, cases, name)
+    if verdict.status == "failed" and "yours gave" in verdict.text and (reason := why(*last)):
+        return Verdict("failed", f"{verdict.text}: {reason}")
+    return verdict
 
 
 def check_jitter(attempt: type) -> Verdict:
@@ -30,7 +70,10 @@ def check_jitter(attempt: type) -> Verdict:
         jitter = attempt(32, 48)
         first, second, many = (_whole(jitter.scales(count)) for count in (400, 400, MANY))
     except Exception as error:
-        return Verdict("failed", f"Jitter(32, 48).scales(400) raised {type(error).__name__}: {error}")
+        raised = f"Jitter(32, 48).scales(400) raised {type(error).__name__}: {error}"
+        if "Sample larger than population" in raised:
+            raised += "; random.sample never draws a scale twice, but pictures may share one: draw each by itself"
+        return Verdict("failed", raised)
     if first == [...] or ... in first:
         return Verdict("todo", "Jitter: not attempted yet")
     if len(first) != 400:
@@ -38,7 +81,10 @@ def check_jitter(attempt: type) -> Verdict:
     if len(set(first)) == 1:
         if first == second and list(vars(jitter)) == ["scale"]:
             if all(attempt(32, 33).scales(1)[0] == 32 for _ in range(40)):  # as given
-                return Verdict("todo", "all 400 pictures have one scale: find out why, and mend it")
+                if _as_given(attempt):
+                    return Verdict("todo", "all 400 pictures have one scale: find out why, and mend it")
+                why = "`scales` still repeats the one scale that `__init__` drew: draw in `scales`, once a picture"
+                return Verdict("failed", why)
             why = "the upper end is mended; but the scale is drawn once for a Jitter, not for each picture"
             return Verdict("failed", why)
         return Verdict(
@@ -66,6 +112,19 @@ def check_jitter(attempt: type) -> Verdict:
     if narrow != [30] * 3:
         return Verdict("failed", f"Jitter(30, 30).scales(3) should be [30, 30, 30], yours gave {narrow}")
     return Verdict("passed", "Jitter: every picture has a scale of its own, both ends included")
+
+
+class _Given:
+    """What the notebook gives, to tell an untouched method from a rewritten one."""
+
+    def scales(self, count: int) -> list:
+        return [self.scale] * count
+
+
+def _as_given(attempt: type) -> bool:
+    """Return whether ``scales`` is the given method, or cannot be looked at."""
+    code = getattr(getattr(attempt, "scales", None), "__code__", None)
+    return code is None or code.co_code == _Given.scales.__code__.co_code
 
 
 def _whole(scales: Iterable) -> list:
@@ -97,7 +156,27 @@ def check_matches(attempt: Callable) -> Verdict:
         ("8 8 | 8 8 | 16 16 |", "8 | 8 | 16 16 |"): [0, 2, 4, 5],
         ("8 8 8 | 16 16 16 16 | 32 |", "8 | 16 16 16 |"): [0, 3, 4, 5],
     }
-    return check_function(attempt, cases, "matches")
+
+    def listed(*given: str) -> object:
+        found = attempt(*given)
+        return list(found) if isinstance(found, Iterator) else found  # from a generator, or from map
+
+    return _reasoned(listed, cases, "matches", lambda given, got: _why_matches(cases[given], got))
+
+
+def _why_matches(expected: list[int], got: object) -> str:
+    """Return what went wrong, if it is one of the mistakes that are often made."""
+    got = got.tolist() if hasattr(got, "tolist") else got
+    got = list(got) if isinstance(got, tuple) else got
+    if not isinstance(got, list):
+        return ""
+    if got == [place + 1 for place in expected]:
+        return "positions are counted from 0"
+    if len(got) > 4 and got[:4] == expected:
+        return "only the first four convolutions of the shallow network are asked"
+    if got == [0, 1, 2, 3]:
+        return "that is by number; look for the same place in the same block"
+    return ""
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -105,13 +184,46 @@ def check_explanation(answer: object) -> Verdict:
     ideas = {
         "how few layers are copied": (
             "four|twelve|12|few|quarter|most|remaining|sixteen|the rest|the others|other layers|random",
-            "not copied|uncopied|intermediate|(in|layers) between|middle",
+            r"not copied|uncopied|intermediate|(in|layers) between|middle|three quarters|75 ?(%|per ?cent)",
         ),
-        "what happens to the signal": ("signal|activation|gradient|forward",),
+        "what happens to the signal": (
+            "signal|activation|gradient|forward|outputs|updates",
+            r"(scal|multipl|divid|halv|shrink|weaken)\w* (\w+ ){0,2}inputs?|inputs? (\w+ ){0,3}(divid|halv|scaled)",
+        ),
         "how it shrinks": (
             "vanish|shr[iau]nk|small|half|halv|lost|lose|fad(e|ing)|nothing|dead|die[sd]?|decay|decreas|zero",
             "tiny|below 1|less than (1|one)|weak|disappear|attenuat|dwindl|drop|lower|faint|shorter",
-            "no signal|no gradient|insignificant|reduc",
+            r"no signal|no gradient|insignificant|reduc|0[.,]48|divid|scal\w+ (\w+ ){0,3}down",
         ),
     }
-    return check_words(answer, ideas)
+    verdict = check_words(answer, ideas)
+    if verdict.status != "passed":
+        return verdict
+    return next((Verdict("failed", why) for sign, why in _AGAINST if _claimed(sign, answer)), verdict)
+
+
+_AGAINST = (
+    (
+        r"(?<!of )all (the )?((sixteen|16|layers|convolutions)\b ?){1,2}(of \w+ )?((are|were|is|get|got) )?copied",
+        "you say that all layers are copied: count the names that warm_start gave",
+    ),
+    (
+        r"(no|none of the|(the )?(other |remaining )?(twelve|12)) (layers |convolutions |of them )?(are|were) copied",
+        "count the convolutions among the names that warm_start gave: those were copied",
+    ),
+    (
+        r"explo(d|si)|bl(o|e)w(s|n)? up|gr(o|e)w(s|n|ing)?\b(?! (weak|small|faint|tin|deep|less))|amplif",
+        "you say that something grows: look at the warmed E from `paper` in the figure above",
+    ),
+    (
+        r"rate (is|was) (\w+ )?too",
+        "the learning rate is the same for all of them: look at the weights",
+    ),
+)
+_DENIED = re.compile(r"\b(not|never|no|t|nor|neither|without|than|instead of|would|could|if|0[.,]1)\b( \w+){0,3} $")
+
+
+def _claimed(sign: str, answer: str) -> bool:
+    """Return whether words that match ``sign`` stand in the answer without a denial before them."""
+    said = re.sub(r"[-‐‑–—_'’‘\"“”*`\s]+", " ", answer.lower())
+    return any(not _DENIED.search(said[: found.start()]) for found in re.finditer(rf"\b(?:{sign})", said))
