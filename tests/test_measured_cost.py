@@ -97,3 +97,8 @@ def test_the_command_writes_and_tells(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "runs" / "measured-cost-cpu.json").read_text())["networks"].keys() == {"A"}
     assert main(["measure-cost", "--batch", "0", "--result", str(path)]) == 1
     assert "batch must be at least 1" in capsys.readouterr().err
+
+
+def test_bytes_counted_in_float32_do_not_stand_beside_bfloat16(tmp_path):
+    made = measure("A", 32, batch=2, steps=1, rounds=1, device="cpu", bf16=True, tell=len, width=0.0625, hidden=8)
+    assert made["networks"]["A"]["inference"]["predicted_bytes"] is None

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         help="go on with a run that was stopped",
         description="Go on with a run that was stopped, from its newest complete checkpoint, with the recipe, seed and "
         "data it had: python -m vgglib resume runs/laptop-seed0. On the same machine, thread count and versions it "
-        "ends as it would have without a stop, bit for bit; else it says what differs.",
+        "ends as it would have without a stop, bit for bit on a CPU; else it says what differs.",
         epilog=_EXIT,
     )
     resume.set_defaults(run=_resume)
@@ -436,15 +436,16 @@ def _trained(
     accuracy = None if test is None else watched_accuracy(net, test, history.conditions["bf16"])
     tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
     print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
+    if alone:
+        about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}
+        about["classes"] = list(part.classes)
+        digest = save_network(net, folder / "network.safetensors", about)  # before anything else can go wrong
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
     run["throughput"] = {**asdict(speed), "share": speed.share}
     run["data"] = data
     if not alone:
         return run
-    about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}
-    about["classes"] = list(part.classes)
-    digest = save_network(net, folder / "network.safetensors", about)
     results.write(folder / "history.json", run)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)  # the run is whole
     print(speed)

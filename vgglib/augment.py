@@ -162,10 +162,14 @@ def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 def _resample(images: Tensor, size: tuple, offsets: tuple, crop: tuple[int, int], mirrored: Tensor) -> Tensor:
     """Return crops of rescaled pictures as two small matrix products per picture: rows, then columns."""
-    pictures = images.float() / 255
+    with torch.autocast(images.device.type, enabled=False):  # pixels are not rounded to bfloat16
+        return _products(images.float() / 255, size, offsets, crop, mirrored)
+
+
+def _products(images: Tensor, size: tuple, offsets: tuple, crop: tuple[int, int], mirrored: Tensor) -> Tensor:
     rows = _weights(images.shape[2], size[0], offsets[0], crop[0], torch.zeros_like(mirrored))
     columns = _weights(images.shape[3], size[1], offsets[1], crop[1], mirrored)
-    return rows[:, None] @ pictures @ columns[:, None].transpose(2, 3)
+    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
 
 
 def _weights(source: int, scaled: Tensor, first: Tensor, count: int, mirrored: Tensor) -> Tensor:

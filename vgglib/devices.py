@@ -1,8 +1,10 @@
 """Which device there is, and which number format it is fast in."""
 
+import os
 import platform
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
+from shutil import which
 
 import torch
 from torch import nn
@@ -27,8 +29,25 @@ def fast_in_bf16(device: torch.device | str) -> bool:
 
 
 def can_compile(device: torch.device | str) -> bool:
-    """Return whether torch.compile pays on the device: a GPU, with the compiler for it installed."""
-    return torch.device(device).type == "cuda" and find_spec("triton") is not None
+    """Return whether torch.compile pays on the device: a GPU, with triton and the C compiler that it calls."""
+    compilers = (os.environ.get("CC") or "cc", "gcc", "clang")
+    return torch.device(device).type == "cuda" and find_spec("triton") is not None and any(map(which, compilers))
+
+
+def rounds_to_tf32(device: torch.device | str) -> bool:
+    """Return whether convolutions in float32 round their factors to TF32 there, as torch's default is on GPUs."""
+    return torch.device(device).type == "cuda" and torch.backends.cudnn.conv.fp32_precision == "tf32"
+
+
+def gpus() -> list[int]:
+    """Return the GPUs whose random state a global seed would change: those of a process that has used one."""
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error says that a device's memory is at its end; libraries beneath torch word it otherwise."""
+    words = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine to execute")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def autocast(device: torch.device | str, bf16: bool) -> AbstractContextManager:

@@ -44,7 +44,11 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     if device is None:
         enough = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         device = torch.device("cuda", local) if enough else torch.device("cpu")
-    elif torch.device(device) == torch.device("cuda"):
+    elif torch.device(device).type == "cuda":
+        if torch.device(device).index is not None:
+            raise ValueError(f"each process needs a GPU of its own, got {device} for all: say cuda, without a number")
+        if local >= torch.cuda.device_count():
+            raise ValueError(f"process {local} has no GPU of its own: there are {torch.cuda.device_count()}")
         device = torch.device("cuda", local)
     device = torch.device(device)
     if device.type == "cuda":

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vgglib import results
 from vgglib.cost import cost
-from vgglib.devices import autocast, best_device, describe, device_of, synchronise
+from vgglib.devices import autocast, best_device, describe, device_of, rounds_to_tf32, synchronise
 from vgglib.memory import memory
 from vgglib.model import VGG
 
@@ -47,7 +47,8 @@ def measure(
     the machine meets all of them; one step warms up, then ``steps`` are timed. A thin network goes first and is
     not counted: what the libraries load at their first use is no network's cost. Seconds are those of one step; their
     summary is over rounds, each of which counts by its fastest step. "processor_seconds" are those that this process
-    was at work on a CPU, on all its threads together: other work disturbs them least, a GPU's work is not in them.
+    was at work on a CPU, on all its threads together: other work disturbs them least. On a GPU read
+    "seconds": there a processor mostly waits.
     Bytes are the highest use over what there was before the network was built, the median of the rounds: torch's own
     count on a CUDA device, resident memory on Linux, else None.
     note: what must be said beside the numbers, such as other work on the machine. options: for VGG.
@@ -75,14 +76,14 @@ def measure(
             "python": platform.python_version(),
             "bf16": bf16,
             "channels_last": bf16,
-            "tf32": device.type == "cuda" and torch.backends.cudnn.allow_tf32 and not bf16,
+            "tf32": rounds_to_tf32(device) and not bf16,
             "note": note,
         },
         "image_size": image_size,
         "batch": batch,
         "steps": steps,
         "seed": 0,
-        "networks": {name: _summary(name, image_size, batch, options, modes) for name, modes in found.items()},
+        "networks": {name: _summary(name, image_size, batch, bf16, options, modes) for name, modes in found.items()},
     }
     if path is not None:
         results.write(path, record)
@@ -138,7 +139,7 @@ def _step(net: VGG, X: Tensor, y: Tensor, mode: str, bf16: bool) -> Callable[[],
     return step
 
 
-def _summary(name: str, image_size: int, batch: int, options: dict, modes: dict[str, list[dict]]) -> dict:
+def _summary(name: str, image_size: int, batch: int, bf16: bool, options: dict, modes: dict[str, list[dict]]) -> dict:
     """Return what was counted and what was measured of one configuration."""
     with torch.device("meta"):
         net = VGG(name, image_size=image_size, **options)
@@ -148,7 +149,7 @@ def _summary(name: str, image_size: int, batch: int, options: dict, modes: dict[
         peaks = [run["peak_bytes"] for run in runs if run["peak_bytes"] is not None]
         summary[mode] = {
             **{clock: _timed([run[clock] for run in runs]) for clock in ("seconds", "processor_seconds")},
-            "predicted_bytes": memory(net, batch, MODES[mode]).total,
+            "predicted_bytes": None if bf16 else memory(net, batch, MODES[mode]).total,  # counted in float32
             "peak_bytes": round(statistics.median(peaks)) if peaks else None,
         }
     return summary

@@ -1,6 +1,8 @@
 """How fast training went: images and FLOPs a second over wall time, and what share of the device's own best that is."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,7 +10,7 @@ import torch
 from torch import nn
 
 from vgglib.cost import cost
-from vgglib.devices import device_of, synchronise
+from vgglib.devices import device_of, rounds_to_tf32, synchronise
 from vgglib.history import History
 
 
@@ -82,16 +84,31 @@ def measured_peak(device: torch.device | str, bf16: bool, seconds: float = 0.3) 
     dtype = torch.bfloat16 if bf16 else torch.float32
     A, B = (torch.randn(side, side, generator=dice, device=device).to(dtype) for _ in range(2))
     at_once = 1 if device.type == "cpu" else 10
-    fastest, end = float("inf"), time.perf_counter() + seconds
-    A @ B
-    while fastest == float("inf") or time.perf_counter() < end:
+    with _as_convolutions_round(device):
+        A @ B
         synchronise(device)
-        started = time.perf_counter()
-        for _ in range(at_once):
-            A @ B
-        synchronise(device)
-        fastest = min(fastest, (time.perf_counter() - started) / at_once)
+        fastest, end = float("inf"), time.perf_counter() + seconds
+        while fastest == float("inf") or time.perf_counter() < end:
+            started = time.perf_counter()
+            for _ in range(at_once):
+                A @ B
+            synchronise(device)
+            fastest = min(fastest, (time.perf_counter() - started) / at_once)
     return 2 * side**3 / fastest
+
+
+@contextmanager
+def _as_convolutions_round(device: torch.device) -> Iterator[None]:
+    """Let matrix products in float32 round as convolutions do: by default torch lets only these use a GPU's TF32."""
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision if rounds_to_tf32(device) else None
+    if before is not None:
+        products.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        if before is not None:
+            products.fp32_precision = before
 
 
 def _readable(flops: float) -> str:

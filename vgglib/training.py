@@ -19,7 +19,17 @@ from vgglib import distributed
 from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.augment import Augment, colour_axes, stream
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, best_device, can_compile, describe, device_of, fast_in_bf16, synchronise
+from vgglib.devices import (
+    autocast,
+    best_device,
+    can_compile,
+    describe,
+    device_of,
+    fast_in_bf16,
+    gpus,
+    out_of_memory,
+    synchronise,
+)
 from vgglib.evaluation import accuracy, prepared, single_crop
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
@@ -177,7 +187,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     Raises ValueError for a recipe's name in place of a recipe, and for tensors in place of a set.
     """
     _expect(recipe, train)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=gpus()):
         torch.manual_seed(seed)
         net = VGG(
             recipe.configuration, _channels(train), len(train.classes), recipe.image_size,
@@ -229,7 +239,8 @@ def fit(
     train, validation: uint8 pictures and labels, or a folder's; validation may be None. seed: decides the order of
     the pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
     checkpoint: a folder for the state of the run, saved after every epoch and every ``every`` steps; where it holds
-    one already, training goes on from there, bit for bit on the same machine, threads and versions.
+    one already, training goes on from there: on a CPU bit for bit with the same machine, threads and versions; on a GPU
+    as closely as two runs agree there, whose kernels may add up in another order.
     A progress line with the time left is shown in terminals and notebooks.
     Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
@@ -397,8 +408,8 @@ def _in_parts(
                 part_loss.backward()
             loss = loss + part_loss.detach()
             right = right + (scores.argmax(dim=1) == labels).sum()
-    except torch.OutOfMemoryError:
-        if distributed.world() > 1:
+    except RuntimeError as error:
+        if not out_of_memory(error) or distributed.world() > 1:
             raise
         forward.zero_grad()
         return None
@@ -455,8 +466,8 @@ def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None) -> float:
     while posteriors is None:  # until a batch fits into memory: the epoch that was trained must not be lost
         try:
             posteriors = single_crop(net, pictures.images, batch_size=size, bf16=bf16)
-        except torch.OutOfMemoryError:
-            if size == 1:
+        except RuntimeError as error:
+            if not out_of_memory(error) or size == 1:
                 raise
             size //= 2
             release()
@@ -543,8 +554,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             try:
                 for _ in range(2):  # the first step also warms up
                     slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
-            except torch.OutOfMemoryError:
-                if len(few) <= 2:
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(few) <= 2:
                     raise
                 slowest, few = None, few[: len(few) // 2]
                 release()
@@ -554,8 +565,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             try:
                 some = _on(train[:affordable], device)
                 times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
-            except torch.OutOfMemoryError:
-                if affordable <= 2:
+            except RuntimeError as error:
+                if not out_of_memory(error) or affordable <= 2:
                     raise
                 affordable //= 2
                 release()
