@@ -262,3 +262,15 @@ def test_no_losses_are_an_error():
     for nothing in ([], history()):
         with pytest.raises(AssertionError, match="has not been trained"):
             assert_learned(nothing)
+
+
+def test_a_false_claim_fails_unless_its_sentence_takes_it_back():
+    ideas, against = {"the field": ("field",)}, [(r"padding enlarges", r"\bnot\b|n't", "it moves the windows")]
+
+    def verdict(said):
+        return check_words(said, ideas, against=against)
+
+    assert verdict("Here padding enlarges the field of every unit in it.").text == "it moves the windows"
+    assert verdict("It is not true that padding enlarges the field of a unit.").status == "passed"
+    assert verdict("Padding enlarges the map. The field of a unit is not changed by it.").status == "failed"
+    assert verdict("The kernel decides on the field of each unit, and so does the stride.").status == "passed"

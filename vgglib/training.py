@@ -293,7 +293,9 @@ def fit(
                     loss, right = _gradients(forward, X, y, count, settings["bf16"], run, recipe)
                     broken, stop = guard.look(run.step, loss, interrupts.asked is not None)
                     if broken is not None:
-                        raise NonFiniteLossError(_where_it_broke(net, train, recipe, seed, number, broken, rate))
+                        raise NonFiniteLossError(
+                            _where_it_broke(net, train, recipe, seed, number, broken, rate, run.micro_batch)
+                        )
                     optimiser.step()
                     run.totals += torch.stack([loss * (count / distributed.world()), right])
                     run.seen, run.step = run.seen + count, run.step + 1
@@ -304,7 +306,9 @@ def fit(
                         run.save()
             broken, _ = guard.last()
             if broken is not None:
-                raise NonFiniteLossError(_where_it_broke(net, train, recipe, seed, number, broken, rate))
+                raise NonFiniteLossError(
+                    _where_it_broke(net, train, recipe, seed, number, broken, rate, run.micro_batch)
+                )
             distributed.share_buffers(net)  # those that are saved are those that are tested
             synchronise(device)
             trained = run.seconds
@@ -639,9 +643,12 @@ def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
 
 
 def _where_it_broke(
-    net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: int, step: int, rate: Rate
+    net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: int, step: int, rate: Rate, at_once: int | None
 ) -> str:
-    """Return a sentence that names the step, the learning rate and the first layer whose output is not finite."""
+    """Return a sentence that names the step, the learning rate and the first layer whose output is not finite.
+
+    at_once: the pictures that fit into memory together, None for the share of each process.
+    """
     broken: list[str] = []
 
     def hook(name: str):
@@ -655,9 +662,7 @@ def _where_it_broke(
     hooks = [module.register_forward_hook(hook(name)) for name, module in leaves]
     X, y = next(batches(net, train, recipe, seed, epoch, step))  # those of all processes
     with torch.no_grad():
-        scores = torch.cat(
-            [net(part) for part in X.split(recipe.micro_batch or math.ceil(len(X) / distributed.world()))]
-        )
+        scores = torch.cat([net(part) for part in X.split(at_once or math.ceil(len(X) / distributed.world()))])
     for handle in hooks:
         handle.remove()
     loss = F.cross_entropy(scores.float(), y).item()
