@@ -279,3 +279,69 @@ def test_weights_of_others_are_sent_to_load_pt(net, tmp_path):
 def test_only_our_networks_are_saved(tmp_path):
     with pytest.raises(ValueError, match=r"got a Linear: for others, torch\.save"):
         save_network(torch.nn.Linear(2, 2), tmp_path / "net.safetensors")
+
+
+def leaky(net):
+    net.features[2] = torch.nn.LeakyReLU()
+
+
+def averaging(net):
+    net.features[2] = torch.nn.AvgPool2d(2)
+
+
+def another_kernel(net):
+    net.features[0] = torch.nn.Conv2d(2, 4, 5, padding=2)
+
+
+def without_bias(net):
+    net.features[0].bias = None
+
+
+def reflecting(net):
+    net.features[0].padding_mode = "reflect"
+
+
+def one_more(net):
+    net.features.append(torch.nn.ReLU())
+
+
+def one_less(net):
+    del net.features[-1]
+
+
+def another_head(net):
+    net.classifier = torch.nn.Linear(10, 3)
+
+
+def another_forward(net):
+    net.__class__ = type("Mine", (VGG,), {"forward": lambda self, X: X})
+
+
+CHANGES = [leaky, averaging, another_kernel, without_bias, reflecting, one_more, one_less, another_head, another_forward]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_network_that_would_come_back_as_another_is_not_saved(tmp_path, change):
+    net = VGG("4 | 5", in_channels=2, num_classes=3, image_size=6, hidden=7)
+    change(net)
+    with pytest.raises(ValueError, match=r"load_network would build another network; torch\.save"):
+        save_network(net, tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_changes_no_function_is_saved(tmp_path):
+    net = VGG("4 | 5 lrn", in_channels=2, num_classes=3, image_size=6, hidden=7)
+    for module in net.modules():
+        if isinstance(module, torch.nn.ReLU):
+            module.inplace = False
+    net.features[0].weight.requires_grad_(False)
+    net.classifier[-1] = torch.nn.Linear(7, 4)  # other classes: the way to fine-tune
+    save_network(net, tmp_path / "net.safetensors")
+    X = torch.rand(2, 2, 6, 6)
+    assert torch.equal(load_network(tmp_path / "net.safetensors")(X), net.eval()(X))
+
+
+def test_what_torch_compile_wraps_is_saved(tmp_path):
+    net = VGG("4 | 5", in_channels=2, num_classes=3, image_size=6, hidden=7)
+    save_network(torch.compile(net), tmp_path / "net.safetensors")
+    assert torch.equal(load_network(tmp_path / "net.safetensors").features[0].weight, net.features[0].weight)

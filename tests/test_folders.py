@@ -711,6 +711,7 @@ def test_a_worker_that_dies_is_said(root, settings):
     batches = pictures.batches(small, seed=0, epoch=1)
     next(batches)
     (worker,) = set(multiprocessing.active_children()) - before
+    time.sleep(2)  # until it waits for work: killed in the moment it asks the loader's event, it takes the lock along
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
     with pytest.raises(DataError, match=r"a process that reads pictures has died.*workers=0"):

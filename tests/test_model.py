@@ -79,6 +79,27 @@ def test_from_torchvision_copies_the_weights():
     assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
     with pytest.raises(RuntimeError, match="features"):
         peers.from_torchvision(theirs, "B")
+    assert ours.training
+    ours = peers.from_torchvision(theirs.eval().bfloat16(), "A")
+    assert not ours.training
+    assert {value.dtype for value in ours.parameters()} == {torch.bfloat16}
+    with pytest.raises(ValueError, match="one of torchvision's VGG networks, got a Linear"):
+        peers.from_torchvision(torch.nn.Linear(2, 2), "A")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # torch is leaving it; what others still run, runs
+@pytest.mark.parametrize("configuration", TABLE_1)
+def test_networks_can_be_scripted(configuration):
+    net = VGG(configuration, 1, 7, 32, width=1 / 32, hidden=8).eval()
+    X = torch.rand(2, 1, 32, 32)
+    assert torch.equal(torch.jit.script(net)(X), net(X))
+    maps, X = fully_convolutional(net), torch.rand(2, 1, 35, 64)
+    assert torch.equal(torch.jit.script(maps)(X), maps(X))
+
+
+def test_a_text_is_no_truth_value():
+    with pytest.raises(ValueError, match="batch_norm must be True or False, got 'no'"):
+        VGG("4 |", batch_norm="no")
 
 
 def krizhevsky(maps, n, k, alpha, beta):

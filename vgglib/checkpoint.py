@@ -25,24 +25,16 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     """Write the network with what is needed to build it again, and return the SHA-256 of the file.
 
     about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values; the names of its classes,
-    ``net.classes``, are added where it has them. The file appears whole or not at all. Raises
-    OSError if the folder cannot be written, ValueError for any other kind of network.
+    ``net.classes``, are added where it has them. The file appears whole or not at all. What torch.compile gave is
+    saved as the network in it. Raises OSError if the folder cannot be written; ValueError for any other kind of
+    network, and for a VGG whose layers were exchanged, since load_network would build it without that.
     """
+    net = getattr(net, "_orig_mod", net)  # torch.compile wraps
     if not isinstance(net, VGG):
         raise ValueError(
             f"expected a vgglib.model.VGG, got a {type(net).__name__}: for others, torch.save(net.state_dict(), path)"
         )
-    path = Path(path)
-    build = {
-        "configuration": net.configuration,
-        "in_channels": net.in_channels,
-        "num_classes": net.classifier[-1].out_features,
-        "image_size": list(net.image_size),
-        "width": net.width,
-        "hidden": net.classifier[0].out_features,
-        "batch_norm": any(isinstance(module, nn.BatchNorm2d) for module in net.features),
-        "dropout": net.classifier[2].p,
-    }
+    path, build = Path(path), _build(net)
     described = {
         "format": FORMAT,
         "build": json.dumps(build),
@@ -54,6 +46,54 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, _in_order(save(tensors, metadata=described)))
     return digest(path)
+
+
+def _build(net: VGG) -> dict:
+    """Return the arguments that build ``net``; ValueError, naming the first that differs, if they build another one."""
+    remedy = "load_network would build another network; torch.save(net.state_dict(), path) keeps the weights alone"
+    try:
+        build = {
+            "configuration": net.configuration,
+            "in_channels": net.in_channels,
+            "num_classes": net.classifier[-1].out_features,
+            "image_size": list(net.image_size),
+            "width": net.width,
+            "hidden": net.classifier[0].out_features,
+            "batch_norm": any(isinstance(module, nn.BatchNorm2d) for module in net.features),
+            "dropout": net.classifier[2].p,
+        }
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"the classifier is not that of a VGG: {remedy}") from error
+    with torch.device("meta"):
+        built = VGG(**{**build, "image_size": tuple(build["image_size"])})
+    if type(net).forward is not VGG.forward:
+        raise ValueError(f"{type(net).__name__} has a forward of its own: {remedy}")
+    theirs, ours = _described(net), _described(built)
+    for name in [*ours, *theirs]:
+        if theirs.get(name) != ours.get(name):
+            there, here = (side.get(name, "nothing") for side in (theirs, ours))
+            raise ValueError(f"{name} is {there}, where configuration {net.configuration} has {here}: {remedy}")
+    return build
+
+
+_COMPUTES = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode", "ceil_mode", "eps", "size")
+
+
+def _described(net: nn.Module) -> dict[str, str]:
+    """Return, by name, what each layer computes, and the shapes of its parameters and buffers."""
+    found = {}
+    for name, module in net.named_modules():
+        if not any(module.children()):
+            settings = [(what, getattr(module, what, None)) for what in (*_COMPUTES, "alpha", "beta", "k")]
+            said = [f"{what}={_pair(value)}" for what, value in settings if value is not None]
+            said += [f"{what} {tuple(tensor.shape)}" for what, tensor in module.state_dict().items()]
+            found[name] = f"{type(module).__name__}({', '.join(said)})"
+    return found
+
+
+def _pair(value: object) -> object:
+    """Return 3 for (3, 3), which torch takes to be the same."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 
 def _in_order(content: bytes) -> bytes:

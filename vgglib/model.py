@@ -36,6 +36,8 @@ class VGG(nn.Module):
     Raises ValueError for an unknown configuration and for an image_size that a pooling reduces to nothing.
     """
 
+    __jit_unused_properties__ = ["blocks"]  # torch.jit.script leaves it out
+
     def __init__(
         self,
         configuration: str,
@@ -50,6 +52,8 @@ class VGG(nn.Module):
         super().__init__()
         _refuse_nonsense(Integral, in_channels=in_channels, num_classes=num_classes, hidden=hidden)
         _refuse_nonsense(Real, width=width)
+        if not isinstance(batch_norm, bool | Integral):
+            raise ValueError(f"batch_norm must be True or False, got {batch_norm!r}")
         in_channels, num_classes, hidden, width = int(in_channels), int(num_classes), int(hidden), float(width)
         stack = layers(configuration)
         self.configuration, self.in_channels, self.width = configuration, in_channels, width
@@ -90,12 +94,14 @@ class VGG(nn.Module):
         yield from [*self.blocks, nn.Flatten(), *self.classifier]
 
     def forward(self, X: Tensor) -> Tensor:
-        if not isinstance(X, torch.fx.Proxy):  # torch.fx traces with a stand-in that has no size
+        if not torch.jit.is_scripting():
             self._check(X)
         return self.classifier(torch.flatten(self.features(X), 1))
 
     def _check(self, X: Tensor) -> None:
         """Raise ValueError for a batch that this network was not built for, with both sizes."""
+        if isinstance(X, torch.fx.Proxy):  # torch.fx traces with a stand-in that has no size
+            return
         if X.dim() != 4 or X.shape[1] != self.in_channels:
             raise ValueError(f"expected a batch (N, {self.in_channels}, H, W), got shape {tuple(X.shape)}")
         if tuple(X.shape[2:]) != self.image_size:
@@ -140,10 +146,15 @@ class FullyConvolutional(nn.Module):
         self.training = net.training
 
     def forward(self, X: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():
+            self._check(X)
+        return self.classifier(self.features(X))
+
+    def _check(self, X: Tensor) -> None:
+        """Raise ValueError for pictures smaller than the crop, with both sizes."""
         if not isinstance(X, torch.fx.Proxy) and (X.shape[2] < self.image_size[0] or X.shape[3] < self.image_size[1]):
             crop, got = (" x ".join(map(str, size)) for size in (self.image_size, X.shape[2:]))
             raise ValueError(f"the pictures are {got}, smaller than the crop {crop} that this network was trained on")
-        return self.classifier(self.features(X))
 
 
 def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:

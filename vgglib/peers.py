@@ -57,12 +57,18 @@ def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0,
 def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = False) -> VGG:
     """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit.
 
+    It is in the mode (training or evaluation), on the device and in the number format of theirs.
+    Raises ValueError for a network that is none of torchvision's VGGs.
     A state dict holds no mean and spread of pixels: net.mean stays 0 and net.std 1, so vgglib.evaluation hands pixels
     in 0..1 on as they are. imagenet_network() sets both for the published weights.
     """
-    ours = VGG(configuration, num_classes=theirs.classifier[-1].out_features, batch_norm=batch_norm)
-    ours.load_state_dict(theirs.state_dict())
-    return ours
+    head = getattr(theirs, "classifier", None)
+    if not isinstance(head, nn.Sequential) or not len(head) or not isinstance(head[-1], nn.Linear):
+        raise ValueError(f"expected one of torchvision's VGG networks, got a {type(theirs).__name__}")
+    ours = VGG(configuration, num_classes=head[-1].out_features, batch_norm=batch_norm)
+    weight = next(theirs.parameters())
+    ours.to(weight.device, weight.dtype).load_state_dict(theirs.state_dict())
+    return ours.train(theirs.training)
 
 
 def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = None) -> VGG:
