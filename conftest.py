@@ -5,18 +5,28 @@ from pathlib import Path
 
 import pytest
 
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+ROOT = Path(__file__).parent
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Give a worker one file at a time, but the longest tests, a whole chapter run twice, one by one."""
-    if config.getoption("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling
+def pytest_addoption(parser):
+    parser.addoption("--twice", action="store_true", help="with --nbval: run each chapter twice, in one kernel")
 
-    class ByFile(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            return nodeid if "::test_runs_twice" in nodeid else super()._split_scope(nodeid)
 
-    return ByFile(config, log)
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path, parent):
+    """With --twice, what a reader does who starts again at the top: a cell finds what the cells below it left."""
+    found = yield
+    if parent.config.getoption("twice") and file_path.parent == ROOT / "notebooks":
+        from nbval.plugin import IPyNbCell, IPyNbFile
+
+        class Twice(IPyNbFile):
+            def collect(self):
+                yield from super().collect()
+                for cell in super().collect():
+                    yield IPyNbCell.from_parent(
+                        self, name=f"{cell.name} again", cell_num=cell.cell_num, cell=cell.cell, options=cell.options
+                    )
+
+        found = [Twice.from_parent(parent, path=one.path) if isinstance(one, IPyNbFile) else one for one in found]
+    return found

@@ -317,7 +317,17 @@ def another_forward(net):
     net.__class__ = type("Mine", (VGG,), {"forward": lambda self, X: X})
 
 
-CHANGES = [leaky, averaging, another_kernel, without_bias, reflecting, one_more, one_less, another_head, another_forward]
+CHANGES = [
+    leaky,
+    averaging,
+    another_kernel,
+    without_bias,
+    reflecting,
+    one_more,
+    one_less,
+    another_head,
+    another_forward,
+]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)

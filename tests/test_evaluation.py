@@ -88,6 +88,17 @@ def test_pictures_of_the_networks_own_size_are_taken_as_they_are():
     assert torch.equal(prepared(net, images / 255), images / 255)
 
 
+@pytest.mark.parametrize("wrap", [nn.Sequential, torch.compile, nn.DataParallel], ids=lambda wrap: wrap.__name__)
+def test_the_mean_is_found_in_what_others_wrap(net, images, wrap):
+    assert net.mean.abs().min() > 0
+    X = whole(images, 12)
+    assert torch.equal(prepared(wrap(net), X), prepared(net, X))
+
+
+def test_what_torch_compile_wraps_is_converted(net, images):
+    assert torch.equal(dense(torch.compile(net), images, bf16=False), dense(net, images, bf16=False))
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_is_left_in_its_mode(net, images, training):
     net.train(training)

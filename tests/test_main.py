@@ -193,7 +193,15 @@ def test_where_nothing_can_be_written_it_is_said_before_training(small, tmp_path
     (tmp_path / "file").write_text("")
     assert main([*small, "--result", str(tmp_path / "file" / "result.json")]) == 1
     assert "file is a file; name a file in a folder" in capsys.readouterr().err
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or Path(path) != tmp_path)  # root may write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: mode != os.W_OK or Path(path) != tmp_path)  # root may write
+        assert main(small) == 1
+    assert f"nothing can be written into {tmp_path}; name another folder" in capsys.readouterr().err
+
+    def full(dir):
+        raise FileNotFoundError(2, "No such file or directory", str(dir))  # what /proc says
+
+    monkeypatch.setattr(__main__.tempfile, "TemporaryFile", full)
     assert main(small) == 1
     assert f"nothing can be written into {tmp_path}; name another folder" in capsys.readouterr().err
 
@@ -276,7 +284,9 @@ def test_fields_of_the_recipe_reach_it(monkeypatch, sets):
     [
         ("train --recipe alexnet", "unknown recipe 'alexnet': choose from seed, d2l"),
         ("train --epochs 0", "epochs must be positive"),
-        ("train --epochs ten", "epochs must be int, got 'ten'"),
+        ("train --epochs ten", "epochs must be a whole number, got 'ten'"),
+        ("train --validation none", "validation must be a whole number, got None; 0 holds none out"),
+        ("train --batch-norm yes", "batch_norm must be true or false, got 'yes'"),
         ("train --scale 32.5", "scale must be"),
         ("train --schedule cosine", "allowed are constant, plateau, linear"),
         ("train --validation 60000", "validation must be a number of images"),
@@ -329,6 +339,60 @@ def test_whoever_stops_reading_gets_no_error(tmp_path):
     os.close(reading)  # before the first line
     assert command.communicate(timeout=120)[1] == ""
     assert command.returncode == 1
+
+
+TRAINING_ALONE = """
+import sys, torch
+from vgglib import data
+from vgglib.__main__ import main
+from vgglib.data import CLASSES, ImageSet
+images = torch.randint(0, 256, (140, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+every = ImageSet(images, torch.arange(140) % 10)
+data.fashion_mnist = lambda root=None: (every[:100], every[100:])
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["gone after a line", "closed from the start"])
+def test_training_needs_nobody_who_reads(tmp_path, how):
+    """``train | head -1`` and ``train >&-`` train to the end."""
+    command = [sys.executable, "-c", TRAINING_ALONE, *SMALL, "--device", "cpu", "--out", str(tmp_path / "runs")]
+    if how == "closed from the start":
+        close = [sys.executable, "-c", "import os, sys; os.close(1); os.execv(sys.argv[1], sys.argv[1:])"]
+        process = subprocess.Popen([*close, *command], stderr=subprocess.PIPE, text=True)
+    else:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout.readline().startswith("recipe laptop, seed 0")
+        process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(timeout=120) == 0, said
+    assert "Traceback" not in said
+    assert "Broken pipe" not in said
+    assert load_network(tmp_path / "runs" / "laptop-seed0" / "network.safetensors")
+
+
+def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys):
+    for part, count in (("train", 24), ("val", 3)):
+        for name in ("ant", "bee"):
+            (tmp_path / "pictures" / part / name).mkdir(parents=True)
+            for n in range(count):
+                Image.new("L", (14, 14), 9 * n).save(tmp_path / "pictures" / part / name / f"{n}.png")
+    broken = tmp_path / "pictures" / "val" / "bee" / "1.png"
+    good = broken.read_bytes()
+    broken.write_bytes(b"hello")
+    words = [*SMALL, "--data", str(tmp_path / "pictures"), "--device", "cpu", "--out", str(tmp_path / "runs")]
+    assert main(words) == 1
+    folder = tmp_path / "runs" / "laptop-seed0"
+    said = capsys.readouterr().err
+    assert f"{broken} is no picture" in said
+    assert f"python -m vgglib resume {folder}" in said
+    assert load_network(folder / "network.safetensors").about["test_accuracy"] is None
+    broken.write_bytes(good)
+    assert main(["resume", str(folder), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 1/2" not in said  # nothing is trained again
+    assert load_network(folder / "network.safetensors").about["test_accuracy"] is not None
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
@@ -636,6 +700,8 @@ def test_impossible_tests_are_one_line(trained, capsys, asked, said):
     assert said in capsys.readouterr().err
     assert main(["evaluate", "nonsense"]) == 1
     assert "no network called 'nonsense'" in capsys.readouterr().err
+    assert main(["evaluate", __file__]) == 1
+    assert "test_main.py is damaged or no safetensors file" in capsys.readouterr().err
 
 
 def test_cost(capsys):

@@ -570,6 +570,22 @@ def test_frozen_parameters_stay_and_the_rest_learns(train):
         assert torch.equal(parameter, before[name]) == name.startswith("features"), name
 
 
+def test_a_frozen_batch_normalisation_keeps_its_averages(train):
+    net = build(replace(TINY, batch_norm=True), train)
+    net.features[1].requires_grad_(False)
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) > 1
+    before = [norm.running_mean.clone() for norm in norms]
+    fit(net, train, None, replace(TINY, batch_norm=True), device="cpu")
+    same = [torch.equal(norm.running_mean, was) for norm, was in zip(norms, before, strict=True)]
+    assert same == [True] + [False] * (len(norms) - 1)
+
+
+def test_a_network_that_cannot_learn_is_refused(train):
+    with pytest.raises(ValueError, match="no parameter of the network learns"):
+        fit(build(TINY, train).requires_grad_(False), train, None, TINY, device="cpu")
+
+
 @pytest.mark.parametrize("stop", [1, None])
 def test_a_network_is_left_in_evaluation_mode(train, stop):
     def watch(history):

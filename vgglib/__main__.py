@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
@@ -33,10 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
         if getattr(options, "device", None):
             _check_device(options.device)
         status = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed from the start
+            sys.stdout.flush()
         return status
     except BrokenPipeError:  # whoever read, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_the_rest(sys.stdout)
         return 1
     except KeyboardInterrupt as interrupt:
         print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
@@ -124,7 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "network", help="a .safetensors file, a run's folder, or the name of a network in data/networks"
     )
-    evaluate.add_argument("--method", choices=["single-crop", "dense", "multi-crop", "both"], default="dense")
+    methods = ["single-crop", "dense", "multi-crop", "both"]
+    evaluate.add_argument("--method", choices=methods, default="dense", help="train uses single-crop (default: dense)")
     evaluate.add_argument("--scales", type=int, nargs="+", help="test scales Q in pixels (default: the network's crop)")
     evaluate.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
     evaluate.add_argument(
@@ -207,13 +210,24 @@ def _can_be_written(options: argparse.Namespace) -> None:
             raise ValueError(f"--out {options.out}: {path} is a file; name a folder")
     for run in runs if os.environ.get("RANK", "0") == "0" else ():  # under torchrun process 0 alone writes
         there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
-        if not os.access(there, os.W_OK) and not (run / "history.json").exists():  # a finished run is only read
+        if not _takes_files(there) and not (run / "history.json").exists():  # a finished run is only read
             raise ValueError(f"--out {options.out}: nothing can be written into {there}; name another folder")
     if options.result and Path(options.result).is_dir():
         raise ValueError(f"--result {options.result} is a folder; name a file in it")
     for path in Path(options.result).parents if options.result else ():
         if path.exists() and not path.is_dir():
             raise ValueError(f"--result {options.result}: {path} is a file; name a file in a folder")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Return whether a file can be made in a folder; what the system says of permissions is not always true."""
+    if not os.access(folder, os.W_OK):
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -242,6 +256,38 @@ def _resume(options: argparse.Namespace) -> int:
     return _summarise(options, {"recipe_name": options.recipe, "resumed": str(folder)}, [run])
 
 
+class _Heard:
+    """A stream that may lose its reader, such as head: what nobody hears is dropped, and training goes on."""
+
+    def __init__(self, stream: io.TextIOBase):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._alone():
+            self._stream.write(text)
+            self._stream.flush()  # now, not when training is over
+        return len(text)
+
+    def flush(self) -> None:
+        with self._alone():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            _drop_the_rest(self._stream)
+
+
+def _drop_the_rest(stream: io.TextIOBase) -> None:
+    """Let what is still printed go nowhere: whoever read it has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 @contextlib.contextmanager
 def _as_asked(options: argparse.Namespace) -> Iterator[object]:
     """Give the device to train on; in a group of processes, and silent, where that is asked for."""
@@ -253,6 +299,8 @@ def _as_asked(options: argparse.Namespace) -> Iterator[object]:
             options.result = options.json = options.tensorboard = None
         elif options.json:
             stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        elif sys.stdout is not None:
+            stack.enter_context(contextlib.redirect_stdout(_Heard(sys.stdout)))
         yield device
         options.silent = rank() > 0
 
@@ -403,6 +451,7 @@ def _trained(
 
     from vgglib import distributed, results
     from vgglib.checkpoint import save_network
+    from vgglib.data import DataError
     from vgglib.interrupts import Interrupted
     from vgglib.monitor import Monitor
     from vgglib.progress import duration
@@ -416,6 +465,12 @@ def _trained(
     counts += [f"{len(watched):,} held out"] if watched is not None and not chosen.watch_test else []
     counts += [f"{len(test):,} to test"] if test is not None else []
     print(f"recipe {options.recipe}, seed {seed}: {', '.join(counts)}; {_count(net):,} parameters")
+    if distributed.world() > 1 and chosen.batch_norm:
+        share = chosen.batch_size / distributed.world()
+        print(
+            f"batch normalisation: each of {distributed.world()} processes takes the statistics of its own {share:g} "
+            "pictures a step, so the figures are not those of one process"
+        )
     checkpoints = Checkpoints(folder / "checkpoints", options.keep)
     alone = distributed.rank() == 0
     if alone and not checkpoints.paths():
@@ -433,12 +488,21 @@ def _trained(
                 where = shlex.quote(str(folder))
                 interrupt.args = (f"{interrupt}; go on with: {again} vgglib resume {where}",)
             raise
-    accuracy = None if test is None else watched_accuracy(net, test, history.conditions["bf16"])
+    about = {"recipe": options.recipe, "seed": seed, "test_accuracy": None, "conditions": history.conditions}
+    about["classes"] = list(part.classes)
+    try:
+        accuracy = None if test is None else watched_accuracy(net, test, history.conditions["bf16"])
+    except DataError as error:
+        if alone:
+            save_network(net, folder / "network.safetensors", about)
+        raise DataError(
+            f"{error}. The network is trained and lies in {folder / 'network.safetensors'}; to test it, mend the "
+            f"picture, then: python -m vgglib resume {shlex.quote(str(folder))}"
+        ) from error
     tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
     print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
     if alone:
-        about = {"recipe": options.recipe, "seed": seed, "test_accuracy": accuracy, "conditions": history.conditions}
-        about["classes"] = list(part.classes)
+        about["test_accuracy"] = accuracy
         digest = save_network(net, folder / "network.safetensors", about)  # before anything else can go wrong
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
@@ -487,7 +551,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     path = Path(options.network)
     if path.is_dir() and not (NETWORKS / f"{path}.safetensors").is_file():  # a run's folder holds its network
         path /= "network.safetensors"
-    net = load_network(path) if path.suffix == ".safetensors" else shipped(options.network)
+    a_file = path.suffix == ".safetensors" or (path.is_file() and not (NETWORKS / f"{path}.safetensors").is_file())
+    net = load_network(path) if a_file else shipped(options.network)
     net = net.to(options.device or best_device())
     scales = options.scales or [min(net.image_size)]
 

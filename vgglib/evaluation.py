@@ -28,9 +28,13 @@ def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
     """Return pictures in 0..1 less the network's mean, over its standard deviation (0 and 1 where it has none).
 
     pictures: floats (N, C, H, W), as vgglib.augment's view and whole give them; what comes back has the number format
-    of the network's weights. Raises ValueError for another number of channels, which the subtraction would otherwise
-    spread one over, for whole numbers, and for pixels in 0..255 (on a CPU; a GPU would have to wait for that look).
+    of the network's weights. A VGG inside of another module, such as what DistributedDataParallel, torch.compile or
+    nn.Sequential made of it, is found. Raises ValueError for another number of channels, which the subtraction would
+    otherwise spread one over, for whole numbers, and for pixels in 0..255 (on a CPU; a GPU would have to wait for that
+    look).
     """
+    if not hasattr(net, "mean"):
+        net = next((module for module in net.modules() if isinstance(module, VGG | FullyConvolutional)), net)
     channels = getattr(net, "in_channels", pictures.shape[1])
     if pictures.shape[1] != channels:
         raise ValueError(f"the network was built for {channels} channels, the pictures have {pictures.shape[1]}")

@@ -36,7 +36,7 @@ class VGG(nn.Module):
     Raises ValueError for an unknown configuration and for an image_size that a pooling reduces to nothing.
     """
 
-    __jit_unused_properties__ = ["blocks"]  # torch.jit.script leaves it out
+    __jit_unused_properties__ = ("blocks",)  # torch.jit.script leaves it out
 
     def __init__(
         self,
@@ -173,10 +173,13 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
     later, this does not follow. Raises ValueError for a network that is converted
     already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give.
     """
+    net = getattr(net, "_orig_mod", net)  # torch.compile wraps
     if isinstance(net, FullyConvolutional):
         raise ValueError("this network is fully convolutional already")
     if not isinstance(net, VGG):
-        raise ValueError(f"expected a vgglib.model.VGG, got a {type(net).__name__} (see peers.from_torchvision)")
+        kind = type(net)
+        of = f" of {kind.__module__}" if kind.__name__ == "VGG" else ""
+        raise ValueError(f"expected a vgglib.model.VGG, got a {kind.__name__}{of} (see peers.from_torchvision)")
     adaptive = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for layer in net.features)
     if adaptive or not isinstance(net.classifier[0], nn.Linear):
         raise ValueError(

@@ -86,7 +86,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, kind in Recipe.__annotations__.items():
             if not _is_a(getattr(self, name), kind):
-                raise ValueError(f"{name} must be {getattr(kind, '__name__', kind)}, got {getattr(self, name)!r}")
+                what = {bool: "true or false", int: "a whole number"}.get(kind, getattr(kind, "__name__", kind))
+                hint = "; 0 holds none out" if name == "validation" else ""
+                raise ValueError(f"{name} must be {what}, got {getattr(self, name)!r}{hint}")
         for name in ("epochs", "batch_size", "learning_rate", "patience"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -234,7 +236,8 @@ def fit(
 
     net: what ``build`` gives, or any other network: what the recipe says of its layers, its first weights and
     ``normalise`` is for build, and is not done here (UserWarning where the pictures go in as they are, against the
-    recipe). Parameters that need no gradient stay as they are. Afterwards it is in evaluation mode, and knows the names
+    recipe). Parameters that need no gradient stay as they are, and so do the averages of a batch normalisation whose
+    own parameters need none. Afterwards it is in evaluation mode, and knows the names
     of the classes (``net.classes``).
     train, validation: uint8 pictures and labels, or a folder's; validation may be None. seed: decides the order of
     the pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
@@ -245,9 +248,10 @@ def fit(
     Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
     Raises ValueError for labels that the network has no score for, for schedule "plateau" without a validation set
-    and for one with other classes, NonFiniteLossError within one step of the loss becoming infinite or nan,
-    CheckpointError for the checkpoints of another run, BatchTooLargeError where memory ends and the recipe allows no
-    smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
+    and for one with other classes, and for a network without a parameter that learns; NonFiniteLossError within one
+    step of the loss becoming infinite or nan, CheckpointError for the checkpoints of another run, BatchTooLargeError
+    where memory ends and the recipe allows no smaller parts; warns NotLearningWarning when an epoch's loss is that of
+    guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     _expect(recipe, train, *([] if validation is None else [validation]))
@@ -264,6 +268,8 @@ def fit(
     classes = _count_classes(net, train, recipe)
     _warn_if_unprepared(net, recipe)
     net.classes = tuple(train.classes)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
     optimiser = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay,
         fused=settings["fused"],
@@ -281,7 +287,7 @@ def fit(
         while not run.finished:
             number = run.epoch
             run.start_clock()
-            net.train()
+            _learning(net)
             with run.dice():
                 for X, y in batches(
                     net, train, recipe, seed, number, run.step, distributed.rank(), distributed.world()
@@ -334,6 +340,15 @@ def _for_use(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         net.eval()
+
+
+def _learning(net: nn.Module) -> None:
+    """Set the training mode, but for a batch normalisation that is frozen: its averages would go on moving."""
+    net.train()
+    for module in net.modules():
+        frozen = [not parameter.requires_grad for parameter in module.parameters(recurse=False)]
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and frozen and all(frozen):
+            module.eval()
 
 
 def _warn_if_unprepared(net: nn.Module, recipe: Recipe) -> None:
