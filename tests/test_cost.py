@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vgglib.configurations import TABLE_1
 from vgglib.cost import CostTable, LayerCost, UnknownCostError, cost
 from vgglib.model import VGG, vgg
+from vgglib.tracing import trace
 
 
 def on_paper(*arguments, **options):
@@ -198,8 +199,23 @@ def test_parameters_outside_of_used_layers_are_refused(kind):
     ids=lambda layer: type(layer).__name__,
 )
 def test_layers_that_are_not_known_are_refused(layer):
-    with pytest.raises(UnknownCostError, match=r"account for 0 of [\d,]+ MACs"):
+    with pytest.raises(UnknownCostError, match=r"account for 0 of [\d,]+ MACs: .*\(Conv.*\) is no layer that cost\(\)"):
         cost(layer, (5, 11, 13))
+    known = nn.Sequential(nn.Conv2d(2, 5, 3), layer)
+    with pytest.raises(UnknownCostError, match=r": 1(\.1)? \(Conv.*\) is no layer that cost\(\) knows"):
+        cost(known, (2, 13, 15))
+
+
+@pytest.mark.parametrize("size", [0, (4, -1), (1, 3, 32, 32), (7,)])
+def test_what_is_no_size_is_refused(size):
+    with pytest.raises(ValueError, match=r"input_size is a side, \(height, width\) or \(channels, height, width\)"):
+        cost(on_paper("A", image_size=32), size)
+
+
+@pytest.mark.parametrize("look", [cost, trace])
+def test_a_name_is_no_network(look):
+    with pytest.raises(ValueError, match=r"expected a network, a torch\.nn\.Module, got 'D': write VGG\('D'\)"):
+        look("D", 224)
 
 
 def test_layers_that_return_several_tensors_are_refused():

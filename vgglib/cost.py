@@ -5,6 +5,7 @@ Counted are convolutions and linear layers, as the field does; pooling, normalis
 cost no MACs. Nothing is computed: the network runs on torch's "meta" device, which knows only shapes.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -116,16 +117,33 @@ def cost(
     if flops.get_total_flops() != 2 * rows.macs:
         raise UnknownCostError(
             f"the layers of {type(module).__name__} account for {rows.macs:,} of {flops.get_total_flops() // 2:,} "
-            "MACs: it multiplies outside of convolutions and linear layers, or in a layer that cost() does not know"
+            f"MACs: {_unknown(module, leaves, rows, flops)}"
         )
     if missing := [name for name, tensor in module.named_parameters() if id(tensor) not in seen]:
         raise UnknownCostError(f"{missing[0]} of {type(module).__name__} belongs to no layer that was used")
     return rows
 
 
+def _unknown(module: nn.Module, leaves: dict[str, nn.Module], rows: CostTable, flops: FlopCounterMode) -> str:
+    """Return the end of the sentence on a network that multiplies where cost() cannot count: the first such layer."""
+    counted, top = Counter[str](), type(module).__name__
+    for row in rows:
+        counted[row.name] += 2 * row.macs
+    for name, leaf in leaves.items():
+        found = flops.get_flop_counts().get(f"{top}.{name}" if name else top, {})
+        if sum(found.values()) != counted[name]:
+            return f"{name or 'it'} ({type(leaf).__name__}) is no layer that cost() knows"
+    return "it multiplies outside of convolutions and linear layers"
+
+
 def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, int, int]:
-    """Return (channels, height, width)."""
+    """Return (channels, height, width); ValueError for a size that is none, and for what is no network."""
+    if not isinstance(module, nn.Module):
+        hint = f": write VGG({module!r})" if isinstance(module, str) else ""
+        raise ValueError(f"expected a network, a torch.nn.Module, got {module!r}{hint}")
     size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    if len(size) not in (2, 3) or min(size) < 1:
+        raise ValueError(f"input_size is a side, (height, width) or (channels, height, width), got {input_size}")
     if len(size) == 3:
         return size
     for layer in module.modules():

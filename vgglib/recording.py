@@ -175,7 +175,10 @@ class _Tracer(fx.Tracer):
 
 
 def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, ...]:
-    """Return (channels, height, width); ValueError for a size that is none."""
+    """Return (channels, height, width); ValueError for a size that is none, and for what is no network."""
+    if not isinstance(module, nn.Module):
+        hint = f": write VGG({module!r})" if isinstance(module, str) else ""
+        raise ValueError(f"expected a network, a torch.nn.Module, got {module!r}{hint}")
     shape = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
     if len(shape) == 2:
         layers = (layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
