@@ -48,7 +48,7 @@ def test_the_solution_gets_everything_and_the_stub_nothing(number, tmp_path):
         one.grade_id: one.points for one in what.exercises
     }
     assert results["teacher"].rows[-1].answer.startswith(("The ", "With ", "A ", "It "))
-    assert results["teacher"].flags == ["same functions as the published solution"]
+    assert results["teacher"].flags == [f"same {one} as the published solution" for one in ("functions", "explanation")]
     assert not results["teacher"].notes
     assert {row.text for row in results["untouched"].rows} == {"not attempted yet"}
     assert results["untouched"].points == 0
@@ -215,3 +215,71 @@ def test_what_is_drawn_differs_between_students_and_stays():
             assert len({str(draw(f"student {n}")) for n in range(200)}) > 60
             assert str(draw("Ada  Lovelace ")) == str(draw("ada lovelace"))
             assert not draw(...)
+
+
+@pytest.mark.parametrize("number", ["02", "03"])
+def test_the_feedback_names_a_slip_by_hand_as_the_visible_check_does(number):
+    """Alone or beside another one: a sentence of the check's own, not only that the number is another."""
+    module = importlib.import_module(f"grading.assignment_{number}")
+    (one,) = [one for one in module.EXERCISES if one.grade_id == f"by_hand_{number}"]
+    student = "student 8"
+    right = {name: one.expected(name, student) for name in one.parts}
+    for name in one.parts:
+        for value in {wrong(name, student) for wrong in one.mistakes.values()} - {right[name]}:
+            other = next(part for part in one.parts if part != name)
+            given = {**right, name: value, other: 1}
+            text = classroom.marked(number, one.grade_id, f"by_hand_answer_{number}", assigned(given)).text
+            assert f"{name} is not" not in text, (name, value, text)
+            assert f"{other} is not" in text
+
+
+def assigned(values):
+    return "\n".join(f"{name} = {value!r}" for name, value in values.items())
+
+
+def test_every_fault_of_the_loop_is_one_and_raises_no_error():
+    module = importlib.import_module("vgglib.exercises.assignment_04")
+    given = "import torch\nfrom torch.nn import functional as F\n"
+    for number, slip in module.SLIPS:
+        loop = [slip if n == number else line for n, line in enumerate(module.LOOP, start=1)]
+        names = {}
+        exec(given + "\n".join(loop), names)
+        verdict = module.check_train(names["train"])
+        assert verdict.status == "failed", slip
+        assert "raised" not in verdict.text
+        mark = classroom.marked("04", "train", "train_answer", given + "\n".join(loop))
+        assert mark.status == "part"
+        assert not re.search("is wrong|are wrong", mark.text), (slip, mark.text)
+    assert len({str(module.my_loop(f"student {n}")) for n in range(400)}) == len(module.SLIPS) == 18
+    assert f"one of {len(module.SLIPS)}" in classroom.TEACHER["04"].read_text(encoding="utf-8")
+
+
+def test_a_tensor_another_dtype_and_long_numbers_are_named_by_the_checks():
+    module = importlib.import_module("vgglib.exercises.assignment_04")
+    names = classroom.defined("04", classroom.solutions("04"))
+    torch, nn = names["torch"], names["nn"]
+    verdict = module.check_train(lambda *args: torch.tensor(names["train"](*args)))
+    assert (
+        "train on 1 batch of 4 pictures should return a Python number, yours is a tensor: use .item()" in verdict.text
+    )
+
+    def halved(linear, channels, side):
+        conv = names["as_convolution"](linear, channels, side)
+        conv.bias = nn.Parameter(conv.bias.float())
+        return conv
+
+    assert "its bias is torch.float32, and that of linear torch.float64" in module.check_convolution(halved).text
+    shown = module.check_combine(lambda scores: names["combine"](scores).flip(1)[:, :] * 0.994602).text
+    assert not re.search(r"\d\.\d{7}", shown)
+    assert "yours gave" in shown
+
+
+def test_explanations_are_asked_for_as_the_check_counts_them():
+    for number in NUMBERS:
+        module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+        text = "".join(classroom.source(cell) for cell in classroom.book(classroom.TEACHER[number])["cells"])
+        asked = re.search(r"Write\s+(\w+ to \w+)\s+sentences", text).group(1)
+        assert f"write {asked} sentences, at least " in module.check_explanation("Too short.").text
+        names = classroom.defined(number, classroom.solutions(number))
+        verdict = module.check_explanation(names["explanation"])
+        assert str(verdict) == "✅ long enough and on the topic; a person judges the rest"

@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import re
 import time
 import unicodedata
 from collections import OrderedDict, namedtuple
@@ -267,9 +268,104 @@ def test_staged_exercises_draw_as_the_real_ones_and_check_nothing():
 def test_an_error_is_told_by_the_first_line_of_its_cell_and_once(tmp_path):
     classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, field_answer="\ndef field(layers)\n    return 1"))
     (result,) = classroom.graded(tmp_path, NUMBER).values()
-    (note,) = result.notes
-    assert note.startswith("the cell that begins with `def field(layers)` did not run to its end: SyntaxError")
-    assert "(the cell that begins with `def field(layers)`: SyntaxError" in classroom.rows(result)["field"].text
+    text = classroom.rows(result)["field"].text
+    assert text.startswith("the cell that begins with `def field(layers)` did not run to its end: SyntaxError")
+    assert text.endswith("so there is no field")
+    assert not result.notes
+
+
+def test_an_error_beside_a_number_by_hand_or_an_explanation_is_told_there(tmp_path):
+    spoilt = {"by_hand_answer_01": "sizes = [1, 2\nstrides = [1]", "explain_01": 'explanation = "never closed'}
+    book = classroom.solved(NUMBER, **spoilt)
+    book["cells"] += [classroom.code("undefined_name"), classroom.code("1 / 0  # " + "word " * 40)]
+    classroom.hand_in(tmp_path, "ada", book)
+    (result,) = classroom.graded(tmp_path, NUMBER).values()
+    rows = classroom.rows(result)
+    for name in ("by_hand_01", "explain_01"):
+        assert "did not run to its end: SyntaxError" in rows[name].text
+        assert rows[name].status == "todo"
+    assert len(result.notes) == 2
+    assert not [note for note in result.notes if re.search(r"wor\b|wo\b|w\b", note)]
+    assert "word …`" in result.notes[1]
+
+
+def test_a_page_shows_code_as_code_and_nothing_else(tmp_path):
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, field_answer="def field(x): return `<b>`"))
+    report.write(list(classroom.graded(tmp_path / "in", NUMBER).values()), tmp_path, classroom.SECRET)
+    page = (tmp_path / "feedback" / "01_receptive_fields" / "ada.html").read_text(encoding="utf-8")
+    assert "<code>def field(x): return " in page
+    assert "<b>" not in page
+    assert page.count("did not run to its end") == 1
+    assert report.marked("a `b<c>` `d") == "a <code>b&lt;c&gt;</code> `d"
+
+
+def test_a_deleted_cell_and_a_failed_one_are_told_apart(tmp_path):
+    book = classroom.solved(NUMBER)
+    book["cells"].remove(classroom.cell_of(book, "field_answer"))
+    classroom.hand_in(tmp_path, "ada", book)
+    (result,) = classroom.graded(tmp_path, NUMBER).values()
+    assert classroom.rows(result)["field"].text == "there is no field in your notebook: its cell was deleted or renamed"
+
+
+def test_files_beside_a_notebook_are_named(tmp_path):
+    source = "from helper import field"
+    classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, field_answer=source), "work/a.ipynb")
+    for name in ("helper.py", ".hidden", "__pycache__/helper.pyc", "timestamp.txt"):
+        (tmp_path / "ada" / "work" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "ada" / "work" / name).write_text(classroom.solutions(NUMBER)["field_answer"])
+    (result,) = classroom.graded(tmp_path, NUMBER).values()
+    assert result.notes[0] == "helper.py: not read, since everything must stand in the notebook"
+    assert "ModuleNotFoundError" in "".join(row.text for row in result.rows) + "".join(result.notes)
+
+
+def test_the_terminal_counts_what_a_person_gave(tmp_path, capsys):
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER))
+    out = tmp_path / "out"
+    words = [
+        "grade",
+        str(tmp_path / "in"),
+        "--into",
+        str(out),
+        "--secret",
+        str(tmp_path / "secret"),
+        "--without-sandbox",
+    ]
+    assert command.main(words) == 0
+    assert "ada: 13 of 20, and 3 wait for a person" in capsys.readouterr().out
+    text = (out / "by_hand.csv").read_text()
+    (out / "by_hand.csv").write_text(text.replace("explain_01,,3,", 'explain_01,"2,5",3,'))
+    assert command.main(words) == 0
+    assert "ada: 15.5 of 20\n" in capsys.readouterr().out
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, explain_01=EXPLAINED))
+    assert command.main(words) == 0
+    said = capsys.readouterr().out
+    assert "ada: 13 of 20, and 3 wait for a person" in said
+    assert said.count("has changed: read it again") == 1
+
+
+def test_copies_are_found_function_by_function_and_by_their_explanation(tmp_path):
+    solved = classroom.solutions("02")
+    mine = {name: text.replace("total", "count").replace("values", "numbers") for name, text in solved.items()}
+    other = {name: text.replace("total", "n").replace("values", "v") for name, text in solved.items()}
+    words = 'explanation = "With as many channels in as out the pair is smaller, but it keeps more maps."'
+    given = {
+        "ada": {**mine, "explain_02": words},
+        "berta": {**other, "macs_answer": "# by hand\n" + mine["macs_answer"],
+                  "explain_02": words.replace("but", " but")},
+        "carl": {**other, "macs_answer": mine["macs_answer"].replace("count", "c"),
+                 "explain_02": "explanation = 'No idea'",
+                 "parameters_answer": mine["parameters_answer"].replace("count", "c"),
+                 "bytes_answer": mine["bytes_answer"].replace("numbers", "c")},
+        "dora": {**mine, "explain_02": "explanation = 'No idea'"},
+    }  # fmt: skip
+    for student, sources in given.items():
+        sources = {name: text for name, text in sources.items() if not name.startswith(("by_hand", "student"))}
+        classroom.hand_in(tmp_path, student, classroom.solved("02", **sources, student_02=f"student = {student!r}"))
+    flags = {name: result.flags for name, result in classroom.graded(tmp_path, "02").items()}
+    assert flags["ada"] == ["same functions as dora", "same count_macs as berta", "same explanation as berta"]
+    assert flags["berta"] == ["same count_macs as dora, ada", "same explanation as ada"]
+    assert flags["carl"] == []
+    assert flags["dora"] == ["same functions as ada", "same count_macs as berta"]
 
 
 # --- what is written ----------------------------------------------------------------------------------------------

@@ -630,7 +630,7 @@ def test_submission(two_runs, name):
 
 def test_honest_work_is_not_flagged(two_runs):
     for name, (_, _, _, flag) in ACCIDENTS.items():
-        flags = [one for one in two_runs[1][name].flags if not one.startswith("same functions")]
+        flags = [one for one in two_runs[1][name].flags if not one.startswith("same ")]
         assert bool(flags) == bool(flag), f"{name}: {flags}"
 
 

@@ -76,6 +76,19 @@ def saving(depth, before, after):
 
 WRONG = {
     "by_hand_02": {
+        "no bias, and FLOPs": (
+            HAND,
+            by_hand("k * k * b * a", "2 * k * k * b * a * h * w"),
+            1,
+            "each output channel has a bias, too; a multiplication and an addition are one MAC",
+        ),
+        "one kernel, one place, one channel": (
+            HAND,
+            by_hand("k * k * b + a", "k * k * b * a", "4 * h * w"),
+            0,
+            "one kernel for each channel that goes out; the MACs are those for one place of the map; my_bytes asks",
+        ),
+        "reaches through one channel": (HAND, by_hand("k * k * a + a"), 2, "through all the channels"),
         "without biases": (HAND, by_hand(parameters="k * k * b * a"), 2, "each output channel has a bias"),
         "a side for an area": (HAND, by_hand("k * b * a + a", "k * b * a * h * w"), 1, "a kernel has an area"),
         "one channel in": (HAND, by_hand("k * k * a + a", "k * k * a * h * w"), 1, "all the channels that come in"),

@@ -102,6 +102,12 @@ WRONG = {
         "a side for an area": (HAND, by_hand(inputs="side * last"), 2, "a map has an area"),
         "the picture's channels": (HAND, by_hand(inputs="side * side * 3"), 2, "channels of the last block"),
         "without biases": (HAND, by_hand(bias=0), 2, "left the biases out"),
+        "one channel, and without biases": (
+            HAND,
+            by_hand(inputs="side * side", bias=0),
+            1,
+            "you took one; you left the biases out",
+        ),
         "block 2 sees itself": (HAND, by_hand(seen="second"), 2, "sees the channels of block 1"),
     },
     "block": {

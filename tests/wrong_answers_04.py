@@ -109,7 +109,40 @@ WRONG = {
         "the last loss": ("train_answer", train(12, "    return loss.item()"), 3, "last batch alone"),
         "the sum": ("train_answer", train(12, "    return total"), 3, "divide it by their number"),
         "a tensor with its graph": ("train_answer", train(12, "    return loss"), 3, "last batch alone"),
+        "a mean of means, in evaluation mode": (
+            "train_answer",
+            train(10, "        total += loss.item()")
+            .replace("count += len(y)", "count += 1")
+            .replace("train()", "eval()"),
+            2,
+            "training mode while it trains; the last batch may be smaller",
+        ),
+        "a mean of means of two soft-maxes": (
+            "train_answer",
+            train(6, "        loss = F.cross_entropy(net(X).softmax(dim=1), y)")
+            .replace("loss.item() * len(y)", "loss.item()")
+            .replace("count += len(y)", "count += 1"),
+            1,
+            "a second one; and the last batch may be smaller",
+        ),
+        "logarithms forgotten": ("train_answer", train(6, "        loss = F.nll_loss(net(X), y)"), 1, "nll_loss takes"),
+        "a sum over the batch": (
+            "train_answer",
+            train(6, '        loss = F.cross_entropy(net(X), y, reduction="sum")'),
+            1,
+            "you took the sum",
+        ),
+        "the sum starts anew": (
+            "train_answer",
+            train(10, "        total = loss.item() * len(y)"),
+            3,
+            "sum starts anew",
+        ),
+        "the count starts anew": ("train_answer", train(11, "        count = len(y)"), 3, "count starts anew"),
+        "the count starts at one": ("train_answer", train(4, "    total, count = 0.0, 1"), 3, "starts at zero"),
+        "over the batches": ("train_answer", train(12, "    return total / len(batches)"), 3, "number of batches"),
         "never a step": ("train_answer", train(9, "        pass"), 1, "the weights after one step"),
+        "backward without brackets": ("train_answer", train(8, "        loss.backward"), 1, "with brackets?"),
         "step before backward": (
             "train_answer",
             train(8, "        optimiser.step()").replace(
@@ -128,6 +161,18 @@ WRONG = {
         "without end": ("rates_answer", rates(most=99), 3, "three drops in all"),
         "as good is better": ("rates_answer", rates(better=">="), 2, "no improvement"),
         "at once": ("rates_answer", rates(before="pass", after="used.append(rate)"), 1, "from the next epoch on"),
+        "as good is better, and at once": (
+            "rates_answer",
+            rates(better=">=", before="pass", after="used.append(rate)"),
+            1,
+            "stops improving; a drop counts from the next epoch on",
+        ),
+        "two drops at most": (
+            "rates_answer",
+            rates(most=2),
+            3,
+            "more than three occasions to drop",
+        ),
         "one number": (
             "rates_answer",
             "def rates(first, accuracies, patience):\n    return first / 10",
@@ -151,14 +196,42 @@ WRONG = {
         "no bias": ("convolution_answer", convolution(bias="conv.bias.zero_()"), 1, "bias was left behind"),
         "no weights": ("convolution_answer", convolution("conv.weight"), 1, "other numbers"),
         "padded": ("convolution_answer", convolution(more=", padding=side // 2"), 1, "outside of the map"),
+        "a kernel of one pixel": (
+            "convolution_answer",
+            RIGHT + "def as_convolution(linear, channels, side):\n"
+            "    return nn.Conv2d(channels + 1, linear.out_features, 1, dtype=linear.weight.dtype)",
+            0,
+            "RuntimeError (the kernel has the wrong shape)",
+        ),
         "a stride": ("convolution_answer", convolution(more=", stride=side"), 3, "wrong on a larger map"),
         "flattens": (
             "convolution_answer",
             RIGHT + "def as_convolution(linear, channels, side):\n    return nn.Sequential(nn.Flatten(), linear)",
             0,
+            "return an nn.Conv2d",
+        ),
+        "float32": (
+            "convolution_answer",
+            convolution().replace(", dtype=linear.weight.dtype", ""),
+            1,
+            "of the dtype of `linear`",
+        ),
+        "a bias left in float32": (
+            "convolution_answer",
+            convolution("weight", "conv.weight = nn.Parameter(linear.weight.reshape(units, channels, side, side))")
+            .replace("conv.weight.copy_(weight)", "conv.bias.copy_(linear.bias)")
+            .replace(", dtype=linear.weight.dtype", ""),
+            1,
+            "its weight and its bias have to be",
+        ),
+        "float32 and transposed": (
+            "convolution_answer",
+            convolution("linear.weight.reshape(units, side, side, channels)").replace(
+                ", dtype=linear.weight.dtype", ""
+            ),
+            0,
             "",
         ),
-        "float32": ("convolution_answer", convolution().replace(", dtype=linear.weight.dtype", ""), 0, "RuntimeError"),
     },
     "combine": {
         "scores averaged": (

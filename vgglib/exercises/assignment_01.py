@@ -3,7 +3,7 @@
 import hashlib
 import random
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vgglib.teaching import Verdict, check_function, check_words
 
@@ -118,7 +118,20 @@ def check_centre(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {"padding": ("padding", "zeros", "outside", "beyond"), "the receptive field": ("field", "window", "sees")}
-    return check_words(answer, ideas, at_least=25, judge="a person who reads it")
+    return read_later(answer, ideas, "three to six", at_least=30)
+
+
+def read_later(answer: object, ideas: Mapping[str, Sequence[str]], sentences: str, at_least: int) -> Verdict:
+    """Return the verdict on an explanation that a person will grade: on its length and its topic.
+
+    ideas: as for check_words. sentences: how many are asked for, in words.
+    """
+    verdict = check_words(answer, ideas, at_least, "a person who reads it")
+    if verdict.status == "passed":
+        return Verdict("passed", "long enough and on the topic; a person judges the rest")
+    if f"at least {at_least} words" in verdict.text:
+        return Verdict("failed", f"write {sentences} sentences, at least {at_least} words")
+    return verdict
 
 
 def patient(attempt: Callable) -> Callable:

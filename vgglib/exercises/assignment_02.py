@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import dice, patient
-from vgglib.teaching import Verdict, check_answer, check_function, check_words
+from vgglib.exercises.assignment_01 import dice, patient, read_later
+from vgglib.teaching import Verdict, check_answer, check_function
 
 
 class MyLayer(dict[str, int]):
@@ -109,4 +109,4 @@ def check_saving(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {"channels": ("channel",), "the maps that are kept": ("map", "memory", "activation", "output")}
-    return check_words(answer, ideas, at_least=25, judge="a person who reads it")
+    return read_later(answer, ideas, "four to eight", at_least=40)

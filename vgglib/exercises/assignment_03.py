@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import dice
-from vgglib.teaching import Verdict, check_answer, check_words
+from vgglib.exercises.assignment_01 import dice, read_later
+from vgglib.teaching import Verdict, check_answer
 
 
 class MyTable(list[list[tuple[int, int]]]):
@@ -176,4 +176,4 @@ def check_explanation(answer: object) -> Verdict:
         "the receptive field": ("field", "sees", "window", "context"),
         "the 1x1 layers": ("1x1", "1 x 1", "one by one"),
     }
-    return check_words(answer, ideas, at_least=25, judge="a person who reads it")
+    return read_later(answer, ideas, "four to eight", at_least=40)

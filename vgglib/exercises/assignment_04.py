@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import dice, patient
-from vgglib.teaching import Verdict, check_function, check_words
+from vgglib.exercises.assignment_01 import dice, patient, read_later
+from vgglib.teaching import Verdict, check_function
 
 LOOP = """\
 def train(net, batches, rate, momentum):
@@ -18,14 +18,26 @@ def train(net, batches, rate, momentum):
         total += loss.item() * len(y)
         count += len(y)
     return total / count""".splitlines()
-SLIPS = {  # line of the loop, counted from 1: what it may become
-    2: "    optimiser = torch.optim.SGD(net.parameters(), lr=rate)",
-    3: "    net.eval()",
-    6: "        loss = F.cross_entropy(net(X).softmax(dim=1), y)",
-    7: "        optimiser.zero_grad",
-    10: "        total += loss.item()",
-    11: "        count += 1",
-}
+SLIPS = [  # line of the loop, counted from 1, and what it may become; none raises an error
+    (2, "    optimiser = torch.optim.SGD(net.parameters(), lr=rate)"),
+    (2, "    optimiser = torch.optim.SGD(net.parameters(), lr=momentum, momentum=rate)"),
+    (3, "    net.eval()"),
+    (3, "    net.train"),
+    (4, "    total, count = 0.0, 1"),
+    (6, "        loss = F.cross_entropy(net(X).softmax(dim=1), y)"),
+    (6, '        loss = F.cross_entropy(net(X), y, reduction="sum")'),
+    (6, "        loss = F.nll_loss(net(X), y)"),
+    (7, "        optimiser.zero_grad"),
+    (8, "        loss.backward"),
+    (9, "        optimiser.step"),
+    (10, "        total += loss.item()"),
+    (10, "        total = loss.item() * len(y)"),
+    (11, "        count += 1"),
+    (11, "        count = len(y)"),
+    (12, "    return loss.item()"),
+    (12, "    return total"),
+    (12, "    return total / len(batches)"),
+]
 FINE = {
     1: "line 1 only names what comes in",
     2: "line 2 hands the optimiser all that it needs: the weights, the rate and the momentum",
@@ -55,8 +67,8 @@ def my_loop(student: object) -> MyLoop:
     """Return the training loop that this student repairs, with one faulty line; empty while ``student`` is ``...``."""
     if student is ... or not str(student).strip():
         return MyLoop()
-    faulty = dice(student, "assignment 04").choice(sorted(SLIPS))
-    return MyLoop("\n".join(SLIPS[n] if n == faulty else line for n, line in enumerate(LOOP, start=1)))
+    faulty, slip = dice(student, "assignment 04").choice(SLIPS)
+    return MyLoop("\n".join(slip if n == faulty else line for n, line in enumerate(LOOP, start=1)))
 
 
 def check_line(student: object, line: object) -> Verdict:
@@ -98,7 +110,8 @@ def check_train(attempt: Callable) -> Verdict:
             net[1].weight.copy_(_waves(3, 5))
             net[1].bias.zero_()
         batches = [(_waves(size, 5, start=7 * size), torch.arange(size) % 3) for size in sizes]
-        call = f"train on {len(sizes)} batches of {' and '.join(map(str, sizes))} pictures"
+        several = "1 batch" if len(sizes) == 1 else f"{len(sizes)} batches"
+        call = f"train on {several} of {' and '.join(map(str, sizes))} pictures"
         try:
             got = attempt(net.eval(), batches, 0.1, momentum)
         except NotImplementedError:
@@ -112,6 +125,8 @@ def check_train(attempt: Callable) -> Verdict:
         found = net[1].weight[0, 1].item()
         if abs(found - weight) > 1e-5:
             return Verdict("failed", f"{call}: weight (0, 1) should become {weight}, yours became {found:.6f}")
+        if isinstance(got, torch.Tensor) and got.numel() == 1:
+            return Verdict("failed", f"{call} should return a Python number, yours is a tensor: use .item()")
         if not isinstance(got, float) or abs(got - loss) > 1e-5:
             shown = f"{got:.6f}" if isinstance(got, float) else repr(got)
             return Verdict("failed", f"{call} should return the mean loss over all pictures {loss}, yours gave {shown}")
@@ -148,6 +163,9 @@ def check_convolution(attempt: Callable) -> Verdict:
                 return Verdict("todo", "as_convolution: not attempted yet")
             if not isinstance(conv, nn.Conv2d):
                 return Verdict("failed", f"{call} should be an nn.Conv2d, yours is a {type(conv).__name__}")
+            for name, one in conv.named_parameters():
+                if one.dtype != linear.weight.dtype:
+                    return Verdict("failed", f"{call}: its {name} is {one.dtype}, and that of linear {X.dtype}")
             got, right = conv(X), linear(X.flatten(1))[..., None, None]
         except NotImplementedError:
             return Verdict("todo", "as_convolution: not attempted yet")
@@ -193,11 +211,17 @@ def check_combine(attempt: Callable) -> Verdict:
                 "failed", f"combine, {name}: should be a tensor of shape {tuple(torch.tensor(right).shape)}: {got}"
             )
         if not torch.allclose(got.double(), torch.tensor(right).double(), atol=1e-5):
-            return Verdict("failed", f"combine, {name}: should be {right}, yours gave {got.tolist()}")
+            return Verdict(
+                "failed", f"combine, {name}: should be {_rounded(right)}, yours gave {_rounded(got.tolist())}"
+            )
     return Verdict("passed", f"combine: {len(cases)} cases agree")
+
+
+def _rounded(rows: list[list[float]]) -> list[list[float]]:
+    return [[round(value, 6) for value in row] for row in rows]
 
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {"guessing": ("guess", "chance", "uniform", "equal", "ln\\b"), "the learning rate": ("rate",)}
-    return check_words(answer, ideas, at_least=25, judge="a person who reads it")
+    return read_later(answer, ideas, "four to eight", at_least=40)

@@ -48,6 +48,7 @@ def main(words: list[str]) -> int:
             workers=chosen.workers,
             tell=print,
             student=chosen.student,
+            so_far=report.so_far(chosen.into / "by_hand.csv"),
         )
         report.write(results, chosen.into, secret, print)
     except (OSError, ValueError) as error:

@@ -77,11 +77,11 @@ def train(names: dict, name: str, args: list) -> object:
 def convolution(names: dict, name: str, args: list) -> object:
     """Return a convolution's kernel, and what it gives on a map.
 
-    args: what the judge looks at, weight, bias, map and side.
+    args: what the judge looks at, weight, bias, map and side. Where the kernel is asked for, nothing is computed.
     """
     import torch
 
-    _, weight, bias, X, side = args
+    what, weight, bias, X, side = args
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
     with torch.no_grad():
         linear.weight.copy_(weight)
@@ -91,8 +91,13 @@ def convolution(names: dict, name: str, args: list) -> object:
         return None
     if not isinstance(conv, torch.nn.Module):
         raise plain.NotPlainError("it is no torch.nn.Module")
+    found = {"kernel": list(getattr(conv, "weight", torch.empty(0)).shape)}
+    if any(one.dtype != X.dtype for one in conv.parameters()):
+        return {**found, "output": "another dtype"}
+    if what == "kernel":
+        return {**found, "output": None}
     with torch.no_grad():
-        return {"kernel": list(getattr(conv, "weight", torch.empty(0)).shape), "output": conv(X)}
+        return {**found, "output": conv(X)}
 
 
 def flat(net: object) -> list:

@@ -223,6 +223,7 @@ EXERCISES = [
             "you left the padding out":
                 lambda layers, unit: centre([(k, s, 0) for k, s, _ in layers], unit),
         },
+        mends=True,
     ),
 ]  # fmt: skip
 

@@ -9,17 +9,30 @@ NAME = "02_counting"
 PRELOAD = ("numpy",)
 
 
-def by_hand(name, student, bias=1, side=2, reach=True, flops=1, square=False, whose="after", size=4, bias_macs=0):
+def by_hand(
+    name,
+    student,
+    bias=1,
+    side=2,
+    reach=True,
+    many=True,
+    flops=1,
+    square=False,
+    everywhere=True,
+    whose="after",
+    size=4,
+    bias_macs=0,
+):
     """Return what a student's own layer costs; the options make it wrong."""
     mine = my_layer(student)
     before = mine["before"] if reach else 1
     places = mine["height"] * (mine["height"] if square else mine["width"])
-    weights = mine["kernel"] ** side * before * mine["after"]
+    weights = mine["kernel"] ** side * before * (mine["after"] if many else 1)
     if name == "my_parameters":
         return weights + bias * mine["after"]
     if name == "my_macs":
-        return flops * (weights + bias_macs * mine["after"]) * places
-    return size * mine[whose] * places
+        return flops * (weights + bias_macs * mine["after"]) * (places if everywhere else 1)
+    return size * (mine[whose] if whose else 1) * places
 
 
 def count_parameters(layers, channels, bias=1, side=2, follow=True, reach=True, pool=0):
@@ -130,12 +143,18 @@ EXERCISES = [
             "a kernel has an area: its side counts twice": lambda name, student: by_hand(name, student, side=1),
             "each kernel reaches through all the channels that come in":
                 lambda name, student: by_hand(name, student, reach=False),
+            "there is one kernel for each channel that goes out":
+                lambda name, student: by_hand(name, student, many=False),
             "a multiplication and an addition are one MAC": lambda name, student: by_hand(name, student, flops=2),
             "the bias is added, not multiplied: it is no MAC":
                 lambda name, student: by_hand(name, student, bias_macs=1),
-            "your map is not square": lambda name, student: by_hand(name, student, square=True),
+            "the MACs are those for one place of the map":
+                lambda name, student: by_hand(name, student, everywhere=False),
+            "the map is not square": lambda name, student: by_hand(name, student, square=True),
             "my_bytes asks for the output, and you gave the input":
                 lambda name, student: by_hand(name, student, whose="before"),
+            "my_bytes asks for all channels, and you gave that of one":
+                lambda name, student: by_hand(name, student, whose=None),
             "a value in float32 takes four bytes": lambda name, student: by_hand(name, student, size=1),
             "these are bits, eight to a byte": lambda name, student: by_hand(name, student, size=32),
         },
@@ -216,6 +235,7 @@ EXERCISES = [
             "that is the share that is left": lambda *case: 100 - saving(*case),
             "a stack may also cost more, and then saves less than nothing": lambda *case: abs(saving(*case)),
         },
+        mends=True,
     ),
 ]  # fmt: skip
 

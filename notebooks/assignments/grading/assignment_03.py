@@ -233,6 +233,7 @@ EXERCISES = [
             "your network has four poolings, not three": lambda *args: by_hand(*args, poolings=3),
             "a map has an area: its side counts twice": lambda *args: by_hand(*args, area=1),
             "the last map has the channels of the last block": lambda *args: by_hand(*args, channels=3),
+            "a map has as many channels as the last block, and you took one": lambda *args: by_hand(*args, channels=1),
             "you left the biases out: one for each output channel": lambda *args: by_hand(*args, bias=0),
             "the first layer of block 2 sees the channels of block 1": lambda *args: by_hand(*args, inside=True),
         },

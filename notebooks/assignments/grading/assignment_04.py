@@ -41,7 +41,17 @@ def faulty_line(name, student):
 
 
 def trained(
-    what, weight, bias, batches, rate, momentum, score=lambda Z: Z, clear=True, modes=True, mean="pictures", k=1.0
+    what,
+    weight,
+    bias,
+    batches,
+    rate,
+    momentum,
+    cost=F.cross_entropy,
+    clear=True,
+    modes=True,
+    steps=True,
+    mean="pictures",
 ):
     """Return one side of one pass of training by hand, without an optimiser; the options make it wrong."""
     weight, bias = weight.tensor(), bias.tensor()
@@ -49,17 +59,55 @@ def trained(
     total, losses, count = 0.0, [], 0
     for X, y in batches:
         w, b = weight.clone().requires_grad_(), bias.clone().requires_grad_()
-        loss = F.cross_entropy(score(X.tensor() @ w.T + b), y.tensor())
-        new = torch.autograd.grad(k * loss, [w, b])
+        loss = cost(X.tensor() @ w.T + b, y.tensor())
+        new = torch.autograd.grad(loss, [w, b])
         grads = list(new) if clear or grads is None else [old + one for old, one in zip(grads, new, strict=True)]
         speed = [momentum * v + g for v, g in zip(speed, grads, strict=True)]
-        weight, bias = weight - rate * speed[0], bias - rate * speed[1]
+        if steps:
+            weight, bias = weight - rate * speed[0], bias - rate * speed[1]
         total, count = total + loss.item() * len(y.tensor()), count + len(y.tensor())
         losses.append(loss.item())
     means = {"pictures": total / count, "batches": sum(losses) / len(losses), "last": losses[-1], "sum": total}
-    means["too small"] = sum(losses) / count
+    means |= {"too small": sum(losses) / count, "too large": total / len(losses), "one more": total / (count + 1)}
+    means |= {"total anew": losses[-1] * len(y.tensor()) / count, "count anew": total / len(y.tensor())}
     found = {"loss": means[mean], "weight": weight, "bias": bias, "modes": [modes] * len(batches)}
     return seen(found, (what,))
+
+
+def wrongly(**options):
+    """Return the pass of training with these options."""
+    return lambda *args, **more: trained(*args, **options, **more)
+
+
+STEPS = {  # what goes wrong before the loss is returned
+    "cross-entropy takes scores: it has its own soft-max, and yours is a second one":
+        wrongly(cost=lambda Z, y: F.cross_entropy(Z.softmax(1), y)),
+    "nll_loss takes the logarithms of posteriors; cross_entropy takes the scores": wrongly(cost=F.nll_loss),
+    "a step follows the mean over its batch, and you took the sum":
+        wrongly(cost=lambda Z, y: F.cross_entropy(Z, y, reduction="sum")),
+    "gradients add up until they are cleared: is zero_grad really called, with brackets?": wrongly(clear=False),
+    "the network must be in training mode while it trains": wrongly(modes=False),
+    "the momentum is not used": lambda *args, **options: trained(*args[:-1], 0.0, **options),
+    "rate and momentum are exchanged": lambda *args, **options: trained(*args[:-2], args[-1], args[-2], **options),
+    "the weights after one step are those from before: are backward and step really called, with brackets?":
+        wrongly(steps=False),
+}  # fmt: skip
+MEANS = {
+    "the last batch may be smaller: a mean of the batches' means is not the mean over all pictures": "batches",
+    "you divide a sum over batches by a number of pictures": "too small",
+    "you give the loss of the last batch alone": "last",
+    "you give the sum over all pictures: divide it by their number": "sum",
+    "you divide the sum over all pictures by the number of batches": "too large",
+    "the sum starts anew with every batch: += adds, = forgets": "total anew",
+    "the count starts anew with every batch: += adds, = forgets": "count anew",
+    "the count of pictures starts at zero, before the first batch": "one more",
+}
+LOOPS_MISTAKES = STEPS | {why: wrongly(mean=mean) for why, mean in MEANS.items()}
+LOOPS_MISTAKES |= {  # two at a time, where the first changes the losses
+    f"{first}; and {second}": lambda *args, one=one, mean=mean: one(*args, mean=mean)
+    for first, one in STEPS.items() if "mode" not in first
+    for second, mean in list(MEANS.items())[:4]
+}  # fmt: skip
 
 
 def seen(value, args):
@@ -126,14 +174,19 @@ def rates_cases(chance: random.Random, student: str) -> list[Case]:
 # the convolution
 
 
-def convolved(what, weight, bias, X, side, order=(0, 1, 2, 3), with_bias=True, padding=0):
+def convolved(what, weight, bias, X, side, order=(0, 1, 2, 3), with_bias=True, padding=0, stride=1):
     """Return one side of the fully connected layer as a convolution; the options make it wrong."""
     X, weight = X.tensor(), weight.tensor()
     units, channels = weight.shape[0], X.shape[1]
     kernel = weight.reshape([units, *((channels, side, side) if order != "last" else (side, side, channels))])
     kernel = kernel.permute(0, 3, 1, 2) if order == "last" else kernel.permute(order)
-    output = F.conv2d(X, kernel, bias.tensor() if with_bias else None, padding=padding)
+    output = F.conv2d(X, kernel, bias.tensor() if with_bias else None, padding=padding, stride=stride)
     return output_of({"kernel": list(kernel.shape), "output": output}, (what,))
+
+
+def otherwise(output, kernel=None):
+    """Return the answer of something that gives this in place of an output, with a right kernel or this one."""
+    return lambda what, *rest: output if what != "kernel" else convolved(what, *rest) if kernel is None else kernel
 
 
 def output_of(value, args):
@@ -188,31 +241,18 @@ EXERCISES = [
             "step": (1, "the weights after one step are wrong"),
             "several": (1, "the weights after several steps are wrong"),
             "mode": (1, "the network must be in training mode while it trains"),
-            "mean": (1, "the returned loss is not the mean over all pictures"),
+            "mean": (1, "the returned loss is wrong"),
         },
         train_cases, trained,
-        {
-            "cross-entropy takes scores: it has its own soft-max, and yours is a second one":
-                lambda *args: trained(*args, score=lambda Z: Z.softmax(1)),
-            "gradients add up until they are cleared: is zero_grad really called, with brackets?":
-                lambda *args: trained(*args, clear=False),
-            "the network must be in training mode while it trains": lambda *args: trained(*args, modes=False),
-            "the last batch may be smaller: a mean of the batches' means is not the mean over all pictures":
-                lambda *args: trained(*args, mean="batches"),
-            "you divide a sum over batches by a number of pictures": lambda *args: trained(*args, mean="too small"),
-            "you give the loss of the last batch alone": lambda *args: trained(*args, mean="last"),
-            "you give the sum over all pictures: divide it by their number": lambda *args: trained(*args, mean="sum"),
-            "the momentum is not used": lambda *args: trained(*args[:-1], 0.0),
-            "rate and momentum are exchanged": lambda *args: trained(*args[:-2], args[-1], args[-2]),
-        },
-        adapter="train", read=seen,
+        LOOPS_MISTAKES,
+        adapter="train", read=seen, mends=True,
     ),
     Exercise(
         "rates", "Exercise 3, a schedule", "rates",
         {
             "improving": (1, "wrong even where every epoch improves"),
             "several": (2, "wrong where the accuracy stops improving"),
-            "three": (1, "the rate drops three times at most"),
+            "three": (1, "wrong in a run with more than three occasions to drop"),
         },
         rates_cases, rates,
         {
@@ -236,6 +276,10 @@ EXERCISES = [
         },
         convolution_cases, convolved,
         {
+            "its weight and its bias have to be of the dtype of `linear`: `nn.Conv2d(..., dtype=linear.weight.dtype)`":
+                otherwise("another dtype"),
+            "return an nn.Conv2d: what you gave has no kernel": otherwise("none", kernel=[0]),
+            "wrong on a larger map: a stride jumps over places": lambda *args: convolved(*args, stride=args[-1]),
             "flatten goes channel by channel: the weight is (units, channels, side, side), not channels last":
                 lambda *args: convolved(*args, order="last"),
             "rows and columns are exchanged": lambda *args: convolved(*args, order=(0, 1, 3, 2)),
@@ -270,10 +314,10 @@ EXERCISES = [
 BY_HAND = [
     ByHand(
         "explain_04", "Exercise 6, explain", 3,
-        "1 point: the loss of equal posteriors for ten classes is ln 10 = 2.303, so the network gives every "
-        "picture the same answer. 1 point: at least two plausible causes in a sensible order (rate too low or too "
-        "high, signal that dies on its way through a deep network, labels or pictures mixed up, gradients cleared "
-        "at the wrong place). 1 point: for each cause a look that can tell (a smaller rate, the spread of the "
-        "activations layer by layer, one batch learned by heart).",
+        "1 point: the loss of equal posteriors for ten classes is ln 10 = 2.303, so the network gives every class "
+        "about a tenth, whatever the picture. 1 point: at least two plausible causes in a sensible order (rate too "
+        "low or too high, signal that dies on its way through a deep network, labels or pictures mixed up, gradients "
+        "cleared at the wrong place). 1 point: for each cause a look that can tell (the size of the gradient in the "
+        "first layer, the spread of the activations layer by layer, another rate, one batch learned by heart).",
     )
 ]  # fmt: skip

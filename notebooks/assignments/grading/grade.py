@@ -25,6 +25,8 @@ NUMBERS = sorted(path.stem[-2:] for path in Path(__file__).parent.glob("assignme
 MOST_RESTARTS = 8
 MOST_MESSAGES = 5_000
 MOST_PARSED = 200_000  # letters of code of one submission: trees take a hundred times as much memory
+LONG = 900  # letters of a function as a tree, from which on two equal ones are hardly chance: about five lines
+PUBLISHED, ALL, EXPLANATION = "the published solution", "functions", "explanation"  # words of flags
 SUSPICIOUS = {  # in the student's code
     r"\bshowtraceback\b|set_custom_exc": "silences error messages",
     r"\bget_ipython\b": "uses the notebook's shell",
@@ -307,18 +309,19 @@ def grade_one(
     try:
         # first what is shown as it stands: before a question is asked, the student's process knows nothing hidden
         explained = [_by_hand(question, session) for question in assignment.by_hand]
+        told: set[int] = set()  # the cells whose errors stand beside an exercise
         typed = _text(session.ask("value", "student", ("student",)))
         for exercise in assignment.exercises:
             mark = judge.mark(exercise, session.ask, secret, submission.student)
-            text = mark.text + (_where(exercise.wanted, session) if mark.status == "missing" else "")
-            result.rows.append(Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, text))
-        result.rows += explained
+            row = Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, mark.text)
+            result.rows.append(_led(row, exercise.wanted, session, told))
+        result.rows += [_led(row, "explanation", session, told) for row in explained]
     finally:
         session.close()
         result.seconds = time.monotonic() - began
     for number, problem in sorted(session.problems.items()):
-        if number > 0 and problem.get("kind") != "NotImplementedError":
-            result.notes.append(f"{_called(number, session)} did not run to its end: {_cell_problem(problem)}")
+        if number > 0 and number not in told and problem.get("kind") != "NotImplementedError":
+            result.notes.append(_failed(number, session))
     result.notes += [f"{name} was graded as it is at its check: a cell below changes it" for name in session.changed]
     result.notes = result.notes[:12]
     result.flags += _flags(assignment, submission, session, typed)
@@ -340,18 +343,26 @@ def _by_hand(question: judge.ByHand, session: Session) -> Row:
     return row
 
 
-def _where(wanted: str, session: Session) -> str:
-    """Return which cell would have defined a name, and why it did not."""
-    for number, source in session.cells:
-        if number in session.problems and re.search(rf"\bdef {wanted}\b|^{wanted}\s*=", source, re.MULTILINE):
-            return f" ({_called(number, session)}: {_cell_problem(session.problems[number])})"
-    return ""
+def _led(row: Row, wanted: str, session: Session, told: set[int]) -> Row:
+    """Let a row about a name that is not there begin with the error of the cell that would have defined it, if any.
+
+    The cell's number goes into ``told``.
+    """
+    defines = re.compile(rf"^\s*def {wanted}\b|^[\w, ]{{0,80}}\b{wanted}\b[\w, ]{{0,80}}=(?!=)", re.MULTILINE)
+    for number, source in session.cells if row.status in ("missing", "todo") else ():
+        problem = session.problems.get(number, {"kind": "NotImplementedError"})
+        if number > 0 and problem.get("kind") != "NotImplementedError" and defines.search(source):
+            told.add(number)
+            row.text = f"{_failed(number, session)}; so there is no {wanted}"
+            break
+    return row
 
 
-def _called(number: int, session: Session) -> str:
-    """Return what a student may know a cell by: its first line."""
+def _failed(number: int, session: Session) -> str:
+    """Return which cell failed, by its first line, which a student may know it by, and why."""
     lines = (line.strip() for line in dict(session.cells).get(number, "").splitlines())
-    return f"the cell that begins with `{next(filter(None, lines), '')[:60]}`"
+    called = f"the cell that begins with `{judge.cut(next(filter(None, lines), ''), 60)}`"
+    return f"{called} did not run to its end: {_cell_problem(session.problems[number])}"
 
 
 def _cell_problem(problem: dict) -> str:
@@ -362,7 +373,7 @@ def _cell_problem(problem: dict) -> str:
     if kind == "TooSlow":
         return "it did not end within the time it has"
     kind = "an error" if kind == "own" else kind
-    text, code = str(problem.get("text") or "")[:160], str(problem.get("code") or "")[:100]
+    text, code = judge.cut(str(problem.get("text") or ""), 160), judge.cut(str(problem.get("code") or ""), 100)
     return kind + (f": {text}" if text else "") + (f", in the line `{code}`" if code else "")
 
 
@@ -434,10 +445,12 @@ def grade(
     workers: int | None = None,
     tell: Callable[[str], None] = lambda text: None,
     student: str | None = None,
+    so_far: Callable[[Result], str] = lambda result: f"{result.points:g}",
 ) -> list[Result]:
     """Return the results of a folder of submissions, by assignment and student.
 
     With ``number`` of one assignment, with ``student`` of one student alone. Raises ValueError if there is none.
+    ``tell`` gets a line for each as soon as it is graded, with what ``so_far`` says of its points.
     """
     known = {one: assignment(one) for one in NUMBERS}
     everybody = found(folder, tell)
@@ -462,7 +475,7 @@ def grade(
                     for e in [*what.exercises, *what.by_hand]]  # fmt: skip
             flags = [f"the grader failed: {type(error).__name__}: {error}"]
             result = Result(submission.student, what.name, rows, flags=flags, sha256=submission.sha256)
-        tell(f"{result.assignment}  {result.student}: {result.points:g} of {what.points:g}")
+        tell(f"{result.assignment}  {result.student}: {so_far(result)}")
         return result
 
     with ThreadPoolExecutor(workers) as pool:
@@ -566,32 +579,62 @@ def fit(submission: Submission, what: Assignment) -> int:
 
 
 def flag_copies(results: list[Result], work: list[tuple[Assignment, Submission]]) -> None:
-    """Flag students whose functions are those of another, or of the published solution, but for spaces and comments."""
-    prints: dict[tuple[str, str], list[str]] = {}
-    owners = [(what.name, submission.student, submission.cells, what) for what, submission in work]
-    owners += [
-        (what.name, "the published solution", what.solution(), what) for what in {w.name: w for w, _ in work}.values()
-    ]
-    for name, owner, cells, what in owners:
-        given = functions(cell for cell, _ in what.handed_out)
-        own = "\n".join(sorted(functions(cells) - given))
-        if len(own) > 1_000:
-            prints.setdefault((name, own), []).append(owner)
-    for (name, _), twins in prints.items():
-        for result in results:
-            if result.assignment == name and result.student in twins and len(twins) > 1:
-                others = [twin for twin in reversed(twins) if twin != result.student]
-                more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-                result.flags.append(f"same functions as {', '.join(others[:3])}{more}")
+    """Flag students whose long functions, one by one, or whose explanation are another's, or the published solution's.
+
+    Spaces and comments make no difference.
+    """
+    answers = {(r.assignment, r.student): row.answer for r in results for row in r.rows if row.answer}
+    owners: dict[tuple[str, str], dict[str, str]] = {}  # by assignment and owner: what there is, by what it is called
+    for what, submission in work:
+        key = what.name, submission.student
+        owners[key] = traits(what, submission.cells, answers.get(key, ""))
+    for what in {what.name: what for what, _ in work}.values():
+        owners[what.name, PUBLISHED] = traits(what, what.solution(), explanation_in(what.solution()))
+    twins: dict[tuple[str, str], list[str]] = {}
+    for (name, owner), own in owners.items():
+        for trait in own:
+            twins.setdefault((name, trait), []).append(owner)
+    for result in results:
+        shared: dict[str, list[str]] = {}  # by what is the same: whose it is, too
+        alike: set[str] = set()  # students all of whose functions are the same: no need to name each
+        for trait, called in owners.get((result.assignment, result.student), {}).items():
+            others = [twin for twin in reversed(twins[result.assignment, trait]) if twin != result.student]
+            alike |= set(others) if called == ALL else set()
+            others = others if called in (ALL, EXPLANATION) else [twin for twin in others if twin not in alike]
+            shared.setdefault(called, []).extend(others)
+        for what, others in shared.items():
+            if not others:
+                continue
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            result.flags.append(f"same {what} as {', '.join(others[:3])}{more}")
 
 
-def functions(cells: Iterable[Cell]) -> set[str]:
-    """Return the functions of some cells as trees, without spaces and comments."""
-    found, cells = set(), [cell for cell in cells if cell.kind == "code"]
+def traits(what: Assignment, cells: list[Cell], answer: str) -> dict[str, str]:
+    """Return what two students hardly have alike by chance, and what it is called: long functions, an explanation."""
+    given = functions(cell for cell, _ in what.handed_out)
+    mended = {one.wanted for one in what.exercises if one.mends}
+    own = {tree: name for tree, name in functions(cells).items() if tree not in given and name not in mended}
+    together, words = "\n".join(sorted(own)), " ".join(answer.split())
+    found = {together: ALL} if len(together) > LONG and len(own) > 1 else {}
+    found |= {tree: name for tree, name in own.items() if len(tree) > LONG}
+    return found | ({words: EXPLANATION} if len(words) > 40 else {})
+
+
+def explanation_in(cells: Iterable[Cell]) -> str:
+    """Return the explanation that is written in some cells; they are not run."""
+    for cell in cells:
+        if cell.kind == "code" and cell.source.startswith("explanation ="):
+            return str(ast.literal_eval(ast.parse(cell.source).body[0].value))
+    return ""
+
+
+def functions(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the functions of some cells as trees, without spaces and comments, with their names."""
+    found, cells = {}, [cell for cell in cells if cell.kind == "code"]
     if sum(len(cell.source) for cell in cells) > MOST_PARSED:
         return found
     for cell in cells:
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             tree = ast.parse(without_magics(cell.source))
-            found |= {ast.dump(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+            found |= {ast.dump(node): node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     return found

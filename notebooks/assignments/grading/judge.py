@@ -26,6 +26,7 @@ class Exercise:
     they are lost, by part; a part is earned only if all its cases are right. cases: drawn from a random.Random and
     the student's id. expected: the right answer for a case's arguments. mistakes: known wrong answers, by the
     sentence that names them, where the whole of a student's answers gives them away. close: the relative tolerance.
+    mends: whether a program that was handed out is to be mended, so that right answers look alike.
     """
 
     grade_id: str
@@ -38,6 +39,7 @@ class Exercise:
     adapter: str = "call"
     read: Callable = lambda value, args: value
     close: float = 1e-6
+    mends: bool = False
 
     @property
     def points(self) -> float:
@@ -100,8 +102,7 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
             break
     got += [(False, None)] * (len(cases) - len(got))
     if missing:
-        where = f"there is no {exercise.wanted} in your notebook: its cell was deleted, renamed or did not run"
-        return Mark(0, where, "missing")
+        return Mark(0, f"there is no {exercise.wanted} in your notebook: its cell was deleted or renamed", "missing")
     if not attempted:
         return Mark(0, "not attempted yet", "todo")
     return _mark(exercise, cases, got, complaint)
@@ -124,31 +125,48 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str) -> M
     if not lost:
         return Mark(points, "right", "full")
     status = "part" if points else "wrong"
-    if any(there for there, _ in got) and (known := _known_mistake(exercise, cases, got)):
-        return Mark(points, known, status)
-    text = "; ".join(dict.fromkeys(lost.values()))
+    if known := _known_mistakes(exercise, cases, got):
+        return Mark(points, known[0], status)
+    named = {}
+    for part in lost:
+        pairs = [(case, one) for case, one in zip(cases, got, strict=True) if case.part == part]
+        known = _known_mistakes(exercise, *map(list, zip(*pairs, strict=True)))
+        named |= {part: known[0]} if len(known) == 1 else {}
+    answered = {part for part in lost if all(there for case, (there, _) in zip(cases, got, strict=True)
+                                             if case.part == part)}  # fmt: skip
+    known = {part: why for part, why in (lost | named).items() if points or not complaint or part in answered}
+    text = "; ".join(dict.fromkeys(known.values()))
     hints = [
         _type_hint(value, exercise.expected(*case.args))
         for case, (there, value) in zip(cases, got, strict=True)
         if there
     ]
     if complaint:
-        text = f"{complaint} ({text})" if points else complaint
+        text = f"{complaint} ({text})" if text else complaint
     elif any(hints):
         text = f"{next(filter(None, hints))}; {text}"
     return Mark(points, text, status)
 
 
-def _known_mistake(exercise: Exercise, cases: list[Case], got: list) -> str | None:
-    """Return the sentence of the mistake that explains every answer."""
-    for sentence, wrong in exercise.mistakes.items():
+def _known_mistakes(exercise: Exercise, cases: list[Case], got: list) -> list[str]:
+    """Return the sentences of the mistakes that explain every one of these answers: several may, where they are few."""
+    found: list[str] = []
+    for sentence, wrong in exercise.mistakes.items() if all(there for there, _ in got) else ():
         try:
             gives = [wrong(*case.args) for case in cases]
         except Exception:
             continue
-        if all(there and same(value, given, exercise.close) for (there, value), given in zip(got, gives, strict=True)):
-            return sentence
-    return None
+        if all(same(value, given, exercise.close) for (_, value), given in zip(got, gives, strict=True)):
+            found.append(sentence.strip())
+    return list(dict.fromkeys(found))
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many letters, cut between words and with three dots where it goes on."""
+    if len(text) <= most:
+        return text
+    whole = text[: most - 1].rpartition(" ")[0]
+    return f"{whole if len(whole) > most // 2 else text[: most - 2]} …"
 
 
 def _type_hint(value: object, expected: object) -> str:
@@ -177,7 +195,7 @@ def _is_missing(problem: dict, wanted: str) -> bool:
 
 def in_words(problem: dict, wanted: str) -> str:
     """Return an error as a sentence; its own text, which may quote a hidden input, is left out."""
-    kind, code = str(problem.get("kind")), str(problem.get("code") or "")[:120]
+    kind, code = str(problem.get("kind")), cut(str(problem.get("code") or ""), 100)
     at = f", in the line `{code}`" if code else ""
     if kind == "TooSlow":
         return f"{wanted} did not end within the time it has"

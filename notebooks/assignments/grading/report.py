@@ -6,6 +6,7 @@ import html
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from grading.grade import Result, Row
@@ -169,6 +170,28 @@ def add_by_hand(results: list[Result], path: Path, tell: Callable[[str], None] =
     Points belong to the answer that was read: where it is another one by now, they move into the comment.
     """
     written = read_by_hand(path)
+    take_over(results, written, path, tell)
+    save(path, BY_HAND, [line for _, line in sorted(written.items())])
+
+
+def so_far(path: Path) -> Callable[[Result], str]:
+    """Return what says a result's points in a line, with those that a person wrote into by_hand.csv until now."""
+    written = read_by_hand(path)
+
+    def in_words(result: Result) -> str:
+        whole = replace(result, rows=[replace(row) for row in result.rows])
+        take_over([whole], {key: list(line) for key, line in written.items()}, path)
+        waiting = sum(row.out_of for row in whole.rows if row.points is None)
+        waits = f", and {waiting:g} wait for a person" if waiting else ""
+        return f"{whole.points:g} of {sum(row.out_of for row in whole.rows):g}{waits}"
+
+    return in_words
+
+
+def take_over(
+    results: list[Result], written: dict[tuple, list[str]], path: Path, tell: Callable[[str], None] = lambda text: None
+) -> None:
+    """Put the points of a person into the results, and answers that wait for one among the lines."""
     for result in results:
         for row in result.rows:
             key = (words(cell(result.student)), result.assignment, row.exercise)
@@ -183,7 +206,6 @@ def add_by_hand(results: list[Result], path: Path, tell: Callable[[str], None] =
                 points = number(line[3], row.out_of, path, key)
                 row.points, row.status = points, "by hand"
                 row.text = line[5] or f"{points:g} of {row.out_of:g} points, by a person"
-    save(path, BY_HAND, [line for _, line in sorted(written.items())])
 
 
 def compare(row: Row, line: list[str], tell: Callable[[str], None]) -> None:
@@ -211,6 +233,11 @@ def number(text: str, out_of: float, path: Path, key: tuple) -> float:
     return points
 
 
+def marked(text: str) -> str:
+    """Return text for a page, what stands between two backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 def page(result: Result) -> str:
     """Return the feedback for one student as a page that runs nothing and fetches nothing."""
     rows = []
@@ -218,9 +245,9 @@ def page(result: Result) -> str:
         points = "waits" if row.points is None else f"{row.points:g}"
         answer = f"<pre>{html.escape(row.answer)}</pre>" if row.answer else ""
         rows.append(f"<tr><td>{html.escape(row.title)}</td><td class=n>{points} of {row.out_of:g}</td>"
-                    f"<td>{html.escape(row.text)}{answer}</td></tr>")  # fmt: skip
+                    f"<td>{marked(row.text)}{answer}</td></tr>")  # fmt: skip
     out_of = sum(row.out_of for row in result.rows)
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
+    notes = "".join(f"<li>{marked(note)}</li>" for note in result.notes)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">

@@ -81,7 +81,24 @@ def owner(name: str) -> str:
 def _in_folder(folder: Path, student: str) -> list[Submission]:
     files = [p for p in folder.rglob("*") if ".ipynb_checkpoints" not in p.parts and (p.is_file() or p.is_symlink())]
     paths = sorted(path for path in files if path.suffix.lower() == ".ipynb")[:50]
-    return [read(path, student, folder) for path in paths] or [Submission(student, problem=_other_files(files))]
+    others = [path for path in files if path.suffix.lower() != ".ipynb" and _own(path.relative_to(folder))]
+    notes = [f"{_named(others)}: not read, since everything must stand in the notebook"] if others else []
+    handed_in = [read(path, student, folder) for path in paths]
+    for one in handed_in:
+        one.notes += notes
+    return handed_in or [Submission(student, problem=_other_files(files))]
+
+
+def _own(path: Path) -> bool:
+    """Return whether a file is a student's own, and none that a system, Python or nbgrader puts there."""
+    strange = any(part.startswith(".") or part in ("__MACOSX", "__pycache__") for part in path.parts)
+    return not strange and path.name not in ("Thumbs.db", "desktop.ini", "timestamp.txt")
+
+
+def _named(files: list[Path]) -> str:
+    """Return the names of the first three files, and how many more there are."""
+    names = sorted(as_text(path.name)[:60] for path in files)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _other_files(files: list[Path]) -> str:
