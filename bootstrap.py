@@ -564,9 +564,9 @@ def test(settings, words):
 
 
 def pytest_options():
-    """One pytest process for tests and notebooks, a file at a time on up to four cores."""
+    """One pytest process for tests and notebooks, these twice, a file at a time on up to four cores."""
     cores = min(4, os.cpu_count() or 2)
-    nbval = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=300"]
+    nbval = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--twice"]
     return nbval + ["--nbval-sanitize-with=tests/nbval_sanitize.cfg", "-n", str(cores), "--dist", "loadfile"]
 
 

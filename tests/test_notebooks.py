@@ -1,4 +1,4 @@
-"""What every notebook keeps to; nbval, in the same run, executes them and compares what they print."""
+"""What every notebook keeps to; nbval, in the same run, executes them twice and compares what they print."""
 
 import ast
 import importlib
@@ -10,7 +10,6 @@ from pathlib import Path
 import nbformat
 import prose
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -158,16 +157,6 @@ def test_definitions_that_vgglib_holds_are_marked(notebook):
                     for path in (ROOT / "vgglib").glob("*.py")
                 )
                 assert not held or node.name in tags, f"{node.name} is also in vgglib: tag the cell same-as:..."
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_runs_twice_in_one_kernel(path):
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells = [cell for _ in range(2) for cell in nbformat.read(path, as_version=4).cells]
-    for n, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{n}"
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
 
 
 def test_readme_lists_the_chapters():
