@@ -1,6 +1,7 @@
 """Chapter 03's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
 import itertools
+import statistics
 
 import pytest
 
@@ -34,6 +35,76 @@ WRONG_SHARES = {
     "rounded": lambda stack, single: round(100 * (single - stack) / single),
     "of the sum": lambda stack, single: 100 * (single - stack) / (single + stack),
 }
+NAMED = [
+    (check.check_stack_weights, WRONG_STACKS["with biases"], "that is with biases"),
+    (check.check_stack_weights, WRONG_STACKS["a side in place of an area"], "k * k places"),
+    (check.check_stack_weights, WRONG_STACKS["only the output channels"], "channels that come in, too"),
+    (check.check_stack_weights, WRONG_STACKS["only the input channels"], "channels that go out, too"),
+    (check.check_stack_weights, WRONG_STACKS["one kernel for each output"], "reaches through all channels"),
+    (check.check_fewer, WRONG_SHARES["more, not fewer"], "measured by the stack"),
+    (check.check_fewer, WRONG_SHARES["the share that is left"], "what is left"),
+    (check.check_fewer, WRONG_SHARES["as a share of one"], "a hundred times as many"),
+    (check.check_fewer, WRONG_SHARES["the wrong sign"], "turned round"),
+    (check.check_fewer, WRONG_SHARES["never negative"], "negative where the stack has more"),
+    (check.check_fewer, WRONG_SHARES["rounded"], "rounded, to 0 digits"),
+    (check.check_fewer, lambda stack, single: round(100 * (single - stack) / single, 1), "rounded, to 1 digits"),
+]
+
+
+def judge(a, b, errors=2.31, sd=statistics.stdev, root=True, squares=True):
+    """The solution; its options make it wrong."""
+    spreads = [sd(one) / 5**0.5 if root else sd(one) for one in (a, b)]
+    error = sum(one**2 for one in spreads) ** 0.5 if squares else sum(spreads)
+    low, high = (statistics.mean(a) - statistics.mean(b) + side * errors * error for side in (-1, 1))
+    return "a" if low > 0 else "b" if high < 0 else "cannot tell"
+
+
+WRONG_JUDGES = {
+    "the larger mean": (lambda a, b: judge(a, b, errors=0), "larger mean alone"),
+    "one standard error": (lambda a, b: judge(a, b, errors=1), "one standard error is too little"),
+    "two standard errors": (lambda a, b: judge(a, b, errors=2), "2.31 standard errors"),
+    "the normal distribution's": (lambda a, b: judge(a, b, errors=1.96), "2.31 standard errors"),
+    "one side only": (lambda a, b: judge(a, b, errors=1.86), "2.31 standard errors"),
+    "the spread of a run": (lambda a, b: judge(a, b, root=False), "root of the number of runs"),
+    "spreads added": (lambda a, b: judge(a, b, squares=False), "add as squares"),
+    "the spread of all": (lambda a, b: judge(a, b, sd=statistics.pstdev), "not pstdev"),
+    "turned round": (lambda a, b: judge(b, a), "changed places"),
+    "never b": (lambda a, b: judge(a, b).replace("b", "cannot tell"), "b may be the better one"),
+    "only a's spread": (lambda a, b: judge(a, [*map(statistics.mean, [b] * 5)]), "should be"),
+    "only b's spread": (lambda a, b: judge([*map(statistics.mean, [a] * 5)], b), "should be"),
+    "overlapping runs": (lambda a, b: "a" if min(a) > max(b) else "b" if max(a) < min(b) else "cannot tell", "should"),
+    "always open": (lambda a, b: "cannot tell", "should be 'a'"),
+    "a number": (lambda a, b: statistics.mean(a) - statistics.mean(b), "should be 'a'"),
+    "fails": (lambda a, b: a - b, "yours raised TypeError"),
+}
+
+
+def test_judge_passes():
+    assert check.check_judge(judge).status == "passed"
+    by_t = lambda a, b: judge(a, b, errors=2.306004)  # noqa: E731 - Student's t with all its digits
+    assert check.check_judge(by_t).status == "passed"
+
+
+@pytest.mark.parametrize("mistake", WRONG_JUDGES)
+def test_judge_rejects_with_the_reason(mistake):
+    wrong, why = WRONG_JUDGES[mistake]
+    verdict = check.check_judge(wrong)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+@pytest.mark.parametrize(("checked", "wrong", "why"), NAMED)
+def test_functions_reject_with_the_reason(checked, wrong, why):
+    verdict = checked(wrong)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+def test_the_cases_of_one_exercise_do_not_answer_another():
+    for wrong in WRONG_SHARES.values():
+        said = check.check_fewer(wrong).text.replace(",", "").replace("_", "")
+        assert "221184" not in said
+        assert "204800" not in said
 
 
 def test_stack_weights_passes():
@@ -44,7 +115,7 @@ def test_fewer_passes():
     assert check.check_fewer(lambda stack, single: 100 * (single - stack) / single).status == "passed"
 
 
-@pytest.mark.parametrize("checked", [check.check_stack_weights, check.check_fewer])
+@pytest.mark.parametrize("checked", [check.check_stack_weights, check.check_fewer, check.check_judge])
 @pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
 def test_functions_wait(checked, stub):
     assert checked(stub).status == "todo"
@@ -86,6 +157,8 @@ MISTAKES = [
     (check.check_single, 25 * 64, "one kernel for each output"),
     (check.check_single, 25 * 128, "all 64 input"),
     (check.check_single, "204800", "not it"),
+    (check.check_pair, 204_800, "that is the other one"),
+    (check.check_single, 221_184, "that is the other one"),
 ]
 
 
@@ -107,3 +180,42 @@ def test_explanation():
         18,
     ):
         assert check.check_explanation(wrong).status == "failed"
+
+
+RIGHT_WORDS = [
+    "With one channel in, between and out it is false: the pair has 18 weights and a 5x5 kernel 25. With more channels "
+    "between it becomes true for a single kernel.",
+    "One channel: 2*9 = 18 weights (17 that count) against 25. More channels between the layers add products; four are "
+    "enough. A ReLU between would not help.",
+    "Two 3x3 layers have 18 weights and one 5x5 has 25, so most kernels are out of reach. Two channels between help.",
+    "The pair is a product of two polynomials, and most polynomials of degree four are irreducible and do not factor. "
+    "More channels between give a sum of products.",
+    "It is not always true: 18 weights cannot reach all 25 with one channel between; more channels between help.",
+    "With C channels in, between and out it is false, as 18 C^2 numbers are fewer than 25 C^2; more channels help.",
+    "18 weights can't give all 25. With C in and out and 4 C channels between it is true.",
+    "Without a ReLU between, the pair is linear with 18 weights for 25; a wider middle layer with more channels helps.",
+]
+FALSE_WORDS = [
+    ("18 weights cannot reach 25. A ReLU between the channels helps.", "no linear layer"),
+    ("18 weights cannot reach 25 with one channel between. What helps is a ReLU.", "no linear layer"),
+    ("It is never false: 18 weights are enough for 25 dimensions, with any channels between.", "false somewhere"),
+    ("18 weights are enough for all 25, with any number of channels between the two.", "cannot reach every point"),
+    ("The pair has 25 weights and the 5x5 has only 18, so fewer channels between help.", ""),
+    ("The pair has 25 weights and the 5x5 has only 18, so more channels between help.", "changed places"),
+    ("18 weights are too few for 25, so fewer channels between help.", "fewer weights still"),
+    ("With one channel there are 18 weights for 25. A third layer helps.", "a third layer"),
+    ("With one channel 18 weights cannot give 25. With C in and out and C between it is true.", "C * C"),
+]
+
+
+@pytest.mark.parametrize("right", RIGHT_WORDS)
+def test_right_explanations_pass(right):
+    assert check.check_explanation(right).status == "passed"
+
+
+@pytest.mark.parametrize(("wrong", "why"), FALSE_WORDS)
+def test_false_explanations_are_refused_with_the_reason(wrong, why):
+    verdict = check.check_explanation(wrong)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+    assert "does not speak of" not in verdict.text

@@ -88,6 +88,7 @@ FIGURES = {
     "four_blocks": figures.four_blocks,
     "two_boxes": lambda: figures.two_boxes(images().images[0, 0], (4, 4, 4, 6), 5, 4, 4, 6),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(TRAINED),
+    "interval": lambda: figures.interval(-0.1, 0.3, "B less A (points)", {"none": 0.0, "much": 0.7}),
     "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
     "dots_beside": lambda: figures.dots_beside({"B": {"he": [0.7, 0.8]}, "E": {"he": [0.9, 1.3]}}, "loss"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
@@ -391,6 +392,22 @@ def test_a_stack_against_one_layer():
     assert f"{single / 1e3:,.3g}" in said
     assert f"{stack * 56**2 / 1e6:,.3g}" in said
     assert f"{3 * 64 * 56**2 * 4 / 1e6:,.3g}" in said
+
+
+def test_the_bars_of_a_stack_say_how_many_times_the_single_layer():
+    said = words(figures.stack_against_one(kernel=3, depth=3))
+    assert [word for word in said if "×" in word] == ["0.55×", "0.55×", "3×"]
+
+
+def test_bends_are_marked():
+    _, marked = figures.curves({"bent": [0, 1, 2, 1, 0, 0]}).axes[0].lines
+    assert list(marked.get_ydata()) == [2, 0]
+
+
+def test_an_interval_is_told_beside_its_marks():
+    figure = FIGURES["interval"]()
+    assert str(figure).endswith("B less A (points): from -0.10 to 0.30, beside none at 0.00, much at 0.70.")
+    assert [word.strip() for word in words(figure)] == ["none", "much"]
 
 
 def test_two_boxes_are_judged():

@@ -822,7 +822,8 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
 
     kernel, depth: of the stack, all layers with ``channels`` in and out, stride 1, on maps ``side`` pixels wide, padded
     so that they keep their size; no biases. Outputs are float32, what training keeps of one picture. The bars are in
-    units of the single layer, so that stacks of any size can be compared; the numbers on them are what they cost.
+    units of the single layer, so that stacks of any size can be compared; the numbers above them are what they cost,
+    those on the stack's bars their ratio to the single layer's.
     """
     field = receptive_field([Layer("conv", kernel)] * depth).size
     names_of_both = (f"{depth} of {kernel}x{kernel}", f"1 of {field}x{field}")
@@ -839,6 +840,7 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
         axes.set_xticks((0, 1), names_of_both)
         for x, (height, value) in enumerate(zip(heights, values, strict=True)):
             axes.text(x, height, _three(value), ha="center", va="bottom", fontsize=8)
+        axes.text(0, heights[0] / 2, f"{heights[0]:.2g}×", ha="center", va="center", fontsize=8, color="white")
         axes.set_title(label, fontsize=9)
         axes.set_ylim(0, 1.2 * max(most, *heights))
         axes.set_yticks([])
@@ -1292,12 +1294,15 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:
-    """Return functions on 0 to 1, sampled at equal steps, each in a panel of its own under its label."""
+    """Return functions on 0 to 1, sampled at equal steps, each in a panel of its own, with a dot where it bends."""
     figure = Picture(2.2 * len(values), 2.0)
     for axes, (label, samples_of) in zip(
         figure.subplots(1, len(values), squeeze=False)[0], values.items(), strict=True
     ):
-        axes.plot(np.linspace(0, 1, len(samples_of)), np.asarray(samples_of), color=BLUE)
+        x, y = np.linspace(0, 1, len(samples_of)), np.asarray(samples_of)
+        bends = 1 + np.flatnonzero(np.abs(np.diff(y, 2)) > 1e-3 * np.abs(np.diff(y)).max())
+        axes.plot(x, y, color=BLUE)
+        axes.plot(x[bends], y[bends], "o", color=RED, markersize=4)
         axes.set_title(label, fontsize=9)
         axes.set_xlabel("input", fontsize=8)
         axes.set_xticks([0, 1])
@@ -1305,6 +1310,25 @@ def curves(values: Mapping[str, Sequence[float]], told: str = "") -> Picture:
         _plain(axes)
     figure.axes[0].set_ylabel("output", fontsize=8)
     return figure.saying(told or f"Functions of one number from 0 to 1: {', '.join(values)}.")
+
+
+def interval(low: float, high: float, xlabel: str, marks: Mapping[str, float]) -> Picture:
+    """Return an interval as a line with a dot at its middle, and a dashed line at each value to compare with."""
+    figure = Picture(6.0, 1.3)
+    axes = figure.subplots()
+    axes.plot([low, high], [0, 0], color=BLUE, linewidth=3)
+    axes.plot([(low + high) / 2], [0], "o", color=BLUE)
+    for name, value in marks.items():
+        axes.axvline(value, color=GREY, linestyle="--", linewidth=1)
+        axes.text(value, 0.6, f"{name} ", ha="right", fontsize=8, color=GREY)
+    axes.margins(x=0.25)
+    axes.set_ylim(-1, 1.2)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(xlabel, fontsize=9)
+    _plain(axes)
+    compared = ", ".join(f"{name} at {value:.2f}" for name, value in marks.items())
+    return figure.saying(f"{xlabel}: from {low:.2f} to {high:.2f}, beside {compared}.")
 
 
 def dots(

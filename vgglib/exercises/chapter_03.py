@@ -1,6 +1,8 @@
 """Checks of the exercises in notebooks/03_three_by_three_or_seven.ipynb."""
 
-from collections.abc import Callable
+import math
+import statistics
+from collections.abc import Callable, Mapping
 
 from vgglib.teaching import Verdict, check_answer, check_function, check_words
 
@@ -17,7 +19,27 @@ def check_stack_weights(attempt: Callable) -> Verdict:
         (3, (1, 2, 1)): 36,
         (3, (5,)): 0,
     }
-    return check_function(lambda kernel, channels: attempt(kernel, list(channels)), cases, "stack_weights")
+
+    def weights(
+        kernel: int, channels: tuple, bias: int = 0, area: int = 2, by: tuple = (slice(None, -1), slice(1, None))
+    ) -> int:
+        pairs = zip(channels[by[0]], channels[by[1]], strict=True)
+        return sum((kernel**area * before + bias) * after for before, after in pairs)
+
+    mistakes = {
+        "that is with biases: leave them out": lambda kernel, channels: weights(kernel, channels, bias=1),
+        "a kernel of side k has k * k places": lambda kernel, channels: weights(kernel, channels, area=1),
+        "each layer counts with the channels that come in, too": lambda kernel, channels: weights(
+            kernel, channels, by=(slice(1, None), slice(1, None))
+        ),
+        "each layer counts with the channels that go out, too": lambda kernel, channels: weights(
+            kernel, channels, by=(slice(None, -1), slice(None, -1))
+        ),
+        "each kernel reaches through all channels that come in": lambda kernel, channels: sum(
+            kernel**2 * after for after in channels[1:]
+        ),
+    }
+    return _named(lambda kernel, channels: attempt(kernel, list(channels)), cases, "stack_weights", mistakes)
 
 
 def check_pair(answer: object) -> Verdict:
@@ -29,6 +51,7 @@ def check_pair(answer: object) -> Verdict:
         73_728: "that is the first layer alone",
         24_576: "each weight is one of the 9 places of a kernel",
         221_440: "that is with biases",
+        204_800: "that is the other one, the 5x5 layer",
     }
     return check_answer(answer, 221_184, mistakes)
 
@@ -38,6 +61,7 @@ def check_single(answer: object) -> Verdict:
     mistakes = {
         409_600: "it sees 64 channels and gives 128",
         204_928: "that is with biases",
+        221_184: "that is the other one, the pair of 3x3 layers",
         102_400: "it gives 128 channels, not 64",
         73_728: "a 5x5 kernel has 25 places",
         1_600: "one kernel for each output channel: there are 128",
@@ -48,8 +72,78 @@ def check_single(answer: object) -> Verdict:
 
 def check_fewer(attempt: Callable) -> Verdict:
     """Return the verdict on a function that says how many per cent fewer weights a stack has than one layer."""
-    cases = {(27, 49): 100 * 22 / 49, (18, 25): 28.0, (50, 100): 50.0, (100, 100): 0.0, (221_184, 204_800): -8.0}
-    return check_function(attempt, cases, getattr(attempt, "__name__", "fewer"))
+    cases = {(27, 49): 100 * 22 / 49, (18, 25): 28.0, (50, 100): 50.0, (100, 100): 0.0, (27, 25): -8.0}
+    mistakes = {
+        "that is a share; per cent are a hundred times as many": lambda stack, single: (single - stack) / single,
+        "that is measured by the stack, and *fewer than the single layer* by the single layer": (
+            lambda stack, single: 100 * (single - stack) / stack
+        ),
+        "that is what is left, not what is saved": lambda stack, single: 100 * stack / single,
+        "the sign is turned round": lambda stack, single: 100 * (stack - single) / single,
+        "it is negative where the stack has more": lambda stack, single: abs(100 * (single - stack) / single),
+    }
+    for digits in range(3):
+        mistakes[f"that is rounded, to {digits} digits after the point: leave all of them"] = (
+            lambda stack, single, digits=digits: round(100 * (single - stack) / single, digits)
+        )
+    return _named(attempt, cases, getattr(attempt, "__name__", "fewer"), mistakes)
+
+
+def check_judge(attempt: Callable) -> Verdict:
+    """Return the verdict on a function that says which of two networks is better, from five accuracies each.
+
+    It should decide by the 95 % interval of the difference, 2.31 standard errors to each side: "a", "b", "cannot tell".
+    """
+    steady, wild = (0.1, 0.05, 0.0, -0.05, -0.1), (3.0, 1.0, 0.0, -1.0, -3.0)
+    usual, mixed = (1.5, 0.5, 0.0, -0.5, -1.5), (-0.5, 1.5, -1.5, 0.0, 0.5)
+    pairs = [_runs(usual, mixed, apart) for apart in (9, -9, 0.4, 1, -1, 1.44, -1.44, 1.55, -1.55, 1.9, -1.9, 3)]
+    pairs += [_runs(steady, wild, 1.7), _runs(wild, steady, -1.7), _runs(usual, usual, 0)]
+    cases = {pair: _judge(*pair) for pair in pairs}
+    mistakes = {
+        "the larger mean alone decides nothing": lambda a, b: _judge(a, b, errors=0.0),
+        "one standard error is too little": lambda a, b: _judge(a, b, errors=1.0),
+        "with five runs each it takes 2.31 standard errors": lambda a, b: _judge(a, b, errors=2.0),
+        "the spread of a mean is that of a run over the root of the number of runs": (
+            lambda a, b: _judge(a, b, runs=1.0)
+        ),
+        "spreads of independent means add as squares": lambda a, b: _judge(a, b, power=1),
+        "take the spread of a sample, statistics.stdev, not pstdev": lambda a, b: _judge(a, b, sd=statistics.pstdev),
+        "a and b have changed places": lambda a, b: _judge(b, a),
+        "b may be the better one, too": lambda a, b: _judge(a, b).replace("b", "cannot tell"),
+    }
+    return _named(lambda a, b: attempt(list(a), list(b)), cases, "judge", mistakes)
+
+
+def _runs(of_a: tuple, of_b: tuple, apart: float) -> tuple:
+    """Accuracies of two networks around 80 %, their means ``apart``."""
+    return tuple(round(80 + apart + one, 2) for one in of_a), tuple(round(80 + one, 2) for one in of_b)
+
+
+def _judge(
+    a: tuple,
+    b: tuple,
+    errors: float = 2.31,
+    runs: float = 5,
+    power: int = 2,
+    sd: Callable = statistics.stdev,
+) -> str:
+    """The solution of check_judge's exercise; its options make it wrong."""
+    difference = statistics.fmean(a) - statistics.fmean(b)
+    error = (sum((sd(one) / math.sqrt(runs)) ** power for one in (a, b))) ** (1 / power)
+    return "a" if difference > errors * error else "b" if difference < -errors * error else "cannot tell"
+
+
+def _named(
+    attempt: Callable, cases: Mapping[tuple, object], name: str, mistakes: Mapping[str, Callable[..., object]]
+) -> Verdict:
+    """Return check_function's verdict; where the attempt is one of the mistakes, throughout, with that one's reason."""
+    verdict = check_function(attempt, cases, name)
+    if verdict.status != "failed":
+        return verdict
+    for why, wrong in mistakes.items():
+        if check_function(attempt, {given: wrong(*given) for given in cases}, name).status == "passed":
+            return Verdict("failed", f"{verdict.text}: {why}")
+    return verdict
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -57,15 +151,66 @@ def check_explanation(answer: object) -> Verdict:
     ideas = {
         "how many weights there are": (
             "1[78]|eighteen|seventeen|2 ?[*x×·] ?9|weight|number|param|freedom|coefficient|dimension|unknown",
-            "rank",
+            r"rank|polynomial|factor(s|ed|is|iz|able)",
         ),
         "how many would be needed": (
             r"5 ?[x×·]? ?5|twenty five",
             "25|twenty five|5 ?[*x×·] ?5 ?=",
+            r"irreducible|(cannot be|not|no|into|two) factor|degree (4|four)",
         ),
         "more channels in between": (
             r"filter|more kernels|hidden",
             r"channel|(feature )?maps?\b|wid(e|th)|intermediate",
         ),
     }
-    return check_words(answer, ideas)
+    return check_words(answer, ideas, against=_FALSE)
+
+
+_NOT = r"\b(not|no|never|neither|nor|cannot|without|instead of|rather than|wrong|false)\b|n['’]t\b"
+_HELPS = r"(helps?|helped|fix(es)?|solves?|cures?|suffices?|is enough|is the remedy|makes? it (true|possible))\b"
+_EQUAL = r"\b(?<!\d )(c|equally many|as many) (channels? )?(also |too )?(in )?(between|the middle|everywhere)\b"
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        rf"\b(relus?|non-?linear\w*) (\w+ ){{0,6}}{_HELPS}|\bhelps?( is|:)? (an? |the )?(\w+ )?(relu|non-?linear)",
+        _NOT + r"|\blittle\b",
+        "with a ReLU between, the pair is no linear layer: it gives no further 5x5 kernel",
+    ),
+    (
+        r"\b(third|another|extra|additional|further|more 3 ?[x×] ?3) ((3 ?[x×] ?3|conv\w*) )?layers? (\w+ ){0,5}"
+        + _HELPS,
+        _NOT + r"|\b(parallel|beside|sum)\b",
+        "a third layer in the row leaves one product, in a field of 7x7: what can stand *between* the two?",
+    ),
+    (
+        r"\b(fewer|less) (\w+ )?(channels?|maps|filters) (\w+ ){0,3}" + _HELPS,
+        _NOT,
+        "fewer channels between leave fewer weights still",
+    ),
+    (
+        r"\b(never|not) (\w+ )?(false|wrong)\b",
+        r"\b(if|when|where|once|unless)\b",
+        "it is false somewhere: count the weights for one channel",
+    ),
+    (
+        r"\balways (\w+ )?(true|right|possible)\b",
+        r"\b(not|n['’]t|isn|hardly) always\b|\b(if|when|where|with|once|unless)\b",
+        "it is false somewhere: count the weights for one channel",
+    ),
+    (
+        r"\b(18|17|eighteen|seventeen)( \w+)? (are|is|would be|will be)? ?(enough|sufficient|suffice)\b"
+        r"|\b(18|17|eighteen|seventeen) (\w+ )?(can|are able to) (\w+ )?(give|reach|make|learn|span|cover)\b",
+        _NOT + r"|\btoo few\b",
+        "18 numbers cannot reach every point of 25 dimensions",
+    ),
+    (
+        r"\b(pair|stack|two (3 ?[x×] ?3 )?layers) (has|have|needs?|gives?) (\w+ )?(25|twenty)"
+        r"|\b5 ?[x×] ?5 (kernel |layer |one )?(has|have|needs?) (only |just )?(1[78]|eighteen|seventeen)\b",
+        _NOT,
+        "the counts have changed places: two kernels of 9, or one of 25?",
+    ),
+    (
+        rf"{_EQUAL}.{{0,30}}\b(true|possible|enough|works?)\b|\b(true|possible)\b.{{0,30}}{_EQUAL}",
+        _NOT + r"|\bone\b",
+        "with C channels in, between and out both counts grow by C * C: 18 C * C against 25 C * C",
+    ),
+)
