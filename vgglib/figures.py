@@ -929,6 +929,7 @@ def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = ""
     longest = max(map(len, series.values()))
     devices = [2**n for n in range(longest)]
     axes.plot(devices, devices, ":", color=GREY, linewidth=1)
+    axes.axhline(1, color=GREY, linewidth=0.8)
     height, lowest = 0.0, min(0.6, max(1 / 32, min(map(min, series.values()))))
     look = dict(zip(series, ((BLUE, "o-"), (RED, "s--"), (GREEN, "^-.")), strict=False))
     for name, values in sorted(series.items(), key=lambda one: one[1][-1]):
@@ -946,7 +947,8 @@ def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = ""
     axes.set_yscale("log", base=2)
     axes.set_xticks(devices, [f"{n:,}" for n in devices])
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.8 * lowest, 1.6 * height))
+    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.6 * lowest, 1.6 * height))
+    axes.annotate("one device", (devices[-1] * 3.7, 0.94), color=GREY, fontsize=8, ha="right", va="top")
     _plain(axes)
     ends = ", ".join(f"{name} {_three(values[-1])} at {2 ** (len(values) - 1):,}" for name, values in series.items())
     return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
@@ -980,7 +982,7 @@ def ring(devices: int = 3) -> Picture:
     """Return what the devices of a ring hold, part by part, at the start and after every pass (scaling.ring_steps).
 
     A row is a device, a column a part of the gradient; in a field stand the devices whose numbers are added up in it.
-    A part that has just come has a thick frame. Drawn for 2 to 5 devices; ValueError for others.
+    A part that has just come has a thick frame and an arrow. Drawn for 2 to 5 devices; ValueError for others.
     """
     if not 2 <= devices <= 5:
         raise ValueError(f"the fields get too small or too few to read: take 2 to 5 devices, got {devices}")
@@ -988,13 +990,17 @@ def ring(devices: int = 3) -> Picture:
     figure = Picture(min(12.0, 1.6 * len(held)), 2.1 if devices < 4 else 2.6)
     done = []
     for step, (axes, rows) in enumerate(zip(figure.subplots(1, len(held)), held, strict=True)):
-        axes.set(xlim=(0, devices), ylim=(devices, 0), xticks=[], yticks=[], aspect="equal")
+        axes.set(xlim=(0, devices), ylim=(devices, -0.3), xticks=[], yticks=[], aspect="equal")
         for row, parts in enumerate(rows):
             for column, part in enumerate(parts):
                 new, whole = step > 0 and part != held[step - 1][row][column], part == everybody
                 look = dict(edgecolor=RED, linewidth=2.5, zorder=3) if new else dict(edgecolor="white", linewidth=1)
                 fill = SKY if whole else str(0.97 - 0.14 * (len(part) - 1))
                 axes.add_patch(Rectangle((column + 0.05, row + 0.05), 0.9, 0.9, facecolor=fill, **look))
+                if new:  # it came from the device above, to the first from the last
+                    arrow = dict(arrowstyle="-|>", color=RED, shrinkA=0, shrinkB=0)
+                    ends = dict(xy=(column + 0.5, row + 0.26), xytext=(column + 0.5, row - 0.26))
+                    axes.annotate("", arrowprops=arrow, zorder=5, **ends)
                 told = "all" if whole else "+".join(map(str, sorted(part)))
                 axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", fontsize=9 - len(told) / 4, zorder=4)
         if step == 0:

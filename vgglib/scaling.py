@@ -22,20 +22,20 @@ def averaged(gradients: Sequence, counts: Sequence[int]) -> object:
 def ring_all_reduce(vectors: Sequence[Sequence[float]]) -> tuple[list[list[float]], list[int]]:
     """Return what each process holds after a ring all-reduce, the sum of all vectors, and how many values each sent.
 
-    Every process passes one of n parts to its right-hand neighbour at a time: n - 1 times to add up, n - 1 times to
-    spread the sums.
+    Every process passes one of n parts, each in one piece, to its right-hand neighbour at a time: n - 1 times to add
+    up, n - 1 times to spread the sums.
     """
     n = len(vectors)
-    parts = [[list(vector[part::n]) for part in range(n)] for vector in vectors]
+    parts = [[v[len(v) * p // n : len(v) * (p + 1) // n] for p in range(n)] for v in vectors]
     sent = [0] * n
     for step in range(2 * (n - 1)):
         packets = [parts[process][(process - step) % n] for process in range(n)]
         for process, packet in enumerate(packets):
-            to, part = (process + 1) % n, (process - step) % n
-            adding = step < n - 1
-            parts[to][part] = [a + b for a, b in zip(parts[to][part], packet, strict=True)] if adding else packet
+            right, part = parts[(process + 1) % n], (process - step) % n
+            added = (a + b for a, b in zip(right[part], packet, strict=True))
+            right[part] = list(added) if step < n - 1 else packet
             sent[process] += len(packet)
-    return [[mine[i % n][i // n] for i in range(len(vectors[0]))] for mine in parts], sent
+    return [[number for part in mine for number in part] for mine in parts], sent
 
 
 def ring_steps(devices: int) -> list[list[list[set[int]]]]:
