@@ -87,6 +87,12 @@ def returned(net, X, y, sizes):
     return sum(parts)
 
 
+def also_returned(net, X, y, sizes):
+    """Right: it is left where the optimiser looks, and handed back, too."""
+    accumulate(net, X, y, sizes)
+    return net.weight.grad
+
+
 WRONG_SIZES = {
     "leaves the rest over": lambda batch, devices: [batch // devices] * devices,
     "all of the rest to the first": lambda batch, devices: (
@@ -106,13 +112,18 @@ WRONG_LOOPS = {  # the loop, and a word of the reason that it must be given
     "the faulty one": (loop(lambda mean, n, all, shards: mean), "added up"),
     "mean of means": (loop(lambda mean, n, all, shards: mean / shards), "small shard has more say"),
     "weighted, not divided": (loop(lambda mean, n, all, shards: mean * n), "sum over all pictures"),
-    "divided by the pictures only": (loop(lambda mean, n, all, shards: mean / all), "gradient of the batch"),
+    "divided by the pictures only": (loop(lambda mean, n, all, shards: mean / all), "must add up to 1"),
+    "by the largest shard": (loop(lambda mean, n, all, shards: mean * n / 3 / shards), "0.67 times as long"),
     "weighted, divided by the shards": (loop(lambda mean, n, all, shards: mean * n / shards), "gradient of the batch"),
     "clears nothing": (loop(lambda mean, n, all, shards: mean * n / all, clear="never"), "step before"),
     "clears in the loop": (loop(lambda mean, n, all, shards: mean * n / all, clear="in the loop"), "before the loop"),
     "clears in the loop, unweighted": (loop(lambda mean, n, all, shards: mean, clear="in the loop"), "only the last"),
     "clears at the end": (lambda net, X, y, sizes: (accumulate(net, X, y, sizes), net.zero_grad()), "no gradient"),
     "returns it": (lambda net, X, y, sizes: (net.zero_grad(), F.cross_entropy(net(X), y))[1], "no gradient"),
+    "returns what it leaves wrong": (
+        lambda net, X, y, sizes: (loop(lambda mean, n, all, shards: mean)(net, X, y, sizes), net.weight.grad)[1],
+        "returns the gradient",
+    ),
     "the whole batch at once": (at_once, "do not fit into memory"),
     "one way back for all": (one_backward, "a second shard before"),
     "all ways forward first": (forward_first, "a second shard before"),
@@ -130,6 +141,22 @@ WRONG_FOUR = {
     "for all four": 6 * GRADIENT,
     "one pass": GRADIENT / 4,
     "word": "830 MB",
+    "in GB": GRADIENT * 1.5e-3,
+}
+WRONG_EIGHT = {  # a word of the reason
+    8: "without talk",
+    1.9: "a star",
+    6.7: "one round",
+    6.8: "",
+    6.5: "",
+    5.5: "nearly",
+    0.95: "its shard only",
+    2.7: "seconds of a step",
+    1.89: "a star",
+    6: "",
+    5: "",
+    True: "",
+    "5.7": "",
 }
 WRONG_WORDS = {
     "nothing about steps": "The gradients must be sent over the connection, and the learning rate has to be scaled.",
@@ -137,12 +164,34 @@ WRONG_WORDS = {
     "nothing about sending": "There are fewer steps in every epoch, so the learning rate is too small for the network.",
     "accurate": "An accurate answer takes more steps, and separate GPUs must send their gradients to each other.",
     "too short": "fewer steps, rate, bandwidth",
+    "only a step's length": "The step size must grow with the batch, and the gradients must be sent around each time.",
+    "three claims": "The number of steps stays the same, the learning rate does not matter, and no gradients travel.",
+    "as many steps": "The number of steps remains the same, the learning rate must be scaled, and gradients travel.",
+    "the steps are equal": "The steps are the same; the learning rate must be scaled and the gradients travel.",
+    "no matter": "There are fewer steps, the gradients must travel, but the learning rate doesn't matter at all here.",
+    "no effect": "There are 32 times fewer steps; the rate has no effect; the gradients are sent every time.",
+    "nothing travels": "There are fewer steps and the learning rate must grow, but nothing has to travel between them.",
+    "none needed": "There's no communication needed, the steps shrink and the learning rate has to be scaled.",
+    "no need": "There are fewer steps and the learning rate must grow, but the gradients need not be sent each time.",
 }
+RIGHT_WORDS = (
+    "There are fewer steps, the learning rate has to change, and 553 MB has to go over the network each time.",
+    "There are 32 times fewer updates, the step length must grow, and the gradients travel in every step.",
+    "It is wrong that the number of steps stays the same: it falls, the rate must grow, and gradients travel.",
+    "If the learning rate does not change, 32 times fewer steps get less far, and the gradients still travel.",
+    "If no gradients travel, the copies part; there are fewer steps, so the learning rate has to be scaled.",
+    "The number of steps does not stay the same, a rate that is not changed is too low, and gradients travel.",
+    "The number of steps is not the same, so the learning rate must be scaled up; sending gradients takes time.",
+    "Steps are fewer; with the same learning rate the weights move less far; all-reduce takes time, too.",
+    "Steps are the same size only with the same rate, there are fewer of them, and the all-reduce takes time.",
+    "An epoch has 32 times fewer steps: with the same learning rate the network moves less, with a scaled one its loss "
+    "may grow; the gradients must travel in every step.",
+)
 
 
 def test_solutions_pass():
     assert check.check_shard_sizes(shard_sizes).status == "passed"
-    for right in (accumulate, summed_losses, scaled_at_the_end, looks_first, without_backward):
+    for right in (accumulate, summed_losses, scaled_at_the_end, looks_first, without_backward, also_returned):
         assert check.check_accumulate(right).status == "passed"
     assert check.check_ring_of_four(830).status == "passed"
     assert check.check_ring_of_four(2 * 3 / 4 * GRADIENT).status == "passed"
@@ -163,13 +212,38 @@ def test_explanations_pass(talk):
     assert check.check_explanation(text).status == "passed"
 
 
+@pytest.mark.parametrize("text", RIGHT_WORDS)
+def test_right_words_pass(text):
+    assert check.check_explanation(text).status == "passed"
+
+
+@pytest.mark.parametrize("right", [5.7, 5.697, 15.33 / 2.69, 15.329 / (1.916 + 2 * 7 / 8 * 0.553 / 1.25)])
+def test_prediction_passes(right):
+    assert check.check_prediction(right).status == "passed"
+
+
+@pytest.mark.parametrize("wrong", WRONG_EIGHT)
+def test_prediction_rejects(wrong):
+    verdict = check.check_prediction(wrong)
+    assert verdict.status == "failed"
+    assert WRONG_EIGHT[wrong] in verdict.text
+
+
 @pytest.mark.parametrize("checked", [check.check_shard_sizes, check.check_accumulate])
 @pytest.mark.parametrize("stub", [lambda *arguments: ..., lambda *arguments: None])
 def test_functions_wait(checked, stub):
     assert checked(stub).status == "todo"
 
 
-@pytest.mark.parametrize("checked", [check.check_ring_of_four, check.check_ring_of_hundred, check.check_explanation])
+@pytest.mark.parametrize(
+    "checked",
+    [
+        check.check_ring_of_four,
+        check.check_ring_of_hundred,
+        check.check_prediction,
+        check.check_explanation,
+    ],
+)
 def test_answers_wait(checked):
     assert checked(...).status == "todo"
 
@@ -179,6 +253,13 @@ def test_shard_sizes_rejects(mistake):
     verdict = check.check_shard_sizes(WRONG_SIZES[mistake])
     assert verdict.status == "failed"
     assert "shard_sizes(" in verdict.text
+    assert len(verdict.text) <= 200
+
+
+def test_long_wrong_answers_are_cut():
+    verdict = check.check_shard_sizes(lambda batch, devices: [1] * batch)
+    assert verdict.text.startswith("shard_sizes(256, 4) should be [64, 64, 64, 64], yours gave [1, 1,")
+    assert len(verdict.text) == 200
 
 
 @pytest.mark.parametrize("mistake", WRONG_LOOPS)
@@ -205,6 +286,11 @@ def test_ring_of_hundred_rejects(wrong):
 def test_reasons_are_given():
     assert "a training step of 4 devices needs 6" in check.check_ring_of_four(138).text
     assert check.check_ring_of_hundred(5.5).text.startswith("5.5 is not it: that is one pass")
+    assert "all 4 together" in check.check_ring_of_four(3320.58).text
+    assert "all 100 together" in check.check_ring_of_hundred(2 * GRADIENT * 99).text
+    assert "rounded too soon" in check.check_ring_of_hundred(1100).text
+    assert "in GB" in check.check_ring_of_four(0.83).text
+    assert "in GB" in check.check_ring_of_hundred(1.1).text
     assert "spread" in check.check_ring_of_four(GRADIENT * 3 / 4).text
     assert "MiB" in check.check_ring_of_four(GRADIENT * 1.5 / 1.048576).text
     assert "fewer than there are devices" in check.check_ring_of_hundred(2 * GRADIENT).text

@@ -604,3 +604,6 @@ def test_descent_says_whether_it_runs_away():
 
 def test_a_speed_up_of_a_thousand_is_written_out():
     assert "ring 1,024 at 1,024" in str(figures.doublings({"ring": [2**n for n in range(11)]}, "speed-up"))
+    axes = figures.speed_ups(images_per_second=4000).axes[0]
+    assert "one device" in {text.get_text() for text in axes.texts}
+    assert min(axes.get_ylim()) < 0.6 * 0.0625, "a label at a curve's end keeps clear of the axis"

@@ -93,6 +93,10 @@ def test_the_ring_is_drawn_as_it_runs():
     assert "0, 0, 3, 6, 9 of 9" in figure.text_alternative
     framed = [sum(patch.get_linewidth() > 2 for patch in axes.patches) for axes in figure.axes]
     assert framed == [0, 3, 3, 3, 3]
+    arrows = [
+        sum(text.arrow_patch is not None for text in axes.texts if hasattr(text, "arrow_patch")) for axes in figure.axes
+    ]
+    assert arrows == framed
 
 
 def test_traffic_of_the_ring_is_what_the_ring_sends():

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from vgglib import scaling
 from vgglib.teaching import Verdict, check_answer, check_function, check_words
 
 PARAMETERS = 138_357_544  # of configuration D
@@ -23,7 +24,8 @@ def check_shard_sizes(attempt: Callable) -> Verdict:
         (7, 1): [7],
         (2, 3): [1, 1, 0],
     }
-    return check_function(attempt, cases, "shard_sizes")
+    found = check_function(attempt, cases, "shard_sizes")
+    return Verdict(found.status, found.text if len(found.text) <= 200 else f"{found.text[:197]}...")
 
 
 def check_accumulate(attempt: Callable) -> Verdict:
@@ -49,12 +51,10 @@ def check_accumulate(attempt: Callable) -> Verdict:
         left = net.weight.grad
         if left is not None and torch.equal(left, before) and not did:
             return Verdict("todo", "accumulate: not attempted yet")
-        if isinstance(given, Tensor) and given.numel() == net.weight.numel():
-            return Verdict(
-                "failed", f"{call} returns the gradient: leave it in the parameters' grad, for the optimiser"
-            )
+        returned = isinstance(given, Tensor) and given.numel() == net.weight.numel()
+        instead = f"{call} returns the gradient: leave it in the parameters' grad, for the optimiser"
         if left is None:
-            return Verdict("failed", f"{call} leaves no gradient in the network")
+            return Verdict("failed", instead if returned else f"{call} leaves no gradient in the network")
         if (most := max(did, default=0)) > max(sizes):
             return Verdict("failed", f"{call} shows the network {most} pictures at once: they do not fit into memory")
         if any(one and other for one, other in pairwise(did)):
@@ -64,6 +64,8 @@ def check_accumulate(attempt: Callable) -> Verdict:
         right, last = _gradient(net, X, y), sizes[-1] / len(X)
         if _alike(left, right):
             continue
+        if returned:
+            return Verdict("failed", instead)
         known = {
             "a picture of a small shard has more say than one of a large shard": sum(parts) / len(parts),
             "the means of the shards are added up, as if each were the whole batch": sum(parts),
@@ -72,6 +74,10 @@ def check_accumulate(attempt: Callable) -> Verdict:
             "only the last shard's share is left: clear the gradients once, before the loop": last * parts[-1],
             "the gradients of the step before are still in it": before + right,
         }
+        times = (left.double() * right).sum().item() / right.square().sum().item()
+        if times > 0:
+            told = f"the direction is right, and it is {times:.2f} times as long; the shards' shares must add up to 1"
+            known[told] = times * right
         why = next((f": {why}" for why, wrong in known.items() if _alike(left, wrong)), "")
         return Verdict("failed", f"{call} does not leave the gradient of the batch{why}")
     return Verdict("passed", "accumulate: equal shards and unequal ones give the gradient of the batch")
@@ -110,7 +116,8 @@ def _check_ring(answer: object, devices: int) -> Verdict:
     passes = 2 * (devices - 1)
     known = {
         passes * MEGABYTES * devices: "that is far more than all devices send together; each sends n-th parts",
-        passes * MEGABYTES: "a part is one n-th of the gradient, and only a part moves in each pass",
+        passes
+        * MEGABYTES: f"that is all {devices:,} together, or whole gradients; a device sends one n-th in each pass",
         MEGABYTES / devices: f"that is one pass; a training step of {devices:,} devices needs {passes:,} of them",
         MEGABYTES * (devices - 1) / devices: "that is one round; the sums must also be spread",
         MEGABYTES: "that is the gradient once; it is cut into parts, and there are two rounds",
@@ -118,6 +125,7 @@ def _check_ring(answer: object, devices: int) -> Verdict:
         passes * MEGABYTES / devices / 4: "a number in float32 takes 4 bytes",
         passes * MEGABYTES / devices * 1e6: "that is in bytes; a megabyte has 1,000,000 of them",
         passes * MEGABYTES / devices / 1.048576: "that is in MiB; a megabyte has 1,000,000 bytes",
+        passes * MEGABYTES / devices / 1000: "that is in GB; a gigabyte has 1,000 megabytes",
     }
     exact = passes * MEGABYTES / devices
     if not isinstance(answer, int | float) or isinstance(answer, bool):
@@ -125,20 +133,82 @@ def _check_ring(answer: object, devices: int) -> Verdict:
     if abs(answer - exact) <= NEAR * exact:
         return check_answer(answer, answer)
     meant = min(known, key=lambda number: abs(answer - number))
+    if abs(answer - exact) <= min(abs(answer - meant), 0.005 * exact):
+        return check_answer(answer, exact, {answer: "close, but rounded too soon: give it to the nearest MB"})
     return check_answer(answer, exact, {answer: known[meant]} if abs(answer - meant) <= 0.007 * meant else {})
+
+
+EIGHT = dict(batch=256, parameters=PARAMETERS, images_per_second=16.7, bytes_per_second=1.25e9)
+
+
+def check_prediction(answer: object) -> Verdict:
+    """Return the verdict on the speed-up of eight GPUs of 2014 in a ring of 1.25 GB/s, to one decimal place."""
+    alone, shard, ring = 256 / 16.7, 32 / 16.7, scaling.traffic(8, PARAMETERS) / 1.25e9
+    exact = scaling.speed_up(8, **EIGHT)
+    known = {
+        8: "that is without talk",
+        scaling.speed_up(8, **EIGHT, pattern="star"): "that is a star; they stand in a ring",
+        alone / (shard + ring / 2): "that is one round of passes; there are two",
+        alone / (shard + ring / 7 * 4): "that sends the gradient once; a ring sends 2 (n - 1) / n times as much",
+        alone / (shard + ring / 7 * 8): "nearly: in each round there is one pass fewer than there are devices",
+        alone / (alone + ring): "each device works on its shard only, an eighth of the batch",
+        shard + ring: "that is t(8), the seconds of a step; the speed-up is t(1) / t(8)",
+        alone / (shard + ring / 4): "a number in float32 takes 4 bytes",
+        alone / (shard + 8 * ring): "1.25 GB/s are bytes already",
+    }
+    if not isinstance(answer, int | float) or isinstance(answer, bool):
+        return check_answer(answer, exact)
+    if abs(answer - exact) <= 0.03:
+        return check_answer(answer, answer)
+    meant = min(known, key=lambda number: abs(answer - number))
+    return check_answer(answer, exact, {answer: known[meant]} if abs(answer - meant) <= 0.05 else {})
 
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why many times the devices and the batch are not simply as many times faster."""
     ideas = {
         "how many steps are left": (
-            "step|update|iteration|weight change|changes? of the weights|times the weights (are )?chang",
+            "step(?! (size|length))|update|iteration|weight change|changes? of the weights",
+            "times the weights (are )?chang",
         ),
-        "the learning rate": ("learning rate|the rate|scaled rate|rates?|step size|lr",),
+        "the learning rate": (
+            "learning rate|the rate|scaled rate|rates?|step (size|length)|length of (a|the|each|every) step|lr",
+        ),
         "what travels between the devices": (
-            "travel|send|traffic|wait|link|wire|sent|communicat|bandwidth",
+            "travel|send|traffic|wait|link|wire|sent|communicat|bandwidth|network (each|every) (time|step)",
             "exchange|connection|all reduce|allreduce|transfer|talk|synchron|latency|share gradients",
-            "gradients between",
+            r"gradients between|(over|through|across) the (network|cable|slot|bus)",
+            r"(mb|megabytes?) (\w+ ){0,2}(go|move)",
         ),
     }
-    return check_words(answer, ideas)
+    return check_words(answer, ideas, against=_FALSE)
+
+
+_DOUBT = (
+    r"\b(wrong|false|mistake\w*|unless|if|without|would|only (if|when|where)|claim\w*|assum\w*)\b|"
+    r"\b(not|never) (\w+ )?(true|so|right|the case|correct)\b|n['’]t (true|so|right|correct)\b"
+)
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        r"\b(steps|updates|iterations|number of (steps|updates|iterations)) (\w+ ){0,3}?"
+        r"(?<!not )(?<!never )(stays?|remains?|is|are) (\w+ )?(?<!not )(?<!hardly )(the same|equal|unchanged)\b"
+        r"(?! (size|length|work|cost|kind|in (size|length|work|cost|kind)))",
+        _DOUBT,
+        "32 times the batch takes as many pictures in fewer steps: by how many?",
+    ),
+    (
+        r"\b(learning )?rate (does not|doesn['’]t|never) (\w+ )?matters?\b|"
+        r"\b(learning )?rate (has no (effect|influence)|plays no (role|part)|is irrelevant|is unimportant)\b|"
+        r"\b(learning )?rate (can|may) (stay|remain|be left|be kept)( (\w+ )?(the same|unchanged|as it is))?",
+        _DOUBT,
+        "with fewer steps the rate matters: what happened to it in the runs with 2,048 pictures a step?",
+    ),
+    (
+        r"\bno (gradients?|bytes|data|communication|traffic)( \w+)? "
+        r"(travels?|is sent|are sent|(is |are )?needed|needs?|must|has|have|moves?)\b|"
+        r"\bnothing (\w+ )?(travels|is sent|has to travel|must travel|needs to travel|has to be sent|must be sent)\b|"
+        r"\bgradients? (do not|don['’]t|need not|needn['’]t) (\w+ )?(travel|be sent|be exchanged|have to)\b",
+        _DOUBT,
+        "the gradients travel in every step: after which part of a step?",
+    ),
+)
