@@ -1,6 +1,7 @@
 """Chapter 01's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -174,3 +175,59 @@ def test_explanation():
         0.9,
     ):
         assert check.check_explanation(wrong).status == "failed"
+
+
+RIGHT = [
+    "The inside program overshoots for some time: its velocity was built from steps with the higher rate, and only 10% "
+    "of it fades per step. The outside program immediately makes steps that are ten times smaller.",
+    "Inside: the velocity still holds old steps, made with the high rate, and forgets a tenth of it at a time, so the "
+    "program slows down over ten or twenty steps. Outside: the velocity holds plain gradients, and the very next step "
+    "is about a tenth as long.",
+    "With the rate inside the next steps are 0.9 of the last step, then 0.81 and so on. Outside they are a tenth.",
+    "The one inside does not slow down at once, since old steps live on in its velocity; outside the factor is applied "
+    "after the velocity, so the step shrinks tenfold immediately.",
+]
+FALSE = [
+    "Outside: the velocity still holds old steps made with the high rate, so it slows down gradually. Inside: the next "
+    "step is at once a tenth as long.",
+    "Inside, the next step is immediately a tenth of the one before. The other program remembers its past for longer.",
+    "Both slow down gradually, because the velocity remembers the old steps; the next step is 0.9 of the last.",
+    "It is not true that the velocity inside still holds old steps, the next step is a tenth.",
+]
+
+
+@pytest.mark.parametrize("answer", RIGHT)
+def test_right_explanations_pass(answer):
+    assert check.check_explanation(answer).status == "passed"
+
+
+@pytest.mark.parametrize("answer", FALSE)
+def test_false_claims_are_refused(answer):
+    verdict = check.check_explanation(answer)
+    assert verdict.status == "failed"
+    assert "does not speak of" not in verdict.text
+
+
+@pytest.mark.parametrize("mistake", sorted(WRONG_PLACES.keys() - {"as large as the picture", "rounds to the nearest"}))
+def test_known_mistakes_in_places_are_named(mistake):
+    assert re.search(r"yours gave [\d.]+: [a-z]", check.check_places(WRONG_PLACES[mistake]).text)
+
+
+def test_a_gradient_on_its_side_is_named():
+    assert "on its side" in check.check_weight_gradient(lambda X, G: X.T @ G).text[:120]
+    assert "uphill" in check.check_weight_gradient(lambda X, G: -G.T @ X).text[:120]
+    assert "G.T @ X" not in check.check_weight_gradient(lambda X, G: G.T @ X / len(X)).text
+
+
+@pytest.mark.parametrize(
+    ("checked", "answer", "said"),
+    [
+        (check.check_kernel_gradient, (98, 147), "look at number 2"),
+        (check.check_input_gradient, (32, 84, 99, 66), "look at number 3"),
+        (check.check_input_gradient, (66, 98, 84, 32), "turned round"),
+        (check.check_input_gradient, (32, 36, 44, 0), "not to the first alone"),
+        (check.check_input_gradient, (0, 48, 54, 66), "not to the second alone"),
+    ],
+)
+def test_what_is_wrong_in_gradients_by_hand_is_shown(checked, answer, said):
+    assert said in checked(answer).text

@@ -71,13 +71,28 @@ def fails(error: type[BaseException], match: str = "") -> Iterator[None]:
     raise AssertionError(f"nothing failed, and a {error.__name__} was expected here")
 
 
-def check_function(attempt: Callable, cases: Mapping[tuple, object], name: str | None = None) -> Verdict:
+def check_function(
+    attempt: Callable,
+    cases: Mapping[tuple, object],
+    name: str | None = None,
+    mistakes: Mapping[str, Callable] | None = None,
+) -> Verdict:
     """Return the verdict on ``attempt``, called with every tuple of arguments in ``cases`` and compared with its value.
 
     A stub that raises NotImplementedError, or returns ``...`` or nothing, is "todo"; an error inside it is reported
-    with the call that caused it, never raised.
+    with the call that caused it, never raised. mistakes: {what went wrong: the function that does so}; an attempt that
+    agrees with one of them in all cases gets its reason, too.
     """
     name = name or getattr(attempt, "__name__", "your function")
+    verdict = _compared(attempt, cases, name)
+    for why, wrong in (mistakes or {}).items() if verdict.status == "failed" else ():
+        if _compared(attempt, {given: wrong(*given) for given in cases}, name).status == "passed":
+            return Verdict("failed", f"{verdict.text}: {why}")
+    return verdict
+
+
+def _compared(attempt: Callable, cases: Mapping[tuple, object], name: str) -> Verdict:
+    """Do what check_function says, without mistakes."""
     for agreed, (arguments, expected) in enumerate(cases.items()):
         call = f"{name}({', '.join(map(_shown_argument, arguments))})"
         try:

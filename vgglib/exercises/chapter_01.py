@@ -21,7 +21,25 @@ def check_places(attempt: Callable) -> Verdict:
         (30, 3, 1, 0, 4): 22,
         (7, 7, 5, 0, 1): 1,
     }
-    return check_function(attempt, cases, getattr(attempt, "__name__", "places"))
+    mistakes = {
+        "p pixels are added at each end": lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1,
+        "the padding is missing": lambda n, k, s, p, d: (n - d * (k - 1) - 1) // s + 1,
+        "the room to move is divided by the stride, rounded down": lambda n, k, s, p, d: (
+            (n + 2 * p - d * (k - 1) - 1) / s + 1
+        ),
+        "a step that does not fit is not made: round down": lambda n, k, s, p, d: (
+            -((d * (k - 1) + 1 - n - 2 * p) // s) + 1
+        ),
+        "the first place needs no step: one more": lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) // s,
+        "the stride is missing": lambda n, k, s, p, d: n + 2 * p - d * (k - 1),
+        "the dilation is missing": lambda n, k, s, p, d: (n + 2 * p - k) // s + 1,
+        "a kernel of k spans d * (k - 1) + 1 pixels, not d * k": lambda n, k, s, p, d: (n + 2 * p - d * k) // s + 1,
+        "the 1 is added after the division": lambda n, k, s, p, d: (n + 2 * p - d * (k - 1)) // s,
+        "the padding belongs to the pixels, before the division": lambda n, k, s, p, d: (
+            (n - d * (k - 1) - 1) // s + 1 + 2 * p
+        ),
+    }
+    return check_function(attempt, cases, getattr(attempt, "__name__", "places"), mistakes)
 
 
 def check_kernel_gradient(answer: object) -> Verdict:
@@ -46,6 +64,9 @@ def check_input_gradient(answer: object) -> Verdict:
         (32, 42, 49, 66): "gradients of a pixel are summed over its places, not averaged",
         (-32, -84, -98, -66): "the gradient points uphill; the minus belongs to the update",
         (4, 10, 10, 6): "each weight counts as much as the gradient of the output that it helped",
+        (32, 36, 44, 0): "each output hands its gradient to both pixels under the kernel, not to the first alone",
+        (0, 48, 54, 66): "each output hands its gradient to both pixels under the kernel, not to the second alone",
+        (66, 98, 84, 32): "the order is turned round",
     }
     return _numbers(answer, (32, 84, 98, 66), mistakes, "four numbers are asked, one for each pixel")
 
@@ -60,17 +81,21 @@ def check_weight_gradient(attempt: Callable) -> Verdict:
     name = getattr(attempt, "__name__", "weight_gradient")
     cases = {(torch.tensor(X), torch.tensor(G)): expected for (X, G), expected in given.items()}
     verdict = check_function(lambda X, G: attempt(X.clone(), G.clone()), cases, name)
-    if verdict.status == "failed" and _is_divided(attempt, cases):
-        why = f"{name} divides by the number of pictures, and the mean already stands in G: G.T @ X is all of it"
-        return Verdict("failed", f"{why}. {verdict.text}")
+    known = {
+        f"{name} divides by the number of pictures, and the mean already stands in G": lambda X, G: G.T @ X / len(X),
+        f"{name} gives the gradient on its side: a row for each output, a column for each input": lambda X, G: X.T @ G,
+        f"{name} has the wrong sign: the gradient points uphill": lambda X, G: -G.T @ X,
+    }
+    for why, wrong in known.items() if verdict.status == "failed" else ():
+        if _is(attempt, wrong, cases):
+            return Verdict("failed", f"{why}. {verdict.text}")
     return verdict
 
 
-def _is_divided(attempt: Callable, cases: dict) -> bool:
-    """Return whether an attempt gives the right gradient divided by the number of pictures in the batch."""
+def _is(attempt: Callable, wrong: Callable, cases: dict) -> bool:
+    """Return whether an attempt gives what a wrong answer gives, in all cases."""
     try:
-        given = [(attempt(X.clone(), G.clone()) * len(X), expected) for (X, G), expected in cases.items()]
-        return all(torch.allclose(found, torch.tensor(expected)) for found, expected in given)
+        return all(torch.allclose(attempt(X.clone(), G.clone()), wrong(X, G)) for X, G in cases)
     except Exception:  # what it gives is no gradient at all
         return False
 
@@ -81,7 +106,7 @@ def check_explanation(answer: object) -> Verdict:
         "where the rate stands": ("inside|outside|velocit|buffer|before|multipl|factor|scale",),
         "what the velocity remembers": (
             "old|remember|memor|still|keep|kept|past|earlier|previous|carr|decay|forget|histor|accumulat",
-            "full of|large rate|large step|high rate|slow|gradual",
+            "full of|large rate|large step|high(er)? rate|slow|gradual|built|fade|0[.]9|90 ?%",
         ),
         "how the other one reacts": (
             r"0[.]1|tenfold|ten fold|10 ?x|1/10|10 ?%|right now",
@@ -89,7 +114,27 @@ def check_explanation(answer: object) -> Verdict:
             "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
         ),
     }
-    return check_words(answer, ideas, at_least=12)
+    return check_words(answer, ideas, at_least=12, against=_FALSE)
+
+
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        r"\boutside\b.*\b(still|old steps?|slow(s|ly)? (down|over)|gradual\w*|fades?)\b",
+        r"\binside\b|\b(not|no|never|does not|nothing)\b|n['’]t\b|\bgradients?\b",
+        "outside, the velocity holds plain gradients and the rate comes after it: the next step is a tenth as long",
+    ),
+    (
+        r"\binside\b.*\b(at once|immediate\w*|instant\w*|right away)\b",
+        r"\boutside\b|\b(not|no|never|nothing|only)\b|n['’]t\b|\b(still|old|gradual\w*|slow\w*)\b",
+        "inside, the velocity still holds old steps, made with the high rate: that program slows down over many steps",
+    ),
+    (
+        r"\bboth\b.*\b(slow\w*|gradual\w*|at once|immediate\w*|the same)\b",
+        r"\b(not|no|never|until|before|differ\w*|as long as|while)\b|n['’]t\b",
+        "the two do not react alike: in one the velocity holds steps, in the other gradients",
+    ),
+    (r"\b(it is|it's) (not true|false|wrong) that\b", r"$^", "say what happens, not only what does not"),
+)
 
 
 def _numbers(answer: object, actual: tuple, mistakes: dict, asked: str) -> Verdict:
@@ -101,7 +146,8 @@ def _numbers(answer: object, actual: tuple, mistakes: dict, asked: str) -> Verdi
         return verdict
     count = 1 if single else len(given)
     if count == len(actual):
-        return verdict
+        place = next(n for n, pair in enumerate(zip(given, actual, strict=True), start=1) if pair[0] != pair[1])
+        return Verdict("failed", f"{verdict.text}: look at number {place}; in which outputs does it occur, with what?")
     comma = "; a decimal takes a point, not a comma" if count > len(actual) else ""
     return Verdict("failed", f"{verdict.text}: {asked}, yours has {count}{comma}")
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from vgglib.teaching import Verdict, check_answer, check_function, check_words
 
@@ -39,7 +39,7 @@ def check_stack_weights(attempt: Callable) -> Verdict:
             kernel**2 * after for after in channels[1:]
         ),
     }
-    return _named(lambda kernel, channels: attempt(kernel, list(channels)), cases, "stack_weights", mistakes)
+    return check_function(lambda kernel, channels: attempt(kernel, list(channels)), cases, "stack_weights", mistakes)
 
 
 def check_pair(answer: object) -> Verdict:
@@ -86,7 +86,7 @@ def check_fewer(attempt: Callable) -> Verdict:
         mistakes[f"that is rounded, to {digits} digits after the point: leave all of them"] = (
             lambda stack, single, digits=digits: round(100 * (single - stack) / single, digits)
         )
-    return _named(attempt, cases, getattr(attempt, "__name__", "fewer"), mistakes)
+    return check_function(attempt, cases, getattr(attempt, "__name__", "fewer"), mistakes)
 
 
 def check_judge(attempt: Callable) -> Verdict:
@@ -111,7 +111,7 @@ def check_judge(attempt: Callable) -> Verdict:
         "a and b have changed places": lambda a, b: _judge(b, a),
         "b may be the better one, too": lambda a, b: _judge(a, b).replace("b", "cannot tell"),
     }
-    return _named(lambda a, b: attempt(list(a), list(b)), cases, "judge", mistakes)
+    return check_function(lambda a, b: attempt(list(a), list(b)), cases, "judge", mistakes)
 
 
 def _runs(of_a: tuple, of_b: tuple, apart: float) -> tuple:
@@ -131,19 +131,6 @@ def _judge(
     difference = statistics.fmean(a) - statistics.fmean(b)
     error = (sum((sd(one) / math.sqrt(runs)) ** power for one in (a, b))) ** (1 / power)
     return "a" if difference > errors * error else "b" if difference < -errors * error else "cannot tell"
-
-
-def _named(
-    attempt: Callable, cases: Mapping[tuple, object], name: str, mistakes: Mapping[str, Callable[..., object]]
-) -> Verdict:
-    """Return check_function's verdict; where the attempt is one of the mistakes, throughout, with that one's reason."""
-    verdict = check_function(attempt, cases, name)
-    if verdict.status != "failed":
-        return verdict
-    for why, wrong in mistakes.items():
-        if check_function(attempt, {given: wrong(*given) for given in cases}, name).status == "passed":
-            return Verdict("failed", f"{verdict.text}: {why}")
-    return verdict
 
 
 def check_explanation(answer: object) -> Verdict:
