@@ -186,6 +186,9 @@ RIGHT = [
     "With the rate inside the next steps are 0.9 of the last step, then 0.81 and so on. Outside they are a tenth.",
     "The one inside does not slow down at once, since old steps live on in its velocity; outside the factor is applied "
     "after the velocity, so the step shrinks tenfold immediately.",
+    "Outside: the buffer still holds old sums, but the whole is multiplied by the small rate, so the very next step is "
+    "a tenth.",
+    "In Caffe the velocity still holds old steps and fades slowly, while torch's next step is a tenth at once.",
 ]
 FALSE = [
     "Outside: the velocity still holds old steps made with the high rate, so it slows down gradually. Inside: the next "
@@ -193,6 +196,14 @@ FALSE = [
     "Inside, the next step is immediately a tenth of the one before. The other program remembers its past for longer.",
     "Both slow down gradually, because the velocity remembers the old steps; the next step is 0.9 of the last.",
     "It is not true that the velocity inside still holds old steps, the next step is a tenth.",
+    "In torch the velocity still holds old large steps and fades, so it slows gradually; in Caffe the next step is at "
+    "once a tenth as long.",
+    "Outside the velocity still holds old steps so it slows gradually, while inside the next step is at once a tenth "
+    "as long.",
+    "With the rate outside, large steps carry on for a while because the velocity remembers them. With the rate "
+    "inside, the next step is a tenth.",
+    "The two react the same: each velocity still holds old steps, so nothing happens at once and both go on.",
+    "Neither of the two changes at once, because the velocity of each remembers its old steps for a long time.",
 ]
 
 

@@ -10,7 +10,8 @@ from vgglib.data import ImageSet
 from vgglib.devices import gpus
 from vgglib.training import Recipe, recipe
 
-# the training of recipe "laptop", for a network without batch normalisation and dropout, at the pictures' own size
+# the training of recipe "laptop", for a network without batch normalisation and dropout, at the pictures' own size; the
+# weights start as torch draws them, whatever ``initialisation`` says
 LENET = recipe(
     "laptop", configuration="LeNet-5", width=1.0, hidden=120, batch_norm=False, dropout=0.0, image_size=28, scale=28,
     bf16=False,

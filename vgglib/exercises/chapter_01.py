@@ -1,5 +1,6 @@
 """Checks of the exercises in notebooks/01_foundations.ipynb."""
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -114,13 +115,23 @@ def check_explanation(answer: object) -> Verdict:
             "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
         ),
     }
-    return check_words(answer, ideas, at_least=12, against=_FALSE)
+    verdict = check_words(answer, ideas, at_least=12)
+    if verdict.status != "passed":
+        return verdict
+    # each side by itself, under the name that the exercise gives it
+    sides = re.sub(
+        r",? (while|whereas)\b(?! the)(?! it)|, but (?=(inside|outside|in )\b)", ";", answer, flags=re.IGNORECASE
+    )
+    sides = re.sub(r"\b(in )?(py)?torch(['’]s)?\b", "outside", sides, flags=re.IGNORECASE)
+    sides = re.sub(r"\b(in )?caffe(['’]s)?\b", "inside", sides, flags=re.IGNORECASE)
+    return check_words(sides, ideas, at_least=12, against=_FALSE)
 
 
+_ALIKE = "the two do not react alike: in one the velocity holds steps, in the other gradients"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
-        r"\boutside\b.*\b(still|old steps?|slow(s|ly)? (down|over)|gradual\w*|fades?)\b",
-        r"\binside\b|\b(not|no|never|does not|nothing)\b|n['’]t\b|\bgradients?\b",
+        r"\boutside\b.*\b(still|old steps?|slow(s|ly)? (down|over)|gradual\w*|fades?|carry on)\b",
+        r"\binside\b|\b(not|no|never|does not|nothing)\b|n['’]t\b|\b(gradients?|multipl\w*|scale[ds]?)\b",
         "outside, the velocity holds plain gradients and the rate comes after it: the next step is a tenth as long",
     ),
     (
@@ -131,7 +142,12 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         r"\bboth\b.*\b(slow\w*|gradual\w*|at once|immediate\w*|the same)\b",
         r"\b(not|no|never|until|before|differ\w*|as long as|while)\b|n['’]t\b",
-        "the two do not react alike: in one the velocity holds steps, in the other gradients",
+        _ALIKE,
+    ),
+    (
+        r"\b(two|they|programs) (react|behave|change|slow)\w* (the same|alike)\b|\bneither\b",
+        r"\b(not|no|never|until|before|as long as|while)\b|n['’]t\b",
+        _ALIKE,
     ),
     (r"\b(it is|it's) (not true|false|wrong) that\b", r"$^", "say what happens, not only what does not"),
 )
