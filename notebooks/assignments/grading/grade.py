@@ -25,7 +25,8 @@ NUMBERS = sorted(path.stem[-2:] for path in Path(__file__).parent.glob("assignme
 MOST_RESTARTS = 8
 MOST_MESSAGES = 5_000
 MOST_PARSED = 200_000  # letters of code of one submission: trees take a hundred times as much memory
-LONG = 900  # letters of a function as a tree, from which on two equal ones are hardly chance: about five lines
+LONG = 1_200  # letters of a function as a tree, from which on two equal ones are hardly chance: about eight lines
+TOGETHER = 1_000  # the same for several functions, all of them equal
 PUBLISHED, ALL, EXPLANATION = "the published solution", "functions", "explanation"  # words of flags
 SUSPICIOUS = {  # in the student's code
     r"\bshowtraceback\b|set_custom_exc": "silences error messages",
@@ -615,7 +616,7 @@ def traits(what: Assignment, cells: list[Cell], answer: str) -> dict[str, str]:
     mended = {one.wanted for one in what.exercises if one.mends}
     own = {tree: name for tree, name in functions(cells).items() if tree not in given and name not in mended}
     together, words = "\n".join(sorted(own)), " ".join(answer.split())
-    found = {together: ALL} if len(together) > LONG and len(own) > 1 else {}
+    found = {together: ALL} if len(together) > TOGETHER and len(own) > 1 else {}
     found |= {tree: name for tree, name in own.items() if len(tree) > LONG}
     return found | ({words: EXPLANATION} if len(words) > 40 else {})
 
