@@ -318,18 +318,16 @@ def test_files_beside_a_notebook_are_named(tmp_path):
     assert "ModuleNotFoundError" in "".join(row.text for row in result.rows) + "".join(result.notes)
 
 
+def grading_into(out, tmp_path):
+    """The command that grades what lies in tmp_path / "in"."""
+    place = ["grade", str(tmp_path / "in"), "--into", str(out), "--secret", str(tmp_path / "secret")]
+    return [*place, "--without-sandbox"]
+
+
 def test_the_terminal_counts_what_a_person_gave(tmp_path, capsys):
     classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER))
     out = tmp_path / "out"
-    words = [
-        "grade",
-        str(tmp_path / "in"),
-        "--into",
-        str(out),
-        "--secret",
-        str(tmp_path / "secret"),
-        "--without-sandbox",
-    ]
+    words = grading_into(out, tmp_path)
     assert command.main(words) == 0
     assert "ada: 13 of 20, and 3 wait for a person" in capsys.readouterr().out
     text = (out / "by_hand.csv").read_text()
@@ -466,15 +464,7 @@ def test_a_table_that_cannot_be_read_is_named_before_grading(tmp_path, capsys):
     classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER))
     out = tmp_path / "out"
     out.mkdir()
-    words = [
-        "grade",
-        str(tmp_path / "in"),
-        "--into",
-        str(out),
-        "--secret",
-        str(tmp_path / "secret"),
-        "--without-sandbox",
-    ]
+    words = grading_into(out, tmp_path)
     for text, problem in {
         "name;points\nada;3\n": "by_hand.csv: there is no column 'student'",
         "student,assignment,exercise,points\nada,01,e,x\n": "by_hand.csv, ada, 01, e, column points: 'x' is no number",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vgglib.recording import picture_shape
 from vgglib.tables import as_html, as_text
 
 IN_PLACE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity)  # they write over their input: no row, no memory
@@ -76,7 +77,7 @@ def cost(
     convolution where they are not given. A layer used twice costs its MACs twice and its parameters once.
     Raises UnknownCostError, naming what is missing, if the network multiplies outside of its layers.
     """
-    shape = _shape(module, input_size)
+    shape = picture_shape(module, input_size)
     rows = CostTable([LayerCost("input", "input", shape, 0, 0, _values(shape) * bytes_per_value)])
     seen: set[int] = set()
 
@@ -134,22 +135,6 @@ def _unknown(module: nn.Module, leaves: dict[str, nn.Module], rows: CostTable, f
         if sum(found.values()) != counted[name]:
             return f"{name or 'it'} ({type(leaf).__name__}) is no layer that cost() knows"
     return "it multiplies outside of convolutions and linear layers"
-
-
-def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, int, int]:
-    """Return (channels, height, width); ValueError for a size that is none, and for what is no network."""
-    if not isinstance(module, nn.Module):
-        hint = f": write VGG({module!r})" if isinstance(module, str) else ""
-        raise ValueError(f"expected a network, a torch.nn.Module, got {module!r}{hint}")
-    size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-    if len(size) not in (2, 3) or min(size) < 1:
-        raise ValueError(f"input_size is a side, (height, width) or (channels, height, width), got {input_size}")
-    if len(size) == 3:
-        return size
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            return (layer.in_channels, *size)
-    raise ValueError("give input_size as (channels, height, width): the network has no convolution to read them off")
 
 
 def _macs(layer: nn.Module, output_shape: tuple[int, ...]) -> int:

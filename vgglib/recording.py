@@ -73,7 +73,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
     convolution where they are not given. Raises UnknownReceptiveFieldError, with the path of the module, where
     torch.fx cannot follow the code, where the code asks for values, and where it cannot work on such a picture.
     """
-    shape = _shape(module, input_size)
+    shape = picture_shape(module, input_size)
     if fx.Tracer().is_leaf_module(module, ""):
         module = nn.Sequential(module)  # torch.fx looks into networks, not into torch's own layers
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
@@ -174,7 +174,7 @@ class _Tracer(fx.Tracer):
         return output
 
 
-def _shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, ...]:
+def picture_shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, ...]:
     """Return (channels, height, width); ValueError for a size that is none, and for what is no network."""
     if not isinstance(module, nn.Module):
         hint = f": write VGG({module!r})" if isinstance(module, str) else ""

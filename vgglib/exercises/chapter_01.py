@@ -115,28 +115,22 @@ def check_explanation(answer: object) -> Verdict:
             "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
         ),
     }
-    verdict = check_words(answer, ideas, at_least=12)
-    if verdict.status != "passed":
-        return verdict
-    # each side by itself, under the name that the exercise gives it
-    sides = re.sub(
-        r",? (while|whereas)\b(?! the)(?! it)|, but (?=(inside|outside|in )\b)", ";", answer, flags=re.IGNORECASE
-    )
-    sides = re.sub(r"\b(in )?(py)?torch(['’]s)?\b", "outside", sides, flags=re.IGNORECASE)
-    sides = re.sub(r"\b(in )?caffe(['’]s)?\b", "inside", sides, flags=re.IGNORECASE)
-    return check_words(sides, ideas, at_least=12, against=_FALSE)
+    if isinstance(answer, str):  # each side by itself
+        clauses = r",? (while|whereas)\b(?! the)(?! it)|, but (?=(inside|outside|in )\b)"
+        answer = re.sub(clauses, ";", answer, flags=re.IGNORECASE)
+    return check_words(answer, ideas, at_least=12, against=_FALSE)
 
 
 _ALIKE = "the two do not react alike: in one the velocity holds steps, in the other gradients"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
-        r"\boutside\b.*\b(still|old steps?|slow(s|ly)? (down|over)|gradual\w*|fades?|carry on)\b",
-        r"\binside\b|\b(not|no|never|does not|nothing)\b|n['’]t\b|\b(gradients?|multipl\w*|scale[ds]?)\b",
+        r"\b(outside|(py)?torch)\b.*\b(still|old steps?|slow(s|ly)? (down|over)|gradual\w*|fades?|carry on)\b",
+        r"\b(inside|caffe)\b|\b(not|no|never|does not|nothing)\b|n['’]t\b|\b(gradients?|multipl\w*|scale[ds]?)\b",
         "outside, the velocity holds plain gradients and the rate comes after it: the next step is a tenth as long",
     ),
     (
-        r"\binside\b.*\b(at once|immediate\w*|instant\w*|right away)\b",
-        r"\boutside\b|\b(not|no|never|nothing|only)\b|n['’]t\b|\b(still|old|gradual\w*|slow\w*)\b",
+        r"\b(inside|caffe)\b.*\b(at once|immediate\w*|instant\w*|right away)\b",
+        r"\b(outside|(py)?torch)\b|\b(not|no|never|nothing|only)\b|n['’]t\b|\b(still|old|gradual\w*|slow\w*)\b",
         "inside, the velocity still holds old steps, made with the high rate: that program slows down over many steps",
     ),
     (
