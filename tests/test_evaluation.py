@@ -25,6 +25,7 @@ from vgglib.evaluation import (
     score_map,
     single_crop,
     top1_error,
+    top5_error,
 )
 from vgglib.model import VGG, fully_convolutional
 from vgglib.receptive_field import receptive_field
@@ -133,6 +134,24 @@ def test_accuracy_and_error():
     assert top1_error(POSTERIORS, LABELS) == pytest.approx(0.4)
 
 
+def test_the_top_5_error_against_a_loop():
+    dice = torch.Generator().manual_seed(9)
+    posteriors, labels = torch.rand(300, 8, generator=dice), torch.randint(0, 8, (300,), generator=dice)
+    pairs = zip(posteriors.tolist(), labels.tolist(), strict=True)
+    missed = sum(row[label] < sorted(row)[-5] for row, label in pairs)
+    assert top5_error(posteriors, labels) == pytest.approx(missed / 300)
+    assert 0 < missed < 300
+    posteriors[:10] = torch.nan
+    assert top5_error(posteriors[:10], labels[:10]) == 1
+    with pytest.raises(ValueError, match="more than 5 classes, got 5"):
+        top5_error(posteriors[:, :5], labels % 5)
+
+
+def test_a_network_that_tells_nothing_apart_is_right_by_chance_only():
+    labels = torch.arange(400) % 8
+    assert top5_error(torch.full((400, 8), 1 / 8), labels) == pytest.approx(3 / 8)
+
+
 def test_a_dead_network_scores_nothing():
     dead = torch.full((5, 3), torch.nan)
     assert accuracy(dead, torch.zeros(5, dtype=torch.long)) == 0
@@ -174,7 +193,7 @@ def test_a_dead_network_has_no_confusion_matrix():
         confusion(some, LABELS)
 
 
-@pytest.mark.parametrize("measure", [accuracy, top1_error, confusion])
+@pytest.mark.parametrize("measure", [accuracy, top1_error, top5_error, confusion])
 @pytest.mark.parametrize(
     ("posteriors", "labels"),
     [(POSTERIORS, LABELS[:3]), (POSTERIORS[0], LABELS), (POSTERIORS[:0], LABELS[:0])],
@@ -185,7 +204,7 @@ def test_shapes_that_do_not_go_together_are_refused(measure, posteriors, labels)
         measure(posteriors, labels)
 
 
-@pytest.mark.parametrize("measure", [accuracy, top1_error, confusion])
+@pytest.mark.parametrize("measure", [accuracy, top1_error, top5_error, confusion])
 @pytest.mark.parametrize("wrong", [-1, 3])
 def test_labels_without_a_posterior_are_refused(measure, wrong):
     labels = LABELS.clone()

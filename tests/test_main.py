@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vgglib import __main__, data, doctor, training
+from vgglib import __main__, data, doctor, folders, training
 from vgglib import run as running
 from vgglib.__main__ import main
 from vgglib.checkpoint import digest, load_network, save_network
 from vgglib.data import CLASSES, DataError, ImageSet
-from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error
+from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error, top5_error
 from vgglib.model import VGG
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few steps teach nothing
@@ -171,6 +171,81 @@ def test_a_run_does_not_go_on_with_other_pictures(small, sets, tmp_path, capsys,
         assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 1
         assert "holds checkpoints of another run: data.contents is" in capsys.readouterr().err
     assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 0
+
+
+@pytest.fixture
+def begun(small, tmp_path, capsys):
+    """The command that starts from a trained network, and that network's folder."""
+    assert main([*small[:-1], str(tmp_path / "before")]) == 0
+    capsys.readouterr()
+    before = tmp_path / "before" / "laptop-seed0"
+    return [*small, "--start-from", str(before)], before
+
+
+def test_a_run_starts_from_a_trained_network(begun, small, tmp_path, capsys, monkeypatch):
+    command, before = begun
+    assert (
+        main([*command, "--learning-rate", "1e-9", "--weight-decay", "0", "--seed", "5"]) == 0
+    )  # stays where it began
+    assert f"begins with conv1_1, conv2_1, fc6, fc7, fc8 of {before}" in capsys.readouterr().out
+    old = load_network(before / "network.safetensors")
+    new = load_network(tmp_path / "runs" / "laptop-seed5" / "network.safetensors")
+    for name, parameter in new.named_parameters():
+        assert torch.allclose(parameter, old.state_dict()[name], atol=1e-5)
+    assert new.about["start"] == digest(before / "network.safetensors")
+    monkeypatch.setattr(training, "fit", None)
+    assert main([*command, "--learning-rate", "1e-9", "--weight-decay", "0", "--seed", "5"]) == 0  # finished
+    assert "seed 5 is finished" in capsys.readouterr().out
+    rest = ["--learning-rate", "1e-9", "--weight-decay", "0", "--seed", "5"]
+    assert main([*small, *rest]) == 1
+    said = capsys.readouterr().err
+    assert "holds a finished run with other settings: data.start" in said
+
+
+def test_a_run_with_another_start_is_not_gone_on_with(begun, small, tmp_path, capsys, monkeypatch):
+    command, before = begun
+    with monkeypatch.context() as patch:
+        stopping(patch, 6)
+        assert main(command) == 130
+    folder = tmp_path / "runs" / "laptop-seed0"
+    assert main(small) == 1
+    said = capsys.readouterr().err
+    assert f"began from the network {digest(before / 'network.safetensors')[:12]}..., this one from no other" in said
+    network = (before / "network.safetensors").rename(
+        tmp_path / "moved.safetensors"
+    )  # its weights are no longer needed
+    assert main(["resume", str(folder), "--device", "cpu"]) == 0
+    resumed = load_network(folder / "network.safetensors")
+    assert main([*small[:-1], str(tmp_path / "whole"), "--start-from", str(network)]) == 0
+    whole = load_network(tmp_path / "whole" / "laptop-seed0" / "network.safetensors")
+    assert resumed.about["start"] == whole.about["start"]
+    assert all(torch.equal(*pair) for pair in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_there_again(begun, small, tmp_path, capsys):
+    command, before = begun
+    settings = tmp_path / "runs" / "laptop-seed0" / "checkpoints" / "run.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(command) == 130
+    assert json.loads(settings.read_text())["start_from"] == str(before / "network.safetensors")
+    capsys.readouterr()
+    assert main(["resume", str(settings.parent.parent), "--device", "cpu"]) == 0
+    assert f"begins with conv1_1, conv2_1, fc6, fc7, fc8 of {before}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("nothing", "no network called 'nothing' is shipped"),
+        (__file__, "test_main.py is damaged or no safetensors file"),
+        ("laptop", "conv1_1 has shapes"),
+    ],
+)
+def test_a_start_that_cannot_be_is_one_line(small, capsys, monkeypatch, start, said):
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trains"))
+    assert main([*small, "--start-from", start]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_runs_that_knew_less_of_their_pictures_go_on(small, tmp_path, monkeypatch):
@@ -521,13 +596,13 @@ class Folder:
 def test_a_folder_of_pictures(small, sets, tmp_path, capsys, monkeypatch, tested):
     asked = []
 
-    def train_and_validation(root, workers):
-        asked.append((root, workers))
+    def train_and_validation(root, channels, workers):
+        asked.append((root, channels, workers))
         return Folder(sets[0]), Folder(sets[1]) if tested else None
 
     monkeypatch.setitem(sys.modules, "vgglib.folders", SimpleNamespace(train_and_validation=train_and_validation))
-    assert main([*small, "--data", "photos", "--workers", "3"]) == 0
-    assert asked == [(str(Path("photos").resolve()), 3)]  # so that it can be resumed from another folder
+    assert main([*small, "--data", "photos", "--workers", "4"]) == 0
+    assert asked == [(str(Path("photos").resolve()), 3, 4)]  # so that it can be resumed from another folder
     run = json.loads((tmp_path / "runs" / "laptop-seed0" / "history.json").read_text())
     assert (run["test_accuracy"] is None) != tested
     assert ("test accuracy" in capsys.readouterr().out.splitlines()[-3]) == tested
@@ -540,6 +615,34 @@ def test_a_folder_of_pictures(small, sets, tmp_path, capsys, monkeypatch, tested
     assert main(alike) == 0
     other = json.loads((tmp_path / "in memory" / "laptop-seed0" / "history.json").read_text())
     assert len(other["epochs"]) == len(run["epochs"]) == 2
+
+
+def test_a_folder_of_other_classes_starts_from_a_grey_network(begun, tmp_path, capsys):
+    command, before = begun
+    for number in range(12):
+        folder = tmp_path / "shades" / ["dark", "bright", "striped"][number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (14 + number, 20), (80 * (number % 3), 9, 200)).save(folder / f"{number}.png")
+    command = [*command, "--data", str(tmp_path / "shades"), "--validation", "0"]
+    assert main(command) == 0
+    assert f"begins with conv1_1, conv2_1, fc6, fc7 of {before}" in capsys.readouterr().out  # the classes are others
+    net = load_network(tmp_path / "runs" / "laptop-seed0" / "network.safetensors")
+    assert (net.in_channels, net.classes) == (1, ("bright", "dark", "striped"))
+    assert net.mean.item() == load_network(before / "network.safetensors").mean.item()
+    assert main(command) == 0
+    assert "seed 0 is finished" in capsys.readouterr().out
+    assert main([*command, "--channels", "3", "--out", str(tmp_path / "colour")]) == 1
+    assert "conv1_1 has shapes" in capsys.readouterr().err
+    at = command.index("--start-from")
+    alone = [*command[:at], *command[at + 2 :], "--out", str(tmp_path / "alone")]
+    assert main([*alone, "--channels", "1"]) == 0
+    assert main(alone) == 1  # coloured, which is another run
+    assert "holds a finished run with other settings: data.channels" in capsys.readouterr().err
+
+
+def test_fashion_mnist_has_no_colours_to_choose(small, capsys):
+    assert main([*small, "--channels", "1"]) == 1
+    assert "--channels is for a folder of pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("in_the_way", ["runs", "runs/laptop-seed0", "summary"])
@@ -569,7 +672,7 @@ def test_what_cannot_be_written_is_said_before_training(small, tmp_path, capsys,
 def test_a_folder_that_cannot_be_meant(small, sets, capsys, monkeypatch, pictures, classes, said):
     train = sets[0].subset(torch.arange(pictures) % len(sets[0]))
     train = ImageSet(train.images, train.labels % len(classes), classes)
-    folders = SimpleNamespace(train_and_validation=lambda root, workers: (Folder(train), None))
+    folders = SimpleNamespace(train_and_validation=lambda root, channels, workers: (Folder(train), None))
     monkeypatch.setitem(sys.modules, "vgglib.folders", folders)
     alike = small[: small.index("--validation")] + small[small.index("--validation") + 2 :]
     assert main([*alike, "--data", "photos"]) == 1
@@ -577,7 +680,7 @@ def test_a_folder_that_cannot_be_meant(small, sets, capsys, monkeypatch, picture
 
 
 def test_what_is_held_out_is_counted_as_it_is(small, sets, capsys, monkeypatch):
-    folders = SimpleNamespace(train_and_validation=lambda root, workers: (Folder(sets[0]), Folder(sets[1])))
+    folders = SimpleNamespace(train_and_validation=lambda root, channels, workers: (Folder(sets[0]), Folder(sets[1])))
     monkeypatch.setitem(sys.modules, "vgglib.folders", folders)
     at = small.index("--validation")
     alike = [*small[:at], *small[at + 2 :], "--data", "photos"]
@@ -654,7 +757,10 @@ def test_evaluate_by_every_method(trained, sets, capsys):
     assert capsys.readouterr().out == same
     assert main(["evaluate", trained, "--device", "cpu"]) == 0
     error = 100 * top1_error(dense(net, images, 12), labels)
-    assert capsys.readouterr().out == f"dense at 12: top-1 error {error:.2f} % of 40 pictures\n"
+    assert capsys.readouterr().out == (
+        f"dense at 12: top-1 error {error:.2f} %, top-5 error "
+        f"{100 * top5_error(dense(net, images, 12), labels):.2f} % of 40 pictures\n"
+    )
 
 
 def test_evaluate_on_canvases_and_folders(trained, sets, capsys, monkeypatch):
@@ -687,6 +793,70 @@ def test_evaluate_on_canvases_and_folders(trained, sets, capsys, monkeypatch):
     assert "knows 10 classes, the pictures have 2" in capsys.readouterr().err
 
 
+def test_several_networks_are_tested_together(trained, small, sets, tmp_path, capsys):
+    main([*small, "--seed", "1", "--image-size", "14", "--scale", "14"])
+    capsys.readouterr()
+    other = str(tmp_path / "runs" / "laptop-seed1")
+    assert main(["evaluate", trained, other, "--scales", "14", "16", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    nets = [load_network(trained), load_network(f"{other}/network.safetensors")]
+    images, labels = sets[1].images, sets[1].labels
+    posteriors = ensemble([over_scales(dense, net, images, [14, 16]) for net in nets])
+    assert found["top1_error"] == pytest.approx(top1_error(posteriors, labels))
+    assert found["top5_error"] == pytest.approx(top5_error(posteriors, labels))
+    assert found["networks"] == [trained, other]
+    assert main(["evaluate", trained, other, "--device", "cpu"]) == 0  # each at its own crop
+    posteriors = ensemble([dense(net, images, net.image_size[0]) for net in nets])
+    said = capsys.readouterr().out
+    assert said.startswith("2 networks together, dense at 12, 14: top-1 error ")
+    assert f"{100 * top1_error(posteriors, labels):.2f} %" in said
+    strangers = VGG("4 | 6 |", 1, 10, image_size=12, width=1.0, hidden=9)
+    strangers.classes = tuple("abcdefghij")
+    save_network(strangers, tmp_path / "strangers.safetensors")
+    assert main(["evaluate", trained, str(tmp_path / "strangers.safetensors"), "--device", "cpu"]) == 1
+    assert "class 0 is 'a' to the network, 'T-shirt/top' to the pictures" in capsys.readouterr().err
+
+
+def test_predict_names_the_likeliest_classes(trained, sets, tmp_path, capsys):
+    net, files = load_network(trained), []
+    for number, size in enumerate([(28, 28), (28, 28), (31, 40)]):
+        files.append(str(tmp_path / f"a picture {number}.png"))
+        Image.fromarray(sets[1].images[number, 0].numpy()).resize(size).save(files[-1])
+    assert main(["predict", trained, *files, "--top", "2", "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for path, line in zip(files, lines, strict=True):
+        shares, places = dense(net, folders.read_picture(path, 1)[None], 12)[0].topk(2)
+        told = ", ".join(f"{CLASSES[n]} {100 * share:.1f} %" for n, share in zip(places, shares, strict=True))
+        assert line == f"{path}: {told}"
+    asked = ["predict", str(Path(trained).parent), files[2], "--method", "multi-crop", "--scales", "13", "15"]
+    assert main([*asked, "--top", "10", "--json", "--device", "cpu"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["pictures"]
+    by_hand = over_scales(multi_crop, net, folders.read_picture(files[2], 1)[None], [13, 15])[0]
+    assert found["posteriors"] == pytest.approx(dict(zip(CLASSES, by_hand.tolist(), strict=True)))
+    assert list(found["posteriors"].values()) == sorted(found["posteriors"].values(), reverse=True)
+    net.classes = None
+    save_network(net, tmp_path / "nameless.safetensors")
+    assert main(["predict", str(tmp_path / "nameless.safetensors"), files[0], "--device", "cpu"]) == 0
+    assert ": class " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["nothing.png"], "nothing.png is missing"),
+        ([__file__], "test_main.py"),
+        ([__file__, "--top", "0"], "--top must be from 1 to 10"),
+        ([__file__, "--top", "11"], "--top must be from 1 to 10"),
+    ],
+)
+def test_what_predict_cannot_look_at_is_one_line(trained, capsys, asked, said):
+    assert main(["predict", trained, *asked, "--device", "cpu"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -713,6 +883,13 @@ def test_cost(capsys):
     assert rows[1][:7] == ["input", "input", "1", "x", "32", "x", "32"]
     assert rows[2][2:7] == ["16", "x", "32", "x", "32"]
     assert rows[-2][2] == "10"
+    assert main(["cost", "A", "--batch-norm", "--hidden", "512", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    net = VGG("A", 3, 1000, 224, hidden=512, batch_norm=True)
+    assert found["parameters"] == sum(parameter.numel() for parameter in net.parameters())
+    assert found["parameters"] == sum(row["parameters"] for row in found["layers"])
+    assert found["layers"][1]["output_shape"] == [64, 224, 224]
+    assert {row["kind"] for row in found["layers"]} >= {"Conv2d", "BatchNorm2d", "Linear"}
 
 
 def test_receptive_field(capsys):

@@ -12,6 +12,7 @@ from torch import nn
 from vgglib import peers
 from vgglib.compress import low_rank, replace_fc6
 from vgglib.configurations import TABLE_1, layers
+from vgglib.evaluation import prepared
 from vgglib.lighter import lighter_head
 from vgglib.model import (
     INITIALISATIONS,
@@ -20,6 +21,7 @@ from vgglib.model import (
     initialise,
     local_response_norm,
     map_size,
+    start_from,
     vgg,
     vgg_block,
     warm_start,
@@ -436,6 +438,59 @@ def test_a_warm_start_that_does_not_fit_copies_nothing(changed, said):
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+TRAINED = dict(in_channels=1, num_classes=4, image_size=32, width=1 / 32, hidden=5, batch_norm=True)
+
+
+def test_the_same_configuration_starts_from_every_layer():
+    old, new = VGG("A", **TRAINED), VGG("64 | 128 | 256 256 | 512 512 | 512 512 |", **TRAINED)
+    for module in old.features:
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-1, 1)
+    old.mean.fill_(0.28)
+    old.std.fill_(0.35)
+    assert start_from(new, old)[-4:] == ["conv5_2", "fc6", "fc7", "fc8"]
+    assert all(torch.equal(value, old.state_dict()[name]) for name, value in new.state_dict().items())
+    X = torch.rand(3, 1, 32, 32)
+    assert torch.equal(new.eval()(prepared(new, X)), old.eval()(prepared(old, X)))
+    new.features[0].weight.data.zero_()
+    assert old.features[0].weight.data.any()  # a copy
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_other_classes_get_a_new_last_layer(known):
+    old, new = VGG("A", **TRAINED), VGG("A", **{**TRAINED, "num_classes": 4 if known else 7})
+    if known:  # as many, but others
+        old.classes, new.classes = tuple("abcd"), tuple("abce")
+    last = new.classifier[-1].weight.clone()
+    assert start_from(new, old)[-2:] == ["fc6", "fc7"]
+    assert torch.equal(new.classifier[-1].weight, last)
+    assert torch.equal(new.classifier[0].weight, old.classifier[0].weight)
+
+
+def test_another_configuration_starts_warm():
+    a, d, once_more = (VGG(name, **TRAINED) for name in "ADD")
+    once_more.load_state_dict(d.state_dict())
+    assert start_from(d, a) == warm_start(once_more, a)
+    assert all(torch.equal(value, once_more.state_dict()[name]) for name, value in d.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (dict(image_size=64), "fc6 has shapes .* follows from the size of the pictures"),
+        (dict(width=1 / 16), "conv1_1 has shapes"),
+        (dict(batch_norm=False), "conv1_1 has shapes"),
+        (dict(in_channels=3), "conv1_1 has shapes"),
+    ],
+)
+def test_a_start_that_does_not_fit_copies_nothing(changed, said):
+    net = VGG("A", **{**TRAINED, **changed})
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match=said):
+        start_from(net, VGG("A", **TRAINED))
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_a_network_whose_first_layer_sees_no_map_is_not_converted():
     net = VGG("64 |", 3, 10, 8, hidden=8)
     for changed in (lighter_head(net, "average"), replace_fc6(net, low_rank(net.classifier[0], 2))):
@@ -491,3 +546,5 @@ def test_only_our_networks_start_warm():
     for pair in ((net, nn.Linear(2, 2)), (nn.Linear(2, 2), net)):
         with pytest.raises(ValueError, match=r"expected two networks of .*VGG, got a Linear"):
             warm_start(*pair)
+        with pytest.raises(ValueError, match=r"expected two networks of .*VGG, got a Linear"):
+            start_from(*pair)

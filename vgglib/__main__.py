@@ -1,4 +1,4 @@
-"""``python -m vgglib train | resume | evaluate | study | cost | receptive-field | doctor``."""
+"""``python -m vgglib train | resume | evaluate | predict | study | cost | receptive-field | doctor``."""
 
 import argparse
 import ast
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m vgglib",
         description="The VGG paper from the command line: train a network, or ask what one costs and sees.",
-        epilog="python -m vgglib train --recipe laptop   trains on all of Fashion-MNIST in minutes on two CPU cores",
+        epilog="python -m vgglib train --recipe laptop   trains on Fashion-MNIST in minutes on two CPU cores",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -86,7 +86,19 @@ def _parser() -> argparse.ArgumentParser:
         "tested on at the end, and what is watched is held out of train/, see --validation (default: fashion-mnist)",
     )
     train.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
+    train.add_argument(
+        "--channels",
+        type=int,
+        help="of a folder's pictures: 3 for colour, 1 for grey (default: 3, or those of --start-from)",
+    )
     train.add_argument("--workers", type=int, default=0, help="processes that read pictures of a folder (default: 0)")
+    train.add_argument(
+        "--start-from",
+        metavar="NETWORK",
+        help="begin with a trained network's weights, as section 3.1 does: with all of them where the configuration is "
+        "the same (the last layer is new where the classes are others), else with its first four convolutions and its "
+        "fully connected layers. A file, a run's folder, or a name in data/networks",
+    )
     train.add_argument("--out", default="runs", help="folder for networks and histories (default: runs)")
     train.add_argument("--overwrite", action="store_true", help="train anew where a finished run lies")
     train.add_argument("--estimate", action="store_true", help="measure a few steps, say how long it would take, stop")
@@ -123,20 +135,33 @@ def _parser() -> argparse.ArgumentParser:
         "python -m vgglib evaluate runs/laptop-seed0/network.safetensors --method dense --scales 32 36 40",
     )
     evaluate.set_defaults(run=_evaluate)
-    evaluate.add_argument(
-        "network", help="a .safetensors file, a run's folder, or the name of a network in data/networks"
+    a_network = "a .safetensors file, a run's folder, or the name of a network in data/networks"
+    evaluate.add_argument("networks", nargs="+", metavar="network", help=f"{a_network}; of several, the mean posterior")
+    predict = commands.add_parser(
+        "predict",
+        help="say what is on pictures of your own",
+        description="Say what a network takes pictures for, the likeliest classes with their posteriors: python -m "
+        "vgglib predict runs/laptop-seed0 photo.jpg",
     )
+    predict.set_defaults(run=_predict)
+    predict.add_argument("network", help=a_network)
+    predict.add_argument("pictures", nargs="+", metavar="picture", help="picture files")
+    predict.add_argument("--top", type=int, default=3, help="classes to name (default: 3)")
     methods = ["single-crop", "dense", "multi-crop", "both"]
-    evaluate.add_argument("--method", choices=methods, default="dense", help="train uses single-crop (default: dense)")
-    evaluate.add_argument("--scales", type=int, nargs="+", help="test scales Q in pixels (default: the network's crop)")
-    evaluate.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
+    crop = "(default: the network's crop)"
+    for command in (evaluate, predict):
+        command.add_argument(
+            "--method", choices=methods, default="dense", help="train has single-crop (default: dense)"
+        )
+        command.add_argument("--scales", type=int, nargs="+", help=f"test scales Q in pixels {crop}")
+        command.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
+        command.add_argument("--batch-size", type=int, default=500, help="crops in memory at once (default: 500)")
+        command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+        command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     evaluate.add_argument(
         "--data", default="fashion-mnist", help="fashion-mnist, canvas, or a folder with one folder for each class"
     )
     evaluate.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
-    evaluate.add_argument("--batch-size", type=int, default=500, help="crops in memory at once (default: 500)")
-    evaluate.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
-    evaluate.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
 
     cost = commands.add_parser("cost", help="parameters, multiply-accumulates and memory of a configuration")
     cost.set_defaults(run=_cost)
@@ -148,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--in-channels", type=int, default=3, help="channels of the picture (default: 3)")
     cost.add_argument("--classes", type=int, default=1000, help="number of classes (default: 1000)")
     cost.add_argument("--width", type=float, default=1.0, help="factor on the channels (default: 1)")
+    cost.add_argument("--hidden", type=int, default=4096, help="units in fc6 and fc7 each (default: 4096)")
+    cost.add_argument("--batch-norm", action="store_true", help="normalise after each convolution")
+    cost.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
     study.add_argument(
@@ -188,17 +216,59 @@ def _train(options: argparse.Namespace) -> int:
         if not options.data:
             raise ValueError("--data is empty: name a folder, or fashion-mnist")
         options.data = str(Path(options.data).resolve())  # a run may be resumed from another folder
+    elif options.channels is not None:
+        raise ValueError("--channels is for a folder of pictures: Fashion-MNIST is grey")
     _can_be_written(options)
+    if options.start_from is not None and _file_of(options.start_from):
+        options.start_from = str(_file_of(options.start_from).resolve())
     if options.estimate and in_torchrun():
         raise ValueError("--estimate measures one process: leave torchrun out")
     if options.estimate:
+        _begin(options)
         return _estimate(options, chosen)
     with _as_asked(options) as device:
+        _begin(options)
         runs = [
             _one_run(options, chosen, seed, Path(options.out) / f"{options.recipe}-seed{seed}", device)
             for seed in options.seeds
         ]
     return _summarise(options, {"recipe_name": options.recipe, "changes": changes}, runs)
+
+
+def _begin(options: argparse.Namespace) -> None:
+    """Find out what process 0, the only one that must see it, knows of the network to start from."""
+    from vgglib import distributed
+    from vgglib.checkpoint import NETWORKS, digest
+
+    content = b""
+    if options.start_from is not None and distributed.rank() == 0:
+        channels = _network(options.start_from).in_channels
+        file = _file_of(options.start_from) or NETWORKS / f"{options.start_from}.safetensors"
+        content = json.dumps([digest(file), channels]).encode()
+    content = distributed.from_first(content)
+    options.start, channels = json.loads(content) if content else (None, 3)
+    if options.data != "fashion-mnist" and options.channels is None:
+        options.channels = channels
+
+
+def _file_of(network: str) -> Path | None:
+    """Return the file of a network named by its file or its run's folder; None for one that comes with the book."""
+    from vgglib.checkpoint import NETWORKS
+
+    path = Path(network)
+    if (NETWORKS / f"{network}.safetensors").is_file():
+        return None
+    if path.is_dir():  # a run's folder holds its network
+        return path / "network.safetensors"
+    return path if path.suffix == ".safetensors" or path.is_file() else None
+
+
+def _network(network: str) -> object:
+    """Return a trained network by its file, its run's folder, or its name in data/networks."""
+    from vgglib.checkpoint import load_network, shipped
+
+    path = _file_of(network)
+    return load_network(path) if path else shipped(network)
 
 
 def _can_be_written(options: argparse.Namespace) -> None:
@@ -246,14 +316,19 @@ def _resume(options: argparse.Namespace) -> int:
             content = settings.read_bytes()
         try:
             told = json.loads(distributed.from_first(content))
-            for name in ("recipe", "data", "root", "workers", "checkpoint_every", "keep"):
+            for name in _KEPT:
                 setattr(options, name, told["options"][name])
+            options.start_from, options.start = (told.get(name) for name in ("start_from", "start"))  # if there is one
+            options.channels = told.get("channels", None if options.data == "fashion-mnist" else 3)
             values = {n: tuple(value) if isinstance(value, list) else value for n, value in told["recipe"].items()}
             chosen, seed = Recipe(**values), told["seed"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{settings} is not what train wrote: {error!r}") from error
         run = _one_run(options, chosen, seed, folder, device)
     return _summarise(options, {"recipe_name": options.recipe, "resumed": str(folder)}, [run])
+
+
+_KEPT = ("recipe", "data", "root", "workers", "checkpoint_every", "keep")
 
 
 class _Heard:
@@ -374,7 +449,7 @@ def _sets(options: argparse.Namespace, chosen: object) -> tuple:
     else:
         from vgglib.folders import train_and_validation
 
-        train, test = train_and_validation(options.data, workers=options.workers)
+        train, test = train_and_validation(options.data, options.channels, options.workers)
         if test is None and chosen.watch_test:
             raise ValueError(f"{options.data} has no val/, and the recipe watches a test set: --watch-test false")
         if len(train.classes) < 2:
@@ -409,7 +484,9 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
         run = json.loads(content)
         there = {name: run[name] for name in ("recipe", "seed")} | {"data": run.get("data")}
         there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
-        there["data"] = wanted["data"] | (there["data"] or {})  # older runs say less, or nothing
+        # older runs say less, or nothing; they began from no other network, and took all folders for coloured
+        before = {"start": None, "channels": None if wanted["data"]["channels"] is None else 3}
+        there["data"] = wanted["data"] | before | (there["data"] or {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{history} is not what train wrote: {error!r}. Take another --out") from error
     if differing := differences(wanted, there):
@@ -436,6 +513,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
 
     sets = _sets(options, chosen)
     identity = _identity(chosen, seed, *sets)
+    identity["data"] |= {"start": options.start, "channels": options.channels}
     if (finished := _finished(options, identity, folder)) is not None:
         return finished
     with alone_in(folder / "checkpoints") if distributed.rank() == 0 else contextlib.nullcontext():
@@ -453,6 +531,7 @@ def _trained(
     from vgglib.checkpoint import save_network
     from vgglib.data import DataError
     from vgglib.interrupts import Interrupted
+    from vgglib.model import start_from
     from vgglib.monitor import Monitor
     from vgglib.progress import duration
     from vgglib.resuming import Checkpoints
@@ -473,12 +552,22 @@ def _trained(
         )
     checkpoints = Checkpoints(folder / "checkpoints", options.keep)
     alone = distributed.rank() == 0
-    if alone and not checkpoints.paths():
-        kept = {
-            name: getattr(options, name) for name in ("recipe", "data", "root", "workers", "checkpoint_every", "keep")
+    if alone and checkpoints.paths():
+        _expect_start(checkpoints.folder, options.start)
+    elif alone:
+        if options.start_from:  # the other processes take over the weights of this one
+            copied = start_from(net, _network(options.start_from))
+            print(f"begins with {', '.join(copied)} of {options.start_from}")
+        settings = {
+            "options": {name: getattr(options, name) for name in _KEPT},
+            "recipe": asdict(chosen),
+            "seed": seed,
+            "start_from": options.start_from,
+            "start": options.start,
+            "channels": options.channels,
         }
         with contextlib.suppress(OSError):  # fit warns where the folder takes no files
-            results.write(checkpoints.folder / "run.json", {"options": kept, "recipe": asdict(chosen), "seed": seed})
+            results.write(checkpoints.folder / "run.json", settings)
     with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
         try:
             history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
@@ -490,6 +579,7 @@ def _trained(
             raise
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": None, "conditions": history.conditions}
     about["classes"] = list(part.classes)
+    about |= {"start": options.start} if options.start else {}
     try:
         accuracy = None if test is None else watched_accuracy(net, test, history.conditions["bf16"])
     except DataError as error:
@@ -517,6 +607,22 @@ def _trained(
     return run
 
 
+def _expect_start(checkpoints: Path, start: str | None) -> None:
+    """Raise CheckpointError if the run in a folder began from another network than the one asked for."""
+    from vgglib.checkpoint import CheckpointError
+
+    try:
+        there = json.loads((checkpoints / "run.json").read_text(encoding="utf-8")).get("start")
+    except (OSError, ValueError, AttributeError):  # its checkpoints tell the rest
+        return
+    if there != start:
+        named = [f"the network {one[:12]}..." if one else "no other network" for one in (there, start)]
+        raise CheckpointError(
+            f"{checkpoints} holds checkpoints of another run: it began from {named[0]}, this one from {named[1]}. Take "
+            "another folder, or the same settings"
+        )
+
+
 def _check_device(text: str) -> None:
     """Raise ValueError unless torch has a device of this name here."""
     import torch
@@ -532,62 +638,91 @@ def _check_device(text: str) -> None:
         raise ValueError(f"torch finds no {text} here; python -m vgglib doctor says what there is")
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    """Test one network on the test set, or on a folder, and print its top-1 error."""
-    from vgglib import data
-    from vgglib.checkpoint import NETWORKS, load_network, shipped
-    from vgglib.devices import best_device
-    from vgglib.evaluation import (
-        dense,
-        ensemble,
-        expect_classes,
-        multi_crop,
-        of_pictures,
-        over_scales,
-        single_crop,
-        top1_error,
-    )
-
-    path = Path(options.network)
-    if path.is_dir() and not (NETWORKS / f"{path}.safetensors").is_file():  # a run's folder holds its network
-        path /= "network.safetensors"
-    a_file = path.suffix == ".safetensors" or (path.is_file() and not (NETWORKS / f"{path}.safetensors").is_file())
-    net = load_network(path) if a_file else shipped(options.network)
-    net = net.to(options.device or best_device())
-    scales = options.scales or [min(net.image_size)]
+def _tester(options: argparse.Namespace) -> object:
+    """Return a function that gives a network's posteriors and labels on a set or a folder, tested as asked for."""
+    from vgglib.evaluation import dense, ensemble, expect_classes, multi_crop, of_pictures, over_scales, single_crop
 
     def both(*arguments: object, **others: object) -> object:
         return ensemble([dense(*arguments, **others), multi_crop(*arguments, grid=options.grid, **others)])
 
-    methods = {"single-crop": single_crop, "dense": dense, "multi-crop": multi_crop, "both": both}
+    method = {"single-crop": single_crop, "dense": dense, "multi-crop": multi_crop, "both": both}[options.method]
     how = {"batch_size": options.batch_size} | ({"grid": options.grid} if options.method == "multi-crop" else {})
+
+    def tested(net: object, pictures: object) -> tuple:
+        scales = options.scales or [min(net.image_size)]
+        if hasattr(pictures, "images"):
+            expect_classes(net, pictures.classes)
+            return over_scales(method, net, pictures.images, scales, **how), pictures.labels
+        return of_pictures(method, net, pictures, scales, **how)
+
+    return tested
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    """Test one network, or several together, on the test set or on a folder, and print the errors."""
+    from vgglib import data
+    from vgglib.devices import best_device
+    from vgglib.evaluation import ensemble, top1_error, top5_error
+
+    nets = [_network(name) for name in options.networks]
     sets = {"fashion-mnist": data.fashion_mnist, "canvas": data.fashion_mnist_on_canvas}
-    if options.data in sets:
-        test = sets[options.data](options.root)[1]
-        expect_classes(net, test.classes)
-        posteriors, labels = over_scales(methods[options.method], net, test.images, scales, **how), test.labels
-    else:
-        folder = data.image_folder(options.data, net.classes, channels=net.in_channels)
-        if net.classes is None:
-            print(
-                "vgglib: this network's file does not name its classes; the folders are taken in alphabetical order",
-                file=sys.stderr,
-            )
-        posteriors, labels = of_pictures(methods[options.method], net, folder, scales, **how)
-    error = top1_error(posteriors, labels)
+    test = sets[options.data](options.root)[1] if options.data in sets else None
+    tested, found = _tester(options), []
+    for name, net in zip(options.networks, nets, strict=True):
+        pictures = test
+        if test is None:
+            pictures = data.image_folder(options.data, net.classes or nets[0].classes, channels=net.in_channels)
+            if net.classes is None:
+                print(
+                    f"vgglib: the file of {name} does not name its classes; the folders are taken in alphabetical "
+                    "order",
+                    file=sys.stderr,
+                )
+        posteriors, labels = tested(net.to(options.device or best_device()), pictures)
+        found.append(posteriors.cpu())
+    posteriors = ensemble(found)
+    scales = options.scales or sorted({min(net.image_size) for net in nets})
     result = {
         "command": options.command,
+        "networks": options.networks,
         "data": options.data,
         "method": options.method,
         "scales": scales,
         "pictures": len(labels),
-        "top1_error": error,
+        "top1_error": top1_error(posteriors, labels),
     }
+    said = f"top-1 error {100 * result['top1_error']:.2f} %"
+    if posteriors.shape[1] > 5:
+        result["top5_error"] = top5_error(posteriors, labels)
+        said += f", top-5 error {100 * result['top5_error']:.2f} %"
     if options.json:
         print(json.dumps(result))
     else:
-        at = ", ".join(map(str, scales))
-        print(f"{options.method} at {at}: top-1 error {100 * error:.2f} % of {len(labels):,} pictures")
+        who = f"{len(nets)} networks together, " if len(nets) > 1 else ""
+        print(f"{who}{options.method} at {', '.join(map(str, scales))}: {said} of {len(labels):,} pictures")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    """Print the likeliest classes of picture files."""
+    from vgglib.devices import best_device
+    from vgglib.folders import read_picture
+
+    net = _network(options.network).to(options.device or best_device())
+    classes = net.classes or [f"class {number}" for number in range(net.classifier[-1].out_features)]
+    if not 1 <= options.top <= len(classes):
+        raise ValueError(f"--top must be from 1 to {len(classes)}, the number of classes, got {options.top}")
+    pictures = ((read_picture(path, net.in_channels), 0) for path in options.pictures)
+    posteriors, _ = _tester(options)(net, pictures)
+    result = []
+    for path, row in zip(options.pictures, posteriors.cpu(), strict=True):
+        shares, places = row.topk(options.top)
+        likeliest = {classes[place]: share for place, share in zip(places.tolist(), shares.tolist(), strict=True)}
+        result.append({"picture": path, "posteriors": likeliest})
+        if not options.json:
+            print(f"{path}: {', '.join(f'{name} {100 * share:.1f} %' for name, share in likeliest.items())}")
+    if options.json:
+        print(json.dumps({"command": options.command, "network": options.network, "pictures": result}))
     return 0
 
 
@@ -645,14 +780,24 @@ def _measure_cost(options: argparse.Namespace) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
     import torch
 
     from vgglib.cost import cost
     from vgglib.model import VGG
 
     with torch.device("meta"):  # shapes are enough
-        net = VGG(options.configuration, options.in_channels, options.classes, options.image_size, options.width)
-    print(cost(net, options.image_size))
+        net = VGG(
+            options.configuration, options.in_channels, options.classes, options.image_size, options.width,
+            options.hidden, options.batch_norm,
+        )  # fmt: skip
+    table = cost(net, options.image_size)
+    if options.json:
+        totals = {name: getattr(table, name) for name in ("parameters", "macs", "activation_bytes")}
+        print(json.dumps({"command": options.command, **totals, "layers": [asdict(row) for row in table]}))
+    else:
+        print(table)
     return 0
 
 

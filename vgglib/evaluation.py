@@ -318,6 +318,18 @@ def top1_error(posteriors: Tensor, labels: Tensor) -> float:
     return 1 - accuracy(posteriors, labels)
 
 
+def top5_error(posteriors: Tensor, labels: Tensor) -> float:
+    """Return the share of pictures whose label is not among the five largest posteriors, from 0 to 1 (section 4).
+
+    Raises ValueError for five classes or fewer, where it could not but be 0. A row that is not finite counts as wrong.
+    """
+    _check(posteriors, labels)
+    if posteriors.shape[1] <= 5:
+        raise ValueError(f"the top-5 error needs more than 5 classes, got {posteriors.shape[1]}")
+    found = (posteriors.topk(5).indices == labels.to(posteriors.device)[:, None]).any(dim=1)
+    return 1 - (found & posteriors.isfinite().all(dim=1)).sum().item() / len(labels)
+
+
 def _check(posteriors: Tensor, labels: Tensor) -> None:
     if posteriors.dim() != 2 or labels.dim() != 1 or len(posteriors) != len(labels) or len(labels) == 0:
         raise ValueError(

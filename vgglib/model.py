@@ -197,26 +197,51 @@ def warm_start(deep: VGG, shallow: VGG) -> list[str]:
     from pictures less that mean. The rest of ``deep`` stays as it was, and every copied layer goes on learning. Raises
     ValueError, before anything is copied, if a layer is missing or of another shape.
     """
-    for net in (deep, shallow):
+    _expect_two(deep, shallow)
+    chosen = [*[name for name in _weighted(shallow) if name.startswith("conv")][:4], "fc6", "fc7", "fc8"]
+    return _copy(deep, shallow, chosen)
+
+
+def start_from(net: VGG, trained: VGG) -> list[str]:
+    """Return the names of the layers that were copied from a trained network into ``net``, which it changes.
+
+    A network of the same configuration goes on where the other stopped, as at training scale 384 after 256 (section
+    3.1): every layer is copied, but for the last one where the classes are others. From another configuration come
+    the layers of warm_start. ``mean`` and ``std`` are copied, too. Every layer goes on learning. Raises ValueError,
+    before anything is copied, if a layer is of another shape.
+    """
+    _expect_two(net, trained)
+    if layers(net.configuration) != layers(trained.configuration):
+        return warm_start(net, trained)
+    outputs = [side.classifier[-1].out_features for side in (net, trained)]
+    others = outputs[0] != outputs[1] or (net.classes and trained.classes and net.classes != trained.classes)
+    return _copy(net, trained, [name for name in _weighted(net) if name != "fc8" or not others])
+
+
+def _expect_two(*nets: VGG) -> None:
+    for net in nets:
         if not isinstance(net, VGG):
             raise ValueError(f"expected two networks of vgglib.model.VGG, got a {type(net).__name__}")
-    pairs = {}
-    theirs, ours = _weighted(shallow), _weighted(deep)
-    chosen = [*[name for name in theirs if name.startswith("conv")][:4], "fc6", "fc7", "fc8"]
+
+
+def _copy(net: VGG, trained: VGG, chosen: list[str]) -> list[str]:
+    """Copy the named layers, and the pictures' mean and std; ValueError, and no change, if one does not fit."""
+    theirs, ours = _weighted(trained), _weighted(net)
+    pairs = []
     for name in chosen:
         if name not in ours:
-            raise ValueError(f"the deep network has no {name} to copy the shallow one's into")
+            raise ValueError(f"the new network has no {name} to copy the trained one's into")
         states = [[module.state_dict() for module in side[name]] for side in (ours, theirs)]
         shapes = [[tuple(value.shape) for state in side for value in state.values()] for side in states]
         if shapes[0] != shapes[1]:
-            raise ValueError(f"{name} has shapes {shapes[0]} in the deep network, {shapes[1]} in the shallow one")
-        pairs[name] = list(zip(ours[name], states[1], strict=True))
-    for copied in pairs.values():
-        for module, state in copied:
-            module.load_state_dict(state)
-    deep.mean.copy_(shallow.mean)
-    deep.std.copy_(shallow.std)
-    return list(pairs)
+            why = ": how many inputs it has follows from the size of the pictures" if name == "fc6" else ""
+            raise ValueError(f"{name} has shapes {shapes[0]} in the new network, {shapes[1]} in the trained one{why}")
+        pairs += zip(ours[name], states[1], strict=True)
+    for module, state in pairs:
+        module.load_state_dict(state)
+    net.mean.copy_(trained.mean)
+    net.std.copy_(trained.std)
+    return chosen
 
 
 def _weighted(net: VGG) -> dict[str, list[nn.Module]]:
