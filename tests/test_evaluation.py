@@ -457,7 +457,7 @@ def test_what_is_no_batch_of_pictures_or_no_scale_is_refused(net, images, method
         with pytest.raises(ValueError, match=said):
             method(net, wrong)
     for scale in (15.0, 15.5):
-        with pytest.raises(ValueError, match=f"whole number of pixels, got {scale}"):
+        with pytest.raises(ValueError, match=f"whole number, got {scale}"):
             method(net, images, scale)
     with pytest.raises(ValueError, match=r"expected a list of scales, got 15: write \[15\]"):
         over_scales(method, net, images, 15)

@@ -165,6 +165,15 @@ SEEN = "The unit sees the whole picture. In testing larger pictures put pixels t
         f"Zeros, no reflections of the picture. {SEEN}",
         "Zero padding. The unit sees every pixel. At 808 pixels, in testing, it sees half of the picture.",
         f"Zero padding. {SEEN} Larger pictures make no difference to the size of the field.",
+        f"Zero padding. {SEEN} On larger pictures the receptive field does not grow.",
+        f"Zero padding. {SEEN} On larger pictures nothing changes in the size of the window.",
+        f"Zero padding. {SEEN} Larger pictures make the field lie inside the picture.",
+        f"Zero padding. {SEEN} Larger pictures make the field hold more pixels of the picture.",
+        f"Zero padding. {SEEN} On a picture of 800 pixels it does not see the entire picture any more.",
+        f"Zero padding. {SEEN} It sees the whole picture, not half of it.",
+        f"Zero padding. {SEEN} A unit of pool5 does not see the whole picture.",
+        f"Zero padding; the picture is not stretched to 404 pixels. {SEEN}",
+        f"Zero padding. {SEEN} Without a convolution for fc6 larger pictures are not possible.",
     ],
 )
 def test_explanation_in_other_words(good):
@@ -181,6 +190,17 @@ def test_explanation_in_other_words(good):
             "It is zero padding, and the unit sees the whole picture. Larger pictures make no difference.",
             "stands where",
         ),
+        (f"Zero padding. {SEEN} On larger pictures the receptive field gets larger.", "from the layers alone"),
+        (f"Zero padding. {SEEN} Larger pictures enlarge the field.", "from the layers alone"),
+        (f"Zero padding. {SEEN} Larger pictures make the field bigger.", "from the layers alone"),
+        (f"Zero padding. {SEEN} On larger pictures nothing changes, the padding stays.", "stands where"),
+        (
+            f"Zero padding. It only sees the 224 pixels in the middle, not the entire picture. {SEEN}",
+            "lies outside",
+        ),
+        (f"Zero padding. The unit does not see the whole picture. {SEEN}", "lies outside"),
+        (f"Zero padding. {SEEN} Bigger pictures are not possible.", "tests on larger pictures"),
+        (f"The picture is stretched to 404 pixels, so there is no padding. {SEEN}", "keeps its 224 pixels"),
         ("The window of 404 is filled with zeros, and the unit sees the whole of the picture.", "does not speak of"),
     ],
 )

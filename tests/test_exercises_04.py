@@ -362,6 +362,15 @@ def test_repair_may_be_written_out(inplace):
 GOOD = [
     "There are four times as many output positions, and the same kernel is used at each of them.",
     "The kernel slides over 4 times the pixels, but its weights are shared, so no parameter is added.",
+    "The kernel is applied at four times as many output positions, and no new weights are needed for that.",
+    "There are 4x more windows to compute, but one kernel serves them all, whatever the image size.",
+    "2*2 as many windows to multiply, while the kernel itself does not get bigger.",
+    "In a fully connected layer the weights grow. A convolution uses one kernel at all 4x positions.",
+    "The parameters depend on kernel and channels, not on the picture size; it slides over 4x the positions.",
+    "The parameters depend on input and output channels and on the kernel, and 4x the positions share them.",
+    "Each output channel has its own kernel, shared by all positions, of which there are four times as many.",
+    "The weights multiply four times as many windows, and each weight is the same in all of them.",
+    "The kernel needs no larger size and there are no more kernels, only four times as many positions.",
 ]
 WRONG_WORDS = {
     "too short": "four positions share",
@@ -386,3 +395,39 @@ def test_folded_explanation_passes():
 @pytest.mark.parametrize("mistake", WRONG_WORDS)
 def test_wrong_explanation_is_rejected(mistake):
     assert chapter_04.check_explanation(WRONG_WORDS[mistake]).status == "failed"
+
+
+FALSE_CLAIMS = {
+    "parameters depend on the picture": (
+        "The number of parameters depends on the picture size, which is four times the area, and stays shared.",
+        "no size of a picture",
+    ),
+    "weights grow": (
+        "The same kernel slides over four times the positions, so the weights grow fourfold.",
+        "same weights for every picture",
+    ),
+    "more parameters": (
+        "There are four times as many positions for the same kernel, which needs four times as many parameters.",
+        "same weights for every picture",
+    ),
+    "new kernels": (
+        "Four times the output: the convolution gets four new kernels, one for each area, the same as before.",
+        "in number and in size",
+    ),
+    "larger kernels": (
+        "It needs larger kernels, but the position count is four times smaller, so the same.",
+        "in number and in size",
+    ),
+    "a kernel for each position": (
+        "Each position has its own kernel, and there are four times as many; they stay the same in training.",
+        "in number and in size",
+    ),
+}
+
+
+@pytest.mark.parametrize("claim", FALSE_CLAIMS)
+def test_false_claim_is_answered(claim):
+    text, said = FALSE_CLAIMS[claim]
+    verdict = chapter_04.check_explanation(text)
+    assert verdict.status == "failed"
+    assert said in verdict.text

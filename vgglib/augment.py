@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vgglib import sizes
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -26,6 +28,13 @@ class Augment:
     colour: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "crop", sizes.whole(self.crop, "crop"))
+        if not isinstance(self.scale, tuple | list):
+            object.__setattr__(self, "scale", sizes.whole(self.scale, "scale"))
+        elif len(self.scale) == 2:
+            object.__setattr__(self, "scale", tuple(sizes.whole(one, "each of two scales") for one in self.scale))
+        else:
+            raise ValueError(f"scale must be a whole number or (S_min, S_max), got {self.scale!r}")
         low, high = self._range()
         if not 0 < self.crop <= low <= high:
             raise ValueError(
@@ -97,8 +106,8 @@ def view(images: Tensor, crop: int | tuple[int, int], scale: int | None = None) 
     images: uint8 (N, C, H, W). Returns float32 (N, C, *crop) in 0..1. Bilinear, antialiased where it shrinks.
     Raises ValueError if the crop does not fit.
     """
-    crop = (crop, crop) if isinstance(crop, int) else tuple(crop)
-    scale = min(crop) if scale is None else scale
+    crop = sizes.height_and_width(crop, "crop")
+    scale = min(crop) if scale is None else sizes.whole(scale, "scale")
     height, width = _rescaled(images, torch.tensor([scale], device=images.device))
     if scale < 1 or height < crop[0] or width < crop[1]:
         raise ValueError(f"a crop of {crop[0]} x {crop[1]} does not fit into pictures rescaled to scale {scale}")
@@ -111,6 +120,7 @@ def whole(images: Tensor, scale: int) -> Tensor:
 
     images: uint8 (N, C, H, W), always the originals: pictures that were rescaled once have lost detail for good.
     """
+    scale = sizes.whole(scale, "scale")
     height, width = (int(side) for side in _rescaled(images, torch.tensor([scale])))
     return view(images, (height, width), scale)
 
@@ -121,6 +131,7 @@ def crop_offsets(size: int, crop: int, grid: int = 5) -> list[int]:
     A grid of one is the centre crop. Section 3.2 takes 5 x 5. Raises ValueError for a crop that does not fit and for
     a grid of none.
     """
+    size, crop, grid = (sizes.whole(*one) for one in ((size, "size"), (crop, "crop"), (grid, "grid")))
     if not 1 <= crop <= size or grid < 1:
         raise ValueError(f"expected 1 <= crop <= size and a grid of 1 or more, got crop {crop}, {size} and {grid}")
     if grid == 1:

@@ -9,6 +9,8 @@ Taught in notebooks/04_blocks_and_configurations.ipynb.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vgglib.sizes import whole
+
 TABLE_1: dict[str, str] = {
     "A":     "64 | 128 | 256 256 | 512 512 | 512 512 |",
     "A-LRN": "64 lrn | 128 | 256 256 | 512 512 | 512 512 |",
@@ -81,5 +83,18 @@ def names(stack: Iterable[Layer]) -> list[str]:
 
 
 def notation(conv_arch: Iterable[tuple[int, int]]) -> str:
-    """Return the notation of blocks given as ``((num_convs, channels), ...)``, each ending in a pooling."""
-    return " ".join(" ".join([str(channels)] * num_convs) + " |" for num_convs, channels in conv_arch)
+    """Return the notation of blocks given as ``((num_convs, channels), ...)``, each ending in a pooling.
+
+    Raises ValueError for what is no such list, and for a block without a convolution or channels.
+    """
+    blocks = []
+    for block in conv_arch:
+        if not isinstance(block, tuple | list) or len(block) != 2:
+            raise ValueError(
+                f"a block is a pair (num_convs, channels), got {block!r}; notation such as '64 | 128 |' needs no pairs"
+            )
+        num_convs, channels = whole(block[0], "num_convs"), whole(block[1], "channels")
+        if num_convs < 1 or channels < 1:
+            raise ValueError(f"a block has 1 convolution and 1 channel or more, got {block!r}")
+        blocks.append(f"{' '.join([str(channels)] * num_convs)} |")
+    return " ".join(blocks)

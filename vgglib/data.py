@@ -28,6 +28,7 @@ import torch
 
 from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
 from vgglib.augment import placed
+from vgglib.sizes import whole
 
 if TYPE_CHECKING:
     from vgglib.folders import FolderSet
@@ -132,10 +133,8 @@ class ImageSet:
         classes are as even as chance makes them. Both parts keep the order of the set and are copies.
         Raises ValueError unless ``validation`` is a number of images that leaves neither part empty.
         """
-        if not isinstance(validation, int) or not 1 <= validation < len(self):
-            raise ValueError(f"validation must be a number of images from 1 to {len(self) - 1}, got {validation!r}")
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.subset(order[validation:].sort().values), self.subset(order[:validation].sort().values)
+        rest, drawn = drawn_apart(len(self), validation, seed)
+        return self.subset(rest), self.subset(drawn)
 
     def to(self, device: str | torch.device) -> "ImageSet":
         """The same set on another device."""
@@ -149,6 +148,17 @@ class ImageSet:
         mean = (counts * levels).sum() / counts.sum()
         variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
         return mean.item(), variance.sqrt().item()
+
+
+def drawn_apart(count: int, validation: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The positions of ``count`` images, in order, without ``validation`` that are drawn at random, and these."""
+    number = 0
+    with suppress(ValueError):
+        number = whole(validation, "validation")
+    if not 1 <= number < count:
+        raise ValueError(f"validation must be a number of images from 1 to {count - 1}, got {validation!r}")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(whole(seed, "seed")))
+    return order[number:].sort().values, order[:number].sort().values
 
 
 def positions(indices: Sequence[int] | np.ndarray | torch.Tensor, count: int) -> torch.Tensor:

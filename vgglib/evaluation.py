@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vgglib import sizes
 from vgglib.augment import crop_offsets, expect_pictures, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
@@ -122,8 +123,8 @@ def multi_crop(
     images, scale, batch_size: as for dense. Raises ValueError for an empty batch, a scale below the crop, a grid of 0.
     """
     crop = _crop(net, images, scale)
-    scale = min(crop) if scale is None else scale
-    per_batch = _affordable(images, crop, scale, batch_size)
+    scale = min(crop) if scale is None else sizes.whole(scale, "a scale")
+    per_batch, grid = _affordable(images, crop, scale, batch_size), sizes.whole(grid, "grid")
     with _testing(net, images, per_batch, bf16, tell=f"multi-crop at {scale}") as batches:
         found = []
         for batch in batches:
@@ -150,7 +151,7 @@ def over_scales(
     """
     if isinstance(scales, Integral):
         raise ValueError(f"expected a list of scales, got {scales}: write [{scales}]")
-    scales = list(scales)
+    scales = [sizes.whole(scale, "a scale") for scale in scales]
     if not scales:
         raise ValueError("there are no scales to test at: give at least one, such as scales=[28, 32, 48]")
     return ensemble([method(net, images, scale, **options) for scale in scales])
@@ -164,6 +165,8 @@ def ensemble(posteriors: Iterable[Tensor]) -> Tensor:
     posteriors = list(posteriors)
     if not posteriors:
         raise ValueError("there are no posteriors to average")
+    if strangers := [type(one).__name__ for one in posteriors if not isinstance(one, Tensor)]:
+        raise ValueError(f"expected tensors (N, classes), got a {strangers[0]}: torch.as_tensor makes one of an array")
     for one in posteriors:
         if one.dim() != 2 or one.shape != posteriors[0].shape:
             shapes = " and ".join(str(tuple(each.shape)) for each in (posteriors[0], one))
@@ -213,7 +216,7 @@ def _testing(
     """Give the pictures in batches on the network's device, the network in evaluation mode; put its modes back."""
     if len(images) == 0:
         raise ValueError("there are no pictures to classify")
-    if batch_size < 1:
+    if (batch_size := sizes.whole(batch_size, "batch_size")) < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     device, modes = device_of(net), {module: module.training for module in net.modules()}
 
@@ -247,7 +250,7 @@ def _maps(
     """Give a function to go through the score maps of whole pictures, and of their mirror images where wanted."""
     full = net if isinstance(net, FullyConvolutional) else fully_convolutional(net)
     crop = _crop(full, images, scale)
-    scale = min(crop) if scale is None else scale
+    scale = min(crop) if scale is None else sizes.whole(scale, "a scale")
     per_batch = _affordable(images, crop, scale, batch_size)
     with _testing(full, images, per_batch, bf16, f"{tell} at {scale}" if tell else "") as batches:
 
@@ -266,8 +269,8 @@ def _crop(net: nn.Module, images: Tensor, scale: int | None) -> tuple[int, int]:
     not say how large a crop it wants.
     """
     expect_pictures(images)
-    if not isinstance(scale, Integral | None):
-        raise ValueError(f"a scale is a whole number of pixels, got {scale}")
+    if scale is not None:
+        sizes.whole(scale, "a scale, in pixels,")
     return tuple(images.shape[2:]) if scale is None and not hasattr(net, "image_size") else _image_size(net)
 
 
@@ -282,6 +285,7 @@ def _image_size(net: nn.Module) -> tuple[int, int]:
 
 def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
     """Return how many pictures at ``scale`` take the memory of a batch of crops. ValueError if one is too small."""
+    batch_size = sizes.whole(batch_size, "batch_size")
     height, width = (scale * side // min(images.shape[2:]) for side in images.shape[2:])
     if height < crop[0] or width < crop[1]:
         short = min(images.shape[2:])
@@ -331,6 +335,11 @@ def top5_error(posteriors: Tensor, labels: Tensor) -> float:
 
 
 def _check(posteriors: Tensor, labels: Tensor) -> None:
+    for what, given in (("posteriors", posteriors), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise ValueError(f"{what} must be a tensor, got a {type(given).__name__}: torch.as_tensor makes one")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be whole numbers, the places of the classes, got {labels.dtype}")
     if posteriors.dim() != 2 or labels.dim() != 1 or len(posteriors) != len(labels) or len(labels) == 0:
         raise ValueError(
             f"expected posteriors (N, classes) and N labels, got {tuple(posteriors.shape)} and {tuple(labels.shape)}"

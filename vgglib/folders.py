@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as V
 
 from vgglib.augment import Augment, stream
-from vgglib.data import DataError, positions
+from vgglib.data import DataError, drawn_apart, positions
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # what the bytes may be; some others run programs
@@ -94,10 +94,8 @@ class FolderSet:
 
         Raises ValueError unless ``validation`` is a number of pictures that leaves neither part empty.
         """
-        if not isinstance(validation, int) or not 1 <= validation < len(self):
-            raise ValueError(f"validation must be a number of images from 1 to {len(self) - 1}, got {validation!r}")
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        return self.subset(order[validation:].sort().values), self.subset(order[:validation].sort().values)
+        rest, drawn = drawn_apart(len(self), validation, seed)
+        return self.subset(rest), self.subset(drawn)
 
     def path(self, index: int) -> Path:
         """The file of one picture."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vgglib.configurations import Layer, layers, names, notation
+from vgglib.sizes import height_and_width, whole
 
 
 def vgg_block(num_convs: int, in_channels: int, out_channels: int) -> nn.Sequential:
@@ -54,13 +55,12 @@ class VGG(nn.Module):
         _refuse_nonsense(Real, width=width)
         if not isinstance(batch_norm, bool | Integral):
             raise ValueError(f"batch_norm must be True or False, got {batch_norm!r}")
+        if not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+            raise ValueError(f"dropout must be a probability, from 0 to 1, got {dropout!r}")
         in_channels, num_classes, hidden, width = int(in_channels), int(num_classes), int(hidden), float(width)
         stack = layers(configuration)
         self.configuration, self.in_channels, self.width = configuration, in_channels, width
-        sides = (image_size, image_size) if isinstance(image_size, Integral) else image_size
-        if not isinstance(sides, tuple | list) or [isinstance(side, Integral) for side in sides] != [True, True]:
-            raise ValueError(f"image_size must be a side in pixels or (height, width), got {image_size!r}")
-        self.image_size = (int(sides[0]), int(sides[1]))
+        self.image_size = height_and_width(image_size, "image_size")
         side = map_size(stack, self.image_size)
         modules, channels = [], in_channels
         for layer in stack:
@@ -102,19 +102,14 @@ class VGG(nn.Module):
         """Raise ValueError for a batch that this network was not built for, with both sizes."""
         if isinstance(X, torch.fx.Proxy):  # torch.fx traces with a stand-in that has no size
             return
-        if X.dim() != 4 or X.shape[1] != self.in_channels:
-            raise ValueError(f"expected a batch (N, {self.in_channels}, H, W), got shape {tuple(X.shape)}")
+        _expect_batch(X, self.in_channels)
         if tuple(X.shape[2:]) != self.image_size:
             built, got = (" x ".join(map(str, size)) for size in (self.image_size, X.shape[2:]))
             raise ValueError(
                 f"this network was built for {built} pictures, got {got}: rescale or crop the pictures, or build it "
                 f"with image_size={tuple(X.shape[2:])}"
             )
-        if not X.is_floating_point():
-            raise ValueError(
-                f"expected floating-point pictures, got {X.dtype}: divide by 255, then vgglib.evaluation.prepared "
-                "takes the network's mean off"
-            )
+        _expect_floats(X)
 
     def extra_repr(self) -> str:
         return f"configuration={self.configuration!r}, image_size={self.image_size}"
@@ -151,10 +146,27 @@ class FullyConvolutional(nn.Module):
         return self.classifier(self.features(X))
 
     def _check(self, X: Tensor) -> None:
-        """Raise ValueError for pictures smaller than the crop, with both sizes."""
-        if not isinstance(X, torch.fx.Proxy) and (X.shape[2] < self.image_size[0] or X.shape[3] < self.image_size[1]):
+        """Raise ValueError for pictures smaller than the crop, with both sizes, and for what is no batch of them."""
+        if isinstance(X, torch.fx.Proxy):
+            return
+        _expect_batch(X, self.in_channels)
+        _expect_floats(X)
+        if X.shape[2] < self.image_size[0] or X.shape[3] < self.image_size[1]:
             crop, got = (" x ".join(map(str, size)) for size in (self.image_size, X.shape[2:]))
             raise ValueError(f"the pictures are {got}, smaller than the crop {crop} that this network was trained on")
+
+
+def _expect_batch(X: Tensor, channels: int) -> None:
+    if X.dim() != 4 or X.shape[1] != channels:
+        raise ValueError(f"expected a batch (N, {channels}, H, W), got shape {tuple(X.shape)}")
+
+
+def _expect_floats(X: Tensor) -> None:
+    if not X.is_floating_point():
+        raise ValueError(
+            f"expected floating-point pictures, got {X.dtype}: divide by 255, then vgglib.evaluation.prepared "
+            "takes the network's mean off"
+        )
 
 
 def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
@@ -319,7 +331,8 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     """
     if how not in INITIALISATIONS:
         raise ValueError(f"unknown initialisation {how!r}: choose from {', '.join(INITIALISATIONS)}")
-    generator = torch.Generator(next(net.parameters()).device).manual_seed(seed)
+    device = next((parameter.device for parameter in net.parameters()), "cpu")
+    generator = torch.Generator(device).manual_seed(whole(seed, "seed"))
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             INITIALISATIONS[how](module.weight, generator)
@@ -330,7 +343,7 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
 
 def _refuse_nonsense(kind: type, **sizes: float) -> None:
     for name, value in sizes.items():
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise ValueError(f"{name} must be a {'whole ' if kind is Integral else ''}number, got {value!r}")
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive{' and finite' if value > 0 else ''}, got {value}")

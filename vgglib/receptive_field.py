@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vgglib.configurations import Layer, names
+from vgglib.sizes import height_and_width
 from vgglib.tables import as_html, as_text
 
 Pair = tuple[int, int]
@@ -48,10 +49,16 @@ class ReceptiveField:
         Without ``input_size`` the window may start below 0 and end beyond the picture: that part is padding.
         With it the window is clipped to the picture; of a traced field it then holds what that unit really sees,
         pixels that a layer left over taken out. Raises ValueError for a negative index, for a unit that sees
-        nothing but padding, for a number where the sides differ, for a unit beyond a traced map and for pictures of
-        another size than were traced; UnknownReceptiveFieldError for an unclipped window where no single size fits.
+        nothing but padding, for a number where the sides differ, for a unit beyond a traced map, for pictures of
+        another size than were traced and for what is no whole number; UnknownReceptiveFieldError for an unclipped
+        window where no single size fits.
         """
-        row, column = unit = pair(index)
+        try:
+            row, column = unit = height_and_width(index, "index")
+        except ValueError:
+            raise ValueError(f"a unit is a whole number or (row, column), got {index!r}") from None
+        if input_size is not None:
+            input_size = height_and_width(input_size, "input_size")
         if min(unit) < 0:
             raise ValueError(f"units are counted from 0, got index {index}")
         if self.units is not None:
@@ -155,7 +162,7 @@ def receptive_field(layers: Iterable[Layer]) -> ReceptiveField:
 
 def table(layers: Iterable[Layer]) -> FieldTable:
     """Return the receptive field after each layer, by the paper's names: conv1_1, ..., pool5."""
-    stack = list(layers)
+    stack = layers if isinstance(layers, str) else list(layers)  # names() says what is wrong with a string
     return FieldTable((name, receptive_field(stack[: n + 1])) for n, name in enumerate(names(stack)))
 
 

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vgglib.receptive_field import UnknownReceptiveFieldError
+from vgglib.sizes import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +180,8 @@ def picture_shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple
     if not isinstance(module, nn.Module):
         hint = f": write VGG({module!r})" if isinstance(module, str) else ""
         raise ValueError(f"expected a network, a torch.nn.Module, got {module!r}{hint}")
-    shape = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+    sides = tuple(input_size) if isinstance(input_size, tuple | list) else (input_size, input_size)
+    shape = tuple(whole(side, "a side of input_size") for side in sides)
     if len(shape) == 2:
         layers = (layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
         channels = next((layer.in_channels for layer in layers), None)

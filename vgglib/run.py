@@ -20,6 +20,7 @@ from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.history import Epoch, History
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, unpacked
+from vgglib.sizes import whole
 
 
 class Run:
@@ -40,7 +41,7 @@ class Run:
         checkpoints: Checkpoints | str | os.PathLike | None = None,
         every: int | None = None,
     ):
-        if every is not None and not every > 0:
+        if every is not None and (every := whole(every, "every, a number of steps,")) < 1:
             raise ValueError(f"every must be a number of steps, 1 or more, got {every!r}")
         self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
         self._identity = run_identity(history.recipe, history.seed, *pictures) | {"network": _described(net)}

@@ -31,6 +31,9 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
     if isinstance(guess, str) and not isinstance(actual, str):
         print(f"A number is asked: {_shown(guess)} is text. Write it without quotation marks.")
         return
+    if isinstance(guess, bool) and not isinstance(actual, bool):
+        print(f"A number is asked, and {guess} is none.")
+        return
     shown = f"{_shown(actual)} {unit}".strip()
     if _same(guess, actual) or _rounds_to(guess, actual):
         print(f"Yes: {shown}.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import UnionType
 from typing import get_origin
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,6 +40,7 @@ from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.progress import Progress, duration
 from vgglib.resuming import NAME, Checkpoints
 from vgglib.run import Run
+from vgglib.sizes import whole
 
 _ENOUGH_STEPS = 20  # after fewer, a loss says nothing yet
 
@@ -85,6 +87,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, kind in Recipe.__annotations__.items():
+            object.__setattr__(self, name, _plain(getattr(self, name)))
             if not _is_a(getattr(self, name), kind):
                 what = {bool: "true or false", int: "a whole number"}.get(kind, getattr(kind, "__name__", kind))
                 hint = "; 0 holds none out" if name == "validation" else ""
@@ -113,6 +116,13 @@ class Recipe:
             raise ValueError(
                 "schedule 'plateau' watches the validation accuracy: hold out some images (validation=5000)"
             )
+
+
+def _plain(value: object) -> object:
+    """Return numpy's numbers as Python's, and lists as tuples, as they are recorded and compared."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_a(value: object, kind: object) -> bool:
@@ -189,6 +199,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     Raises ValueError for a recipe's name in place of a recipe, and for tensors in place of a set.
     """
     _expect(recipe, train)
+    seed = whole(seed, "seed")
     with torch.random.fork_rng(devices=gpus()):
         torch.manual_seed(seed)
         net = VGG(
@@ -255,6 +266,7 @@ def fit(
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     _expect(recipe, train, *([] if validation is None else [validation]))
+    seed = whole(seed, "seed")
     if recipe.schedule == "plateau" and validation is None:
         raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
     if validation is not None and tuple(validation.classes) != tuple(train.classes):
@@ -558,6 +570,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     back. Validation and the start-up of a compiled network are not in it.
     """
     _expect(recipe, train)
+    if whole(steps, "steps") < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
     device, modes = device_of(net), {module: module.training for module in net.modules()}
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]

@@ -145,4 +145,34 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"\b(but|except)\b",
         "on a larger picture something else stands where the padding was",
     ),
+    (
+        rf"\b{_LARGER},? (nothing|hardly anything) (changes|happens|is different)\b(?! (to|in|on|for|about)\b)"
+        rf"|\bnothing (changes|happens) (on|with|for) {_LARGER}",
+        r"\b(but|except|sizes?|fields?|weights?|network)\b",
+        "on a larger picture something else stands where the padding was",
+    ),
+    (
+        rf"\b{_LARGER},? (\w+ )?the (receptive )?field (\w+ )?"
+        r"((gets|becomes|is) (larger|bigger|wider|greater)\b(?! than)|grows|increases|expands)\b"
+        rf"|\b{_LARGER} ((enlarge|increase|widen|extend)s? the (receptive )?field\b"
+        r"|makes? the (receptive )?field (larger|bigger|wider|greater|grow)\b(?! than))",
+        _NOT,
+        "a field's size comes from the layers alone: larger pictures change what lies in the window",
+    ),
+    (
+        r"(\b(not|never|cannot)|n['’]t) see (the )?(whole|entire|full|complete|all of the) (picture|image|input)\b"
+        r"|\bsees?\b.*, (and )?not (the )?(whole|entire|full|complete) (picture|image|input)\b",
+        r"larg|big|test|dense|longer|any ?more|\b(41\d|4[2-9]\d|[5-9]\d\d)\b|\b(conv|pool)\d",
+        "where does the unit's window start and end? Look for a pixel of the picture that lies outside",
+    ),
+    (
+        rf"\b{_LARGER} (are|is) (not (possible|allowed|accepted)|impossible|forbidden)\b",
+        r"\b(but|unless|until|fully|linear|flatten\w*|without)\b",
+        "the paper tests on larger pictures: a 7x7 convolution in place of fc6 reads any",
+    ),
+    (
+        r"\b(stretch|rescal|resiz|upscal|enlarg)\w* to ((fit|fill) )?(404|the (size of the )?(window|field)\b)",
+        r"\b(not|never|test\w*|dense\w*)\b|n['’]t\b",
+        "the picture keeps its 224 pixels: *Where is the field?* says what stands around it",
+    ),
 )

@@ -207,6 +207,10 @@ def check_explanation(answer: object) -> Verdict:
             r"(not|n t|t) (change|grow|increase)|constant|remain",
             "same|shar|re ?us|again|depend|independent|regardless|identical|fixed|only on|kernel size",
             "does ?n? ?o?t? care|never|unchanged|stay",
+            r"(no|zero|without) (new |more |extra |further |additional |other )*(weights?|parameters?|kernels?)\b",
+            r"(one|a single) (kernel|filter|set of weights)\b(?! (for|per)\b)|whatever",
+            r"(each|every) (kernel|filter|weight) is\b",
+            "(not|n t|t) get (any )?(bigger|larger)|no (bigger|larger)",
         ),
         "the factor four": (
             r"2 ?[x×·^ ] ?2",
@@ -215,4 +219,31 @@ def check_explanation(answer: object) -> Verdict:
             "height and width",
         ),
     }
-    return check_words(answer, ideas)
+    return check_words(answer, ideas, against=_FALSE)
+
+
+_NOT = r"\b(no|not|none|nothing|never|neither|nor|zero|cannot|without|instead of|rather than|would)\b|n['’]t\b"
+_OTHERWISE = _NOT + r"|\bfc ?\d|\b(fully|linear|dense|unlike)\b"
+_WEIGHTS = "(weights?|parameters?|kernels?|filters?)"
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        rf"\b{_WEIGHTS} (count |size |also |themselves |itself |then |must |will |have to |has to )*"
+        "(grow|quadruple|increase|(get|become|are|is)s? (larger|bigger))"
+        rf"|\b(four times|4 ?x|more|extra|additional) (as many |more )?(weights|parameters|kernels|filters)\b",
+        _OTHERWISE,
+        "a convolution has the same weights for every picture: count the places at which it uses them",
+    ),
+    (
+        r"\b(weights?|parameters?)\b( \w+)? depends? (\w+ )?(up)?on (the )?(size of the )?"
+        "(picture|image|resolution|input (size|side|picture|image|resolution))",
+        _OTHERWISE,
+        "a convolution has kernel x kernel weights for each pair of channels: no size of a picture stands there",
+    ),
+    (
+        r"\b(four|4|more|new|larger|bigger) (new |other |more |different )?(kernels|filters)\b"
+        r"|\b(position|pixel|place|area)s? (has|have|gets?|needs?|uses?) (\w+ ){0,2}"
+        r"(own|different|new|separate) (\w+ )?(kernel|filter|weight|parameter)",
+        _OTHERWISE,
+        "the kernels stay as they are, in number and in size: count the places at which one is used",
+    ),
+)
