@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -65,6 +66,7 @@ def test_train_writes_the_network_and_its_history(small, sets, tmp_path, capsys)
     assert history["test_accuracy"] == accuracy_on(net, sets[1]) == net.about["test_accuracy"]
     assert (history["seed"], len(history["epochs"]), history["recipe"]["hidden"]) == (3, 2, 9)
     assert "recipe laptop, seed 3: 80 training images" in said
+    assert re.search(r"\nabout [\d.]+ s on .*\nepoch 1/2", said)  # how long it will take, before it starts
     assert "epoch 1/2: train loss" in said
     assert f"test accuracy {100 * history['test_accuracy']:.2f} %" in said
     assert digest(folder / "network.safetensors")[:12] in said
@@ -498,6 +500,7 @@ def stopping(monkeypatch, after, number=signal.SIGINT):
             yield batch
 
     monkeypatch.setattr(training, "batches", batches)
+    monkeypatch.setattr(training, "foretold", lambda *_: "")  # takes no batch
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

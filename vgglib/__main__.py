@@ -530,13 +530,14 @@ def _trained(
     from vgglib import distributed, results
     from vgglib.checkpoint import save_network
     from vgglib.data import DataError
+    from vgglib.devices import best_device
     from vgglib.interrupts import Interrupted
     from vgglib.model import start_from
     from vgglib.monitor import Monitor
-    from vgglib.progress import duration
+    from vgglib.progress import Progress, duration
     from vgglib.resuming import Checkpoints
     from vgglib.throughput import throughput
-    from vgglib.training import build, fit, watched_accuracy
+    from vgglib.training import build, fit, foretold, watched_accuracy
 
     part, watched, test = sets
     net = build(chosen, part, seed)
@@ -568,6 +569,8 @@ def _trained(
         }
         with contextlib.suppress(OSError):  # fit warns where the folder takes no files
             results.write(checkpoints.folder / "run.json", settings)
+    if alone and not checkpoints.paths() and not Progress().visible:  # else fit's own line says it
+        print(foretold(net.to(device or best_device()), part, chosen))
     with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
         try:
             history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)

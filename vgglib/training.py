@@ -294,7 +294,7 @@ def fit(
     forward = torch.compile(forward) if settings["compile"] else forward
     guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
     if progress.visible and not run.finished:
-        progress.show(f"about {duration(estimate(net, train, recipe).seconds)} on {describe(device)}", final=True)
+        progress.show(foretold(net, train, recipe), final=True)
     with progress, Interrupts() as interrupts, kept_memory(settings["keep_memory"]), _for_use(net):
         while not run.finished:
             number = run.epoch
@@ -611,6 +611,12 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
         parameter.grad = gradient
     speed = len(some) / sorted(times)[len(times) // 2]
     return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
+
+
+def foretold(net: nn.Module, train: ImageSet, recipe: Recipe) -> str:
+    """Return how long the whole run will take, as a line to print; each process of a group does its share of it."""
+    seconds = estimate(net, train, recipe).seconds / distributed.world()
+    return f"about {duration(seconds)} on {describe(device_of(net))}"
 
 
 def _on(train: ImageSet, device: torch.device) -> ImageSet:
