@@ -47,6 +47,8 @@ WRONG_AVERAGES = {
         torch.nn.functional.one_hot(scores.mean(dim=(2, 3)).argmax(dim=1), scores.shape[1]).double().mean(dim=0)
     ),
     "of the logarithms": lambda scores: scores.mean(dim=(2, 3)).log_softmax(dim=1).mean(dim=0).exp(),
+    "of everything": lambda scores: scores.softmax(dim=1).mean(),
+    "flips not averaged": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1),
     "only over the rows": lambda scores: scores.mean(dim=2).softmax(dim=1).mean(dim=(0, 2)),
 }
 
@@ -62,7 +64,7 @@ def test_solutions_pass():
     assert check.check_average(lambda s: s.mean(3).mean(2).softmax(1).mean(dim=0, keepdim=True)).status == "passed"
     assert check.check_average(lambda s: s.flatten(2).mean(2).softmax(-1).mean(0)).status == "passed"
     assert check.check_map_side(384 // 32 - 6).status == "passed"
-    assert check.check_crops(3 * 5 * 5 * 2).status == "passed"
+    assert check.check_crops(3 * 4 * 4 * 2).status == "passed"
 
 
 @pytest.mark.parametrize("checked", [check.check_offsets, check.check_average])
@@ -90,6 +92,31 @@ def test_average_rejects(mistake):
     assert "average(" in verdict.text
 
 
+@pytest.mark.parametrize(
+    ("mistake", "why"),
+    [
+        ("of the posteriors at each place", "the places' posteriors are averaged"),
+        ("of the scores", "the flips' scores are averaged"),
+        ("a sum over the places", "places are summed"),
+        ("a sum", "flips are summed"),
+        ("over the flips", "the soft-max runs over the flips"),
+        ("flips not averaged", "the flips are not averaged"),
+        ("of everything", "one number is left"),
+        ("the first flip", "only one of the flips"),
+        ("without the soft-max", "no soft-max"),
+        ("of the classes", "the classes are averaged"),
+        ("the soft-max twice", "taken twice"),
+    ],
+)
+def test_mistakes_of_average_are_named(mistake, why):
+    assert why in check.check_average(WRONG_AVERAGES[mistake]).text
+
+
+def test_average_shows_a_short_counterexample():
+    found = check.check_average(WRONG_AVERAGES["of the posteriors at each place"]).text
+    assert found.startswith("average(((((8.0, 0.0),), ((0.0, 1.0),)),)) should be ")
+
+
 MISTAKES = [
     (check.check_map_side, 384 // 32, "map of pool5"),
     (check.check_map_side, (384 - 224) // 32, "one more place"),
@@ -101,10 +128,14 @@ MISTAKES = [
     (check.check_map_side, 2, "256 pixels"),
     (check.check_map_side, 10, "512 pixels"),
     (check.check_map_side, 11, "fc6's has seven"),
-    (check.check_crops, 75, "mirrored"),
-    (check.check_crops, 50, "one scale"),
+    (check.check_crops, 3 * 4 * 4, "mirrored"),
+    (check.check_crops, 4 * 4 * 2, "one scale"),
+    (check.check_crops, 4 * 4, "without the mirror"),
+    (check.check_crops, 3 * 4 * 2, "4 rows of 4"),
+    (check.check_crops, 150, "the paper's grid"),
+    (check.check_crops, 75, "the paper's grid"),
     (check.check_crops, 144, "another paper"),
-    (check.check_crops, 149, "not it"),
+    (check.check_crops, 95, "not it"),
 ]
 
 
@@ -136,6 +167,12 @@ def test_explanation():
         "The crop gets zeros, the dense pass has image content there; with no padding they would be equal.",
         "With zero padding edge pixels have other inputs than inside the picture; if nothing is padded both are equal.",
         "They are not the same: zeros stand around the crop only. They are never equal unless padding is removed.",
+        "Dense evaluation sees pixels the crop lacks, since VGG zero-pads at every layer; padding-free nets would "
+        "agree.",
+        "In the dense pass no zeros stand there but neighbours, and a crop has zeros for context. Unpadded: equal.",
+        "It has nothing to do with batch normalisation but with the zeros beside a crop, where the picture has its "
+        "neighbours; without padding no difference remains.",
+        "Densely, zeros are replaced by neighbours, and the crop lacks its context; with valid convolutions: equal.",
     ):
         assert check.check_explanation(right).status == "passed"
     for wrong in (
@@ -144,6 +181,13 @@ def test_explanation():
         "The neighbours are seen by one and not by the other, so they give different answers at the border.",
         "The two are the same, zeros stand around the crop in both, no padding matters.",
         "A crop is padded with zeros and dense has neighbours, no padding is ever removed; they are never equal.",
+        "In the dense pass the crop's border is padded with zeros, whereas the cut crop sees its neighbours. Without "
+        "padding they would be equal.",
+        "The cut crop sees its neighbours, while the dense pass has zeros there. Without padding they would be equal.",
+        "The difference comes from batch normalisation; padding has nothing to do with it, neighbours neither. Without "
+        "padding it stays.",
+        "It comes from batch normalisation. The neighbours of the crop count too. Unpadded nets differ as well.",
+        "Neighbours stand beside the crop, zeros do not matter. Without padding the difference still remains.",
         "no",
         6,
     ):

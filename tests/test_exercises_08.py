@@ -149,10 +149,41 @@ def test_explanation_names_what_is_missing(said, what):
         "Each zero occupies its 32 bits and costs its multiplication. One would have to delete whole neurons.",
         "The same storage and the same FLOPs: cut out entire columns of the matrix, then it is smaller.",
         "All entries are kept in RAM and the GPU does every operation. Write the layer as two smaller matrices.",
+        "The matrix has the same shape and dtype, so nothing shrinks and every zero is still multiplied. Low rank "
+        "helps.",
+        "My friend is not right: all floats remain, and each is multiplied. A low rank matrix is smaller.",
+        "It is not smaller, for zeros are stored, and it is neither smaller nor faster in the product. Remove rows.",
+        "The friend says it is smaller, but zeros take the same memory and time; if zeros are skipped by a sparse "
+        "format it is smaller.",
+        "It is no smaller and no faster: the zeros remain in memory and are multiplied. Two thin layers would help.",
+        "Zeros are not skipped: they are stored and multiplied. Only a sparse format leaves them out.",
     ],
 )
 def test_explanation_passes(said):
     assert check.check_explanation(said).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            "My friend is right: it is twenty times smaller in memory and twenty times faster, because the rows of "
+            "zeros are skipped.",
+            "your friend is not right",
+        ),
+        ("It is smaller in memory but not faster, because time depends on the format.", "neither smaller nor faster"),
+        ("Nothing is wrong: less is stored and multiplied, and a sparse format is not needed at all.", "not right"),
+        ("It is now 20 times faster, since memory holds fewer rows to compute with.", "neither smaller nor faster"),
+        (
+            "Memory stays as large, but the zeros are skipped in the product; low rank saves memory, too.",
+            "like any number",
+        ),
+    ],
+)
+def test_false_claims_fail(said, why):
+    verdict = check.check_explanation(said)
+    assert verdict.status == "failed"
+    assert why in verdict.text
 
 
 @pytest.mark.parametrize(

@@ -142,12 +142,14 @@ WRONG_FOUR = {
     "one pass": GRADIENT / 4,
     "word": "830 MB",
     "in GB": GRADIENT * 1.5e-3,
+    "sent and received": 2 * GRADIENT * 1.5,
 }
 WRONG_EIGHT = {  # a word of the reason
     8: "without talk",
     1.9: "a star",
     6.7: "one round",
     6.8: "",
+    6.9: "3.25 GB/s",
     6.5: "",
     5.5: "nearly",
     0.95: "its shard only",
@@ -173,6 +175,13 @@ WRONG_WORDS = {
     "nothing travels": "There are fewer steps and the learning rate must grow, but nothing has to travel between them.",
     "none needed": "There's no communication needed, the steps shrink and the learning rate has to be scaled.",
     "no need": "There are fewer steps and the learning rate must grow, but the gradients need not be sent each time.",
+    "more steps": "The number of steps is 32 times *larger*, the learning rate must fall, and less travels.",
+    "the same steps": "You would need the same steps, keep lr, and communication costs nothing.",
+    "many more": "There are 32 times more steps, the learning rate has to be scaled, and the gradients travel.",
+    "a step for each": "We make the same number of updates; the learning rate must grow, and gradients are exchanged.",
+    "free talk": "There are fewer steps, so the learning rate must grow; the communication is free.",
+    "a lower rate": "There are fewer steps, the learning rate must be reduced, and the gradients have to travel.",
+    "less talk": "There are 32 times less updates, the rate must be scaled up, and less data travels in each.",
 }
 RIGHT_WORDS = (
     "There are fewer steps, the learning rate has to change, and 553 MB has to go over the network each time.",
@@ -183,6 +192,13 @@ RIGHT_WORDS = (
     "The number of steps does not stay the same, a rate that is not changed is too low, and gradients travel.",
     "The number of steps is not the same, so the learning rate must be scaled up; sending gradients takes time.",
     "Steps are fewer; with the same learning rate the weights move less far; all-reduce takes time, too.",
+    "After the same number of steps it would be as far, but an epoch has fewer; the rate must grow; talk takes time.",
+    "There are not more steps but fewer, the rate has to grow, and communication does not cost nothing.",
+    "To reach the same accuracy it needs more steps than that, or another learning rate; sending takes time, too.",
+    "Fewer steps: if we keep the learning rate, the weights move less; and the gradients travel in each.",
+    "The number of steps is 32 times smaller and each step larger if the rate is scaled; the talk is not free.",
+    "Steps are fewer, the rate must be scaled, and all-reduce takes no time only where it is hidden.",
+    "In an epoch less data travels, as there are fewer steps, but no less in each; the rate must be scaled up.",
     "Steps are the same size only with the same rate, there are fewer of them, and the all-reduce takes time.",
     "An epoch has 32 times fewer steps: with the same learning rate the network moves less, with a scaled one its loss "
     "may grow; the gradients must travel in every step.",
@@ -291,6 +307,8 @@ def test_reasons_are_given():
     assert "rounded too soon" in check.check_ring_of_hundred(1100).text
     assert "in GB" in check.check_ring_of_four(0.83).text
     assert "in GB" in check.check_ring_of_hundred(1.1).text
+    assert "receives" in check.check_ring_of_four(1660).text
+    assert "receives" in check.check_ring_of_hundred(2192).text
     assert "spread" in check.check_ring_of_four(GRADIENT * 3 / 4).text
     assert "MiB" in check.check_ring_of_four(GRADIENT * 1.5 / 1.048576).text
     assert "fewer than there are devices" in check.check_ring_of_hundred(2 * GRADIENT).text

@@ -140,14 +140,40 @@ def test_explanation():
         "Even the training loss is higher; overfitting would lower it. The additional layers could have been no-ops.",
         "It is no overfitting, as the train loss is higher too; the additional layers could have been skipped.",
         "Train loss 1.14 against 0.52; memorising would make that smaller. They might have forwarded the maps.",
+        "2E's loss on the pictures it was fitted on is larger: 1.12 vs 0.49. With overfitting it would be small. The "
+        "extra layers could have passed on their input.",
+        "The train loss is higher in 2E. If the model were too flexible the training loss would be small. The extra "
+        "layers could just have copied what they got.",
+        "Not only the test loss is higher: so is that on the training pictures, which overfitting makes small. Its "
+        "layers could have done nothing.",
+        "It does not even fit the training pictures. Overfitting means that the training loss is lower and the test "
+        "loss higher. The new layers could have let everything through unchanged.",
+        "The training loss is lower in E than in 2E, and overfitting would be the other way round: higher train loss "
+        "is no overfitting. Its layers could be identities.",
     ):
         assert check.check_explanation(right).status == "passed"
     for wrong in (
         "The deeper network has too many parameters, so it overfits the training pictures and fails on the others.",
         "Its training loss is higher, and with overfitting it would be lower, so this must be something else.",
         "Deeper networks can always copy the shallow one, so it is strange that the gradients vanish in them.",
+        "The test loss is higher. Overfitting would look like a low training loss. The layers could have passed on "
+        "their input.",
+        "The training loss is *lower* in 2E, so it overfits, and the extra layers could have learned nothing.",
+        "2E overfits. It has a lower training loss and a higher test loss. The layers could have been the identity.",
         "On the other hand the train and test curves go through overfitting in the end, so take more data.",
         "no",
         2.3,
     ):
         assert check.check_explanation(wrong).status == "failed"
+    assert (
+        "which other loss"
+        in check.check_explanation(
+            "The test loss is higher. Overfitting would show as a low training loss. Layers could have passed it on."
+        ).text
+    )
+    assert (
+        "compare the train losses"
+        in check.check_explanation(
+            "The training loss is lower in 2E, so it overfits; the extra layers could have done nothing."
+        ).text
+    )

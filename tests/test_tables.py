@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgglib.tables import as_html, as_text
+from vgglib.tables import Folded, as_html, as_text
 
 ROWS = [("layer", "size", "share"), ("conv1_1", "3", "1.5 %"), ("<b>&", "1,212", "-20 %")]
 
@@ -41,3 +41,11 @@ def test_numbers_and_gaps_stand_right(cell):
 def test_rows_of_different_lengths_are_refused():
     with pytest.raises(ValueError):
         as_text([("a", "b"), ("c",)])
+
+
+def test_folded_tables_keep_their_order_and_hide_nothing_from_a_terminal():
+    found = Folded({"first <b>": ROWS, "second": ROWS[:2]})
+    assert repr(found) == f"first <b>\n{as_text(ROWS)}\n\nsecond\n{as_text(ROWS[:2])}"
+    html = found._repr_html_()
+    assert html.count("<details><summary>") == html.count("</table></details>") == 2
+    assert "first &lt;b&gt;</summary><table>" in html

@@ -8,6 +8,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -470,7 +471,8 @@ def lines(
     for (name, values), colour, style in look:
         x = range(1, len(values) + 1)
         axes.plot(x, values, style, color=colour, markersize=4)
-        axes.annotate(f" {name}", (x[-1], values[-1]), color=colour, fontsize=9, va="center")
+        place = dict(xytext=(5, 0), textcoords="offset points")  # beside the last marker, not on it
+        axes.annotate(f" {name}", (x[-1], values[-1]), color=colour, fontsize=9, va="center", **place)
     longest = max(map(len, series.values()))
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear", xlim=(0.5, 1.3 * longest + 0.5))
     axes.set_xticks(range(1, longest + 1))
@@ -1212,8 +1214,8 @@ def two_boxes(
 def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Picture:
     """Return test accuracy against cost, one numbered point a network with its standard deviation, names beside it.
 
-    by: "MACs" (for one picture) or "parameters". Records differ in shape and colour. Raises ValueError for another
-    ``by``, and if there is no network.
+    by: "MACs" (for one picture) or "parameters". Records differ in shape and colour, bars of nearly one cost in the
+    width of their caps. Raises ValueError for another ``by``, and if there is no network.
     """
     if by not in ("MACs", "parameters"):
         raise ValueError(f"by is 'MACs' or 'parameters', got {by!r}")
@@ -1221,19 +1223,19 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         raise ValueError("there is no network to draw")
     ordered = sorted(networks, key=lambda net: -net.mean)
     records = list(dict.fromkeys(net.record for net in networks))
-    figure = Picture(8.6, max(3.8, 1.0 + 0.19 * len(ordered)))
-    axes, beside = figure.subplots(1, 2, width_ratios=(1, 1))
+    figure = Picture(9.2, max(3.8, 1.0 + 0.21 * len(ordered)))
+    axes, beside = figure.subplots(1, 2, width_ratios=(1.2, 1))
     beside.axis("off")
     points, bars = {}, []
     costs = [(net.macs if by == "MACs" else net.parameters) / 1e6 for net in ordered]
-    places = _side_by_side(costs)
+    caps = _caps(costs)
     for n, net in enumerate(ordered):
         place = records.index(net.record)
         look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
-        cost_of = places[n]
-        error, sd = 100 * (1 - net.mean), 100 * net.sd
+        cost_of, error, sd = costs[n], 100 * (1 - net.mean), 100 * net.sd
         reach = [[min(sd, 0.9 * error)], [min(sd, max(0, 99.9 - error))]]  # a bar ends at 0 and 100 %
-        axes.errorbar(cost_of, error, yerr=reach, markersize=5, capsize=2, linewidth=1, **look)
+        dot = dict(markersize=5, markeredgecolor="white", markeredgewidth=0.4, **look)
+        axes.errorbar(cost_of, error, reach, capsize=caps[n], capthick=0.8, linewidth=0.8, ecolor=look["color"], **dot)
         points[str(n + 1)] = (cost_of, error)
         bars += [(cost_of, error + share) for share in np.linspace(-reach[0][0], reach[1][0], 25)]
         spread = f" ± {100 * net.sd:.1f}" if net.n > 1 else ""
@@ -1242,16 +1244,14 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         beside.plot(0.02, height, markersize=5, clip_on=False, **look)
         beside.text(0.06, height, row, fontsize=7.5, va="center")
     beside.set(xlim=(0, 1), ylim=(0, 1))
-    beside.set_title("test accuracy in %, network (record; pictures shown in training)", fontsize=9, loc="left")
-    axes.set(xscale="log", yscale="log", ylabel="test accuracy (%)")
+    beside.set_title("test accuracy in %, network (record; pictures shown in training)", fontsize=8, loc="left")
+    axes.set(xscale="log", yscale="log", ylabel="test accuracy (%), logarithmic in the error")
     axes.invert_yaxis()  # the errors of good networks are small and near each other: a logarithm keeps them apart
     axes.yaxis.set_major_locator(FixedLocator([90, 50, 30, 20, 15, 10, 8, 6, 5]))
     axes.yaxis.set_major_formatter(lambda error, _place: f"{100 - error:g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.margins(0.08)
     axes.set_xlabel("million MACs for one picture" if by == "MACs" else "million parameters")
-    if places != costs:
-        axes.set_xlabel(f"{axes.get_xlabel()} (equals stand side by side)")
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks(lambda value, _place: f"{value:g}" if f"{value:e}"[0] in "125" else "")
     _plain(axes)
@@ -1264,32 +1264,31 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
     )
 
 
-def _side_by_side(costs: Sequence[float], step: float = 1.08) -> list[float]:
-    """Return the costs; those within 2 % are moved apart, by the factor ``step``, so that no bar covers another."""
-    groups: list[list[int]] = []
-    for n in sorted(range(len(costs)), key=lambda n: (costs[n], n)):
-        if groups and costs[n] < 1.02 * costs[groups[-1][-1]]:
-            groups[-1].append(n)
-        else:
-            groups.append([n])
-    moved = list(costs)
-    for group in groups:
-        middle = math.prod(costs[n] for n in group) ** (1 / len(group))
-        for place, n in enumerate(sorted(group)) if len(group) > 1 else ():
-            moved[n] = middle * step ** (place - (len(group) - 1) / 2)
-    return moved
+def _caps(costs: Sequence[float], narrow: float = 2.0, step: float = 1.6) -> list[float]:
+    """Return half the width in points of each bar's caps: bars within 2 % of each other's cost get different ones."""
+    caps = [narrow] * len(costs)
+    ordered = sorted(range(len(costs)), key=lambda n: (costs[n], n))
+    for before, n in pairwise(ordered):
+        if costs[n] < 1.02 * costs[before]:
+            caps[n] = caps[before] + step
+    return caps
 
 
 def _numbers(figure: Picture, axes: Axes, points: Mapping[str, tuple[float, float]], bars: Sequence) -> None:
-    """Write a name near each point, where it keeps the most room from the other names, the points and the bars."""
+    """Write a name near each point, nearer than any other point, where other names, points and bars leave most room."""
     figure.draw_without_rendering()  # only a figure that is laid out knows where its points lie
     place = axes.transData.transform
     dots = place(list(points.values())) * 72 / figure.dpi
     taken = [*dots, *place(bars) * 72 / figure.dpi]
-    turns = np.arange(8) * np.pi / 4
-    around = [np.array([far * np.cos(turn), far * np.sin(turn)]) for far in (9, 12, 15) for turn in turns]
-    for name, dot in zip(points, dots, strict=True):
+    turns = np.arange(16) * np.pi / 8
+    around = [np.array([far * np.cos(turn), far * np.sin(turn)]) for far in (8, 10, 12, 15) for turn in turns]
+    crowded = np.sort(np.hypot(*(dots[:, None] - dots).T), axis=0)[1:4].sum(axis=0)  # the fuller a place, the sooner
+    for name, dot in sorted(zip(points, dots, strict=True), key=lambda one: crowded[[*points].index(one[0])]):
         room = [min(8, *np.hypot(*((dot + offset - taken) * (0.8, 1)).T)) for offset in around]
+        others = dots[(dots != dot).any(axis=1)]
+        for place_of, offset in enumerate(around):
+            nearest = min(np.hypot(*(dot + offset - others).T), default=np.inf)
+            room[place_of] += 10 * min(0, nearest - np.hypot(*offset) - 0.5)
         best = around[int(np.argmax(room))]
         taken.append(dot + best)
         axes.annotate(name, points[name], best, textcoords="offset points", fontsize=7, ha="center", va="center")

@@ -25,6 +25,18 @@ def as_html(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+class Folded(dict):
+    """Tables by title: in a notebook each behind a fold under its title, elsewhere one below the other."""
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{title}\n{as_text(rows)}" for title, rows in self.items())
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<details><summary>{escape(title)}</summary>{as_html(rows)}</details>" for title, rows in self.items()
+        )
+
+
 def _line(row: Sequence[str], tag: str, right: Sequence[bool]) -> str:
     sides = [' style="text-align: right"' if r else ' style="text-align: left"' for r in right]
     cells = [f"<{tag}{side}>{escape(cell)}</{tag}>" for cell, side in zip(row, sides, strict=True)]

@@ -1,6 +1,7 @@
 """Checks of the exercises in notebooks/07_testing.ipynb."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 
@@ -25,16 +26,18 @@ def check_map_side(answer: object) -> Verdict:
 
 
 def check_crops(answer: object) -> Verdict:
-    """Return the verdict on how many crops of a picture are classified at three scales, with their mirror images."""
+    """Return the verdict on the crops of a picture in a grid of 4 x 4 at three scales, with their mirror images."""
     mistakes = {
-        75: "each crop is also mirrored",
-        50: "that is one scale, and there are three",
-        25: "that is one scale, without the mirror images",
-        10: "the grid has 5 rows of 5",
+        48: "each crop is also mirrored",
+        32: "that is one scale, and there are three",
+        16: "that is one scale, without the mirror images",
+        24: "the grid has 4 rows of 4",
+        8: "the grid has 4 rows of 4, at each of three scales",
+        150: "that is the paper's grid, 5 rows of 5",
+        75: "that is the paper's grid, 5 rows of 5, without the mirror images",
         144: "that is another paper's number, over four scales",
-        30: "the grid has 5 rows of 5",
     }
-    return check_answer(answer, 150, mistakes)
+    return check_answer(answer, 96, mistakes)
 
 
 def check_offsets(attempt: Callable) -> Verdict:
@@ -78,17 +81,48 @@ def check_average(attempt: Callable) -> Verdict:
     cases = {}
     for scores in (
         ((((2.0, 2.0),), ((0.0, 0.0),)), (((-2.0, -2.0),), ((0.0, 0.0),))),
+        ((((8.0, 0.0),), ((0.0, 1.0),)),),  # short, so that the verdict can show it
         ((((8.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 1.0))), (((0.0, 1.0), (2.0, 0.0)), ((3.0, 1.0), (4.0, 4.0)))),
         ((((1.0, 0.0, 5.0),), ((2.0, 2.0, 2.0),), ((3.0, 0.0, 0.0),)),),
         ((((6.0,), (0.0,)), ((0.0,), (1.0,))), (((0.0,), (0.0,)), ((5.0,), (9.0,)))),
     ):
         cases[(scores,)] = torch.tensor(scores, dtype=torch.float64).mean(dim=(2, 3)).softmax(dim=1).mean(dim=0)
 
-    def one_row(scores: tuple) -> object:
-        found = attempt(torch.tensor(scores, dtype=torch.float64))
+    def one_row(scores: tuple, function: Callable = attempt) -> object:
+        found = function(torch.tensor(scores, dtype=torch.float64))
         return found[0] if getattr(found, "shape", None) == (1, len(scores[0])) else found  # keepdim=True
 
-    return check_function(one_row, cases, "average")
+    mistakes = {
+        "the places' posteriors are averaged: average their scores first, then take the soft-max": (
+            lambda x: x.softmax(dim=1).mean(dim=(0, 2, 3))
+        ),
+        "the flips' scores are averaged: take the soft-max of each flip first, then average": (
+            lambda x: x.mean(dim=(0, 2, 3)).softmax(dim=0)
+        ),
+        "places are summed: average them, or the posterior depends on how many there are": (
+            lambda x: x.sum(dim=(2, 3)).softmax(dim=1).mean(dim=0)
+        ),
+        "flips are summed: average them, so that the posteriors sum to 1": (
+            lambda x: x.mean(dim=(2, 3)).softmax(dim=1).sum(dim=0)
+        ),
+        "the soft-max runs over the flips: it belongs over the classes": (
+            lambda x: x.mean(dim=(2, 3)).softmax(dim=0).mean(dim=0)
+        ),
+        "the flips are not averaged: one posterior is asked, (classes,)": lambda x: x.mean(dim=(2, 3)).softmax(dim=1),
+        "only one of the flips is used: average the posteriors of all": lambda x: x[0].mean(dim=(1, 2)).softmax(dim=0),
+        "no soft-max is taken: those are scores": lambda x: x.mean(dim=(0, 2, 3)),
+        "the classes are averaged: one posterior for each class is asked": lambda x: (
+            x.mean(dim=(2, 3)).softmax(dim=1).mean(dim=1)
+        ),
+        "the soft-max is taken twice": lambda x: x.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0).softmax(dim=0),
+        "everything is averaged, classes, too: one number is left, not one for each class": (
+            lambda x: x.softmax(dim=1).mean()
+        ),
+        "everything is averaged, classes, too, and without a soft-max": torch.mean,
+    }
+    return check_function(
+        one_row, cases, "average", {why: partial(one_row, function=wrong) for why, wrong in mistakes.items()}
+    )
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -101,10 +135,11 @@ def check_explanation(answer: object) -> Verdict:
             "real (content|image|picture)|pixels of the (whole|full|entire|larger?|original)|further pixel",
             "more of the (picture|image)|(sees|has|holds) (the )?(real|true|actual|other)",
             "((true|actual) )?image content|(picture|image) s content|other inputs|inside the (picture|image)",
+            r"pixels? (that |which )?(the |a |each |its )?(cut )?crops? (lacks?|misses|lost|does|do|can|never)",
         ),
         "when the two are equal": (
             r"(without|no|none|remov\w*|dropp?\w*|never|nothing|n t|t) (\w+ ){0,2}pad|not (be )?pad",
-            r"unpadded|valid|pad\w*( is| of| was| were)? ?=? ?(0|zero|none|off|gone)",
+            r"unpadded|pad\w* free|free of pad|valid|pad\w*( is| of| was| were)? ?=? ?(0|zero|none|off|gone)",
             r"pad\w* (is|are|were|was) (removed|absent|dropped|left out|taken away|switched off|missing)",
         ),
     }
@@ -117,9 +152,34 @@ _CONDITION = (
 )
 _NEVER = r"\b(never|cannot be|can never be) (\w+ )?(equal|same|identical|agree|alike)\b"
 _EXCEPTION = r"\b(unless|except|if|when|while|as long as|save|with|but)\b"
+_BORDER = "(padding|zeros?|borders?|neighbou?rs?)"
+_NOT = r"\b(not|never|nor|neither|instead of|rather than)\b|n['’]t\b"
+_ZEROS = r"\bdense\w*\b[^,;:]*\b(padded|zeros?)\b"  # in one clause
+_REAL = r"\bcrops?\b[^,;:]*\b(sees?|has|have|keeps?|gets?)\b[^,;:]*\b(neighbou?rs?|surround\w*|context)\b"
 _FALSE = (
     (_SAME, _CONDITION, "where layers pad, the two are not the same: say what differs"),
     (_NEVER, _EXCEPTION, "there is a network for which the two are equal: say which"),
+    (
+        rf"\b{_BORDER} (\w+ )?ha(s|ve) nothing to do with (it|this|that)\b"
+        rf"|\bnothing to do with (the |any )?(zero[- ])?{_BORDER}\b",
+        _NOT,
+        "it has all to do with padding: say what stands beside a crop, and what in the whole picture",
+    ),
+    (
+        r"\b(comes? from|due to|caused? by|because of|lies? in) (the )?batch[- ]?norm",
+        _NOT,
+        "in testing, batch normalisation does the same at every place: look at the border of the crop",
+    ),
+    (
+        r"\b(without|no) padding\b.{0,25}\b(stays?|remains?|persists?)\b",
+        _NOT + r"|\bno (difference|gap|trace)|\b(nothing|same|equal|identical)\b",
+        "without padding no difference stays: the cell above shows it",
+    ),
+    (
+        rf"{_ZEROS}.*\b(whereas|while|but|and)\b.*{_REAL}|{_REAL}.*\b(whereas|while|but|and)\b.*{_ZEROS}",
+        _NOT + r"|\b(no|none|gone|replaced?s?|lacks?|miss\w*|in place of|without|only)\b",
+        "the other way round: the crop that is cut out is padded, the dense pass sees its neighbours",
+    ),
 )
 
 

@@ -122,6 +122,7 @@ def check_explanation(answer: object) -> Verdict:
     ideas = {
         "what is stored": (
             r"stor|memor|byte|space|as large|size|ram\b|bits?\b|kept|keep|entries|occup|held|hold|disk|file",
+            "(same )?shape|dtype|shrink|shrunk|remain|floats?",
         ),
         "what is computed": (
             r"multipl|comput|time|speed|slow|fast|macs?\b|flop|operation|calculat|work|arithmetic|matmul",
@@ -133,4 +134,32 @@ def check_explanation(answer: object) -> Verdict:
             "only (the )?(non ?zero|nonzero)|skip|channel",
         ),
     }
-    return check_words(answer, ideas)
+    return check_words(answer, ideas, against=_FALSE)
+
+
+_WORD = r"(?!(?:not|no|neither|nor|never|hardly|only)\b)[\w.,]+ "  # any but one that denies
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        r"\bfriend is (\w+ )?(right|correct)\b",
+        r"\b(not|neither|only|but|partly|half|about|if|in that|unless)\b|n['’]t\b",
+        "your friend is not right: ask what becomes of a zero in memory, and in the product",
+    ),
+    (
+        r"\bnothing is wrong\b",
+        r"\bnothing is wrong with\b",
+        "your friend is not right: ask what becomes of a zero in memory, and in the product",
+    ),
+    (
+        r"\b(it|this|layer|matrix|fc ?6|weights?)( now)? (is|are|becomes?|gets?) "
+        rf"(?:{_WORD}){{0,3}}(smaller|lighter|faster)\b",
+        r"\b(then|if|when|once|would|unless|until|says?|said|claims?|thinks?|believes?|wrong|sparse|thin|narrow\w*)\b"
+        r"|\b(low[- ]rank|factor\w*|cut|remov\w*|delet\w*)\b",
+        "with the mask alone it is neither smaller nor faster: say what becomes of the zeros",
+    ),
+    (
+        r"\bzeros? (are|is|get) (\w+ )?(skipped|left out|not (stored|multiplied|computed))\b",
+        r"\b(if|when|only|unless|once|sparse|format|would|neither|nor|could|can|code|kernels?)\b"
+        r"|\bnot (skipped|left out)\b|n['’]t\b",
+        "zeros are stored and multiplied like any number, unless a format leaves them out",
+    ),
+)

@@ -121,6 +121,7 @@ def _check_ring(answer: object, devices: int) -> Verdict:
         MEGABYTES / devices: f"that is one pass; a training step of {devices:,} devices needs {passes:,} of them",
         MEGABYTES * (devices - 1) / devices: "that is one round; the sums must also be spread",
         MEGABYTES: "that is the gradient once; it is cut into parts, and there are two rounds",
+        2 * passes * MEGABYTES / devices: "that is what it sends and what it receives; each byte is sent once",
         2 * MEGABYTES: "nearly: in each round there is one pass fewer than there are devices",
         passes * MEGABYTES / devices / 4: "a number in float32 takes 4 bytes",
         passes * MEGABYTES / devices * 1e6: "that is in bytes; a megabyte has 1,000,000 of them",
@@ -155,6 +156,7 @@ def check_prediction(answer: object) -> Verdict:
         shard + ring: "that is t(8), the seconds of a step; the speed-up is t(1) / t(8)",
         alone / (shard + ring / 4): "a number in float32 takes 4 bytes",
         alone / (shard + 8 * ring): "1.25 GB/s are bytes already",
+        scaling.speed_up(8, **{**EIGHT, "bytes_per_second": 3.25e9}): "that is at 3.25 GB/s; these have 1.25 GB/s",
     }
     if not isinstance(answer, int | float) or isinstance(answer, bool):
         return check_answer(answer, exact)
@@ -210,5 +212,36 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"\bgradients? (do not|don['’]t|need not|needn['’]t) (\w+ )?(travel|be sent|be exchanged|have to)\b",
         _DOUBT,
         "the gradients travel in every step: after which part of a step?",
+    ),
+    (
+        r"\bnumber of (steps|updates|iterations) (is|gets|becomes|grows|will be) (\w+ ){0,3}?\W*"
+        r"(larger|higher|greater|bigger|more)\b|\bnumber of (steps|updates|iterations) (grows|rises|increases)\b|"
+        r"\b(there are|it takes|it has|it makes|we take|we make) (\w+ ){0,3}?more (steps|updates|iterations)\b|"
+        r"\btimes (as many|more) (steps|updates|iterations)\b",
+        rf"{_DOUBT}|\b(not|never|fewer|needs?|needed|small(er)? batch|one (gpu|device)|alone)\b|n['’]t\b",
+        "32 times the batch takes as many pictures in fewer steps: by how many?",
+    ),
+    (
+        r"\bthe same (number of )?(steps|updates|iterations)\b",
+        r"\b(not|never|fewer|to|for|after|with|if|unless|false|wrong|claim\w*|assum\w*|epochs|accuracy)\b|n['’]t\b",
+        "32 times the batch takes as many pictures in fewer steps: by how many?",
+    ),
+    (
+        r"\bkeep (the )?(lr|(learning )?rate)\b|"
+        r"\b(lr|rate) (must|has to|should|needs to) (be )?(fall|drop|shrink|decrease|lower|smaller|reduced|decreased)",
+        rf"{_DOUBT}|\b(not|never|less|slow\w*|too|cannot|warm\w*|diverg\w*|later|then|end)\b|n['’]t\b",
+        "each step stands for more pictures: what happens with the old rate, and what is the common answer?",
+    ),
+    (
+        r"\b(communicat\w*|talk\w*|traffic|sending|transfers?|gradients?|all-?reduce|exchang\w*) (\w+ ){0,4}?"
+        r"(costs?|takes?|is|are) (\w+ )?(nothing|no time|free)\b",
+        rf"{_DOUBT}|\b(not|never|hidden|hides?|while)\b|n['’]t\b",
+        "the talk takes time in every step: how many bytes leave each device, however many there are?",
+    ),
+    (
+        r"\bless (\w+ )?(travels?|is sent|has to (travel|be sent)|must (travel|be sent))\b|"
+        r"\bfewer (bytes|gradients|megabytes) (travel|are sent)\b",
+        rf"{_DOUBT}|\b(not|never|epochs?|in all|total|altogether|overall|fewer steps)\b|n['’]t\b",
+        "in a step each device sends nearly twice the gradient, however many there are: not less than before",
     ),
 )

@@ -1,5 +1,6 @@
 """The checks of chapter 10: what batch norm adds, how it folds, the kernel that does nothing, a box, too much depth."""
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -86,9 +87,9 @@ def check_shift(answer: object) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why a deeper network that is worse is no case of overfitting."""
     ideas = {
-        "which loss is higher": ("train|learne?[dt] from|has seen",),
+        "which loss is higher": (_LEARNED_FROM,),
         "what overfitting would look like": (
-            "over ?fit|memori[sz]|gap|low(er)? (train|loss on)|too many (param|weight)|by heart",
+            "over ?fit|memori[sz]|gap|low(er)? (train|loss on)|too many (param|weight)|by heart|too flexible",
         ),
         "what the additional layers could have done": (
             r"cop(y|ies|ied)|identi|nothing|pass|let\w* .{0,30}through|unchanged|untouched",
@@ -98,4 +99,32 @@ def check_explanation(answer: object) -> Verdict:
             "output ?= ?(the )?input|no ?ops?|skip|not there|were absent|were missing|as good as|do what the shallow",
         ),
     }
-    return check_words(answer, ideas)
+    verdict = check_words(answer, ideas, against=_FALSE)
+    if verdict.status == "passed" and not re.search(_HIGHER, str(answer).lower()):
+        why = "the test loss is higher in overfitting, too: which other loss is higher in 2E than in E?"
+        return Verdict("failed", f"{why} If you said so in other words, the folded solution decides")
+    return verdict
+
+
+_LEARNED_FROM = r"train|learne?[dt] (from|on)|(has|had|have) seen|fit(ted)? (on|to)|optimi[sz]ed (on|for)"
+_SENTENCE = r"(?:[^.;!?]|\.\d){0,80}?"  # what may stand between two words of one sentence
+_MORE = (
+    r"(high|larg|great|bigg|worse|more|above|increas|ris(es|en)|rose|goes up|less well|poor|"
+    r"not (as|so) (low|small|good|well)|\d (against|vs\.?|versus|and|to|compared|instead|in place))"
+)
+_HIGHER = (
+    rf"\b({_LEARNED_FROM}){_SENTENCE}{_MORE}|\b{_MORE}{_SENTENCE}\b({_LEARNED_FROM})|"
+    rf"(not|cannot|n['’]t|fails to) (even )?(fit|learn){_SENTENCE}\btrain"
+)
+_NO_CLAIM = (
+    r"\b(would|could|might|should|if|when|not|never|neither|nor|over-?fitting|over-?fitted|memori[sz]\w*|"
+    r"friend|claim\w*|says?|wrong)\b|n['’]t\b|\b(in|for|of|with) e\b|\be['’]s\b|\be (is|has|gets|reaches)\b"
+)
+_FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        r"\btrain\w* (loss|error) (\w+ ){0,3}?(is|was|gets|becomes) (\w+ )?\W*(lower|smaller|less|better)\b|"
+        r"\b(2e|it|deeper (network|net|one)) (has|shows|reaches|gets) (a |the )?\W*(lower|smaller|better) train",
+        _NO_CLAIM,
+        "compare the train losses of 2E and E once more: which is higher?",
+    ),
+)
