@@ -92,6 +92,22 @@ def test_the_solution_is_what_fit_does():
             assert rate(n + 1, 0) == pytest.approx(rate_after(accuracies[:n], 2, RECIPES["paper"].learning_rate))
 
 
+def test_torch_s_own_rule_waits_an_epoch_longer():
+    """As the chapter says of ReduceLROnPlateau."""
+
+    def torch_s(accuracies, patience, start):
+        optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=start)
+        rule = dict(mode="max", factor=0.1, patience=patience, threshold=0, min_lr=start / 1000)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, **rule)
+        for accuracy in accuracies:
+            optimiser.step()
+            plateau.step(accuracy)
+        return optimiser.param_groups[0]["lr"]
+
+    assert check.check_rate_after(lambda seen, patience, start: torch_s(seen, patience - 1, start)).status == "passed"
+    assert check.check_rate_after(torch_s).status == "failed"
+
+
 @pytest.mark.parametrize("stub", [lambda accuracies, patience, start: ..., lambda accuracies, patience, start: None])
 def test_rate_after_waits(stub):
     assert check.check_rate_after(stub).status == "todo"
@@ -297,6 +313,8 @@ def test_steps():
         "A dead network gives every picture the same class, and each of the ten classes has 1,000 of 10,000 pictures; "
         "look for a loss that is not finite.",
         "All scores are equal, so the same class is answered always, and 1 000 pictures out of 10 000 are of it.",
+        "Every output equals the bias, so the network says Bag for each image, and there are exactly as many bags.",
+        "Every output is just the bias; it predicts a coat for all pictures, and the classes are balanced.",
     ],
 )
 def test_explanation_passes(good):
@@ -316,6 +334,8 @@ def test_explanation_waits(stub):
         ("The loss was nan, so the network has learned nothing at all in this run.", "class"),
         ("All scores are nan and so argmax answers class 0 for every single picture.", "how often"),
         ("A tenth of the pictures is of class 0, so a network may well score that by chance.", "the scores"),
+        ("Every output equals the bias, and so the network has learned nothing at all from them.", "class"),
+        ("The network says Bag for each image, and there are exactly as many bags as coats.", "the scores"),
     ],
 )
 def test_explanation_rejects(poor, lacks):

@@ -161,6 +161,11 @@ WRONG_WORDS = {
     "it grows": "Four layers are copied, in the twelve others the gradient grows by half in each layer.",
     "the others are copied": "The other twelve layers are copied and the signal fades in the first four of them.",
     "the rate": "Four layers are copied but the learning rate is too small, so the gradient of the rest does nothing.",
+    "all get A's weights": "All sixteen layers get A's weights, and the signal vanishes all the same in most of them.",
+    "all have A's weights": "All layers have the weights of A, and the gradient is lost in the remaining 300 steps.",
+    "all receive them": "All of it: all 16 layers received A's weights, but the signal shrinks in most of the others.",
+    "the rate is small": "Four layers are copied, but the learning rate is small, so the gradient does too little.",
+    "all, and the rate": "All sixteen layers get A's weights, but the rate is small and the gradient is lost in it",
     "nothing of the signal": "Only four of the sixteen layers are copied, and the other twelve are far too small.",
     "nothing of shrinking": "Only four of the sixteen layers are copied, the others change the signal of the network.",
     "of other things": "The learning rate in the paper is too small of the output, and other things differ.",
@@ -199,6 +204,10 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
      "Only a few layers are copied; in the remaining ones outputs and updates go towards nothing.",
      "Copying leaves 75 % with gain 0.48, so what comes in as outputs is divided by two every layer.",
      "Not all layers are copied: twelve are left, and in these the signal does not explode, it vanishes.",
+     "Four layers are copied; all layers have a gain, and in the twelve others the gain of 0.48 lets the signal fade.",
+     "Four are copied; at first all layers have weights from a normal distribution, and twelve let the signal fade.",
+     "Not all sixteen layers get A's weights: four do, and in the twelve others the signal vanishes.",
+     "The rate is not too small: four layers are copied, and in the other twelve the gradient vanishes.",
      "Four of all sixteen layers are copied. With a std of 0.1 it would explode, with 0.01 the signal fades.",
      "The twelve random layers make the signal grow smaller and smaller, and the gradient too."],
 )  # fmt: skip
@@ -264,6 +273,7 @@ def test_stubs_wait():
         assert check.check_crops(stub).status == "todo"
         assert check.check_matches(stub).status == "todo"
     assert check.check_jitter(Stub).status == "todo"
+    assert "scale" not in check.check_jitter(Stub).text, "what is wrong is asked"
     assert check.check_explanation(...).status == "todo"
 
 

@@ -159,6 +159,56 @@ def test_definitions_that_vgglib_holds_are_marked(notebook):
                 assert not held or node.name in tags, f"{node.name} is also in vgglib: tag the cell same-as:..."
 
 
+def bound(source):
+    """Return the names that a cell binds for the whole notebook: assigned, looped over, defined; not in functions."""
+    names, nodes = set(), [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            nodes.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def imported(source):
+    """Return the names that a cell imports."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {(name.asname or name.name).partition(".")[0] for node in imports for name in node.names}
+
+
+def test_no_cell_takes_an_imported_name(notebook):
+    """After Run All a reader fills in a guess and runs an earlier cell again: its names must mean what they meant.
+
+    A definition that is vgglib's own (same-as:...) may be imported under its name further down.
+    """
+    ours = set().union(*(imported(cell.source) for cell in code(notebook)))
+    for cell in code(notebook):
+        same = {tag.rsplit(".", 1)[1] for tag in cell.metadata.get("tags", []) if tag.startswith("same-as:")}
+        assert not (taken := bound(cell.source) & ours - same), f"{taken} is imported, and means something else here"
+
+
+def test_bound_and_imported():
+    source = """
+import torch.nn, math as m
+from a import b as c
+x, (y, *z) = 1, (2, 3)
+for loop in [inner for inner in x]:
+    with x as held:
+        loop += 1
+def f(argument):
+    local = 1
+class C:
+    field = 1
+lambda: (walrus := 1)
+x.attribute = x[0] = 1
+"""
+    assert bound(source) == {"x", "y", "z", "loop", "held", "f", "C"}
+    assert imported(source) == {"torch", "m", "c"}
+
+
 def test_readme_lists_the_chapters():
     """The table names each chapter that exists, and no other, with the minutes that the chapter itself states."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -186,10 +236,10 @@ def test_map_of_chapter_00():
     assert all(f"({path.name})" in said for path in CHAPTERS)
 
 
-def test_three_questions_are_asked_and_answered(chapter):
-    first = chapter.cells[0].source
+def test_three_questions_are_asked_and_answered(notebook):
+    first = notebook.cells[0].source
     assert len(re.findall(r"(?m)^\d\. ", first[first.index("hree questions") :])) == 3
-    said = text(chapter)
+    said = text(notebook)
     answers = said[said.index("The three questions from the start") :]
     assert len(re.findall(r"(?m)^\d\. ", answers[: answers.index("</details>")])) == 3
 

@@ -150,11 +150,13 @@ def check_explanation(answer: object) -> Verdict:
             "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg|explod|overflow",
             "(same|equal|zero|uniform) (score|output|logit|predict|answer|value)|scores? .{0,30}(same|equal|zero)",
             "no longer depend|does not depend|whatever the (picture|image|input)",
+            r"(equals?|is|are) (\w+ )?(the|its|a) bias(es)?\b|only (the |its )?bias(es)? (is|are|remain)",
         ),
         "which class is then answered": (
             "(class|class number|index|label) (0|zero)|first (class|index|entry|label|one)|t ?shirt|argmax",
             "(same|one|single|only one) (class|label|answer|category)|same for (all|every)",
             "always (answer|predict|choos|pick|say|the same|one|class)",
+            r"(say|answer|predict|choos|pick)\w* (\w+ ){1,4}(for|to) (each|every|all) (\w+ )?(image|picture|input)",
         ),
         "how often that class occurs": (
             r"(a |one )?tenth|1[, ]?000|(10|ten) classes|balanc|equally|(1|one) (in|of|out of) (10|ten)|1/10|0\.1",

@@ -82,7 +82,7 @@ def check_jitter(attempt: type) -> Verdict:
         if first == second and list(vars(jitter)) == ["scale"]:
             if all(attempt(32, 33).scales(1)[0] == 32 for _ in range(40)):  # as given
                 if _as_given(attempt):
-                    return Verdict("todo", "all 400 pictures have one scale: find out why, and mend it")
+                    return Verdict("todo", "Jitter: not mended yet")
                 why = "`scales` still repeats the one scale that `__init__` drew: draw in `scales`, once a picture"
                 return Verdict("failed", why)
             why = "the upper end is mended; but the scale is drawn once for a Jitter, not for each picture"
@@ -204,7 +204,9 @@ def check_explanation(answer: object) -> Verdict:
 
 _AGAINST = (
     (
-        r"(?<!of )all (the )?((sixteen|16|layers|convolutions)\b ?){1,2}(of \w+ )?((are|were|is|get|got) )?copied",
+        r"(?<!of )all (the )?((sixteen|16|layers|convolutions)\b ?){1,2}(of \w+ )?(((are|were|is|get|got) )?copied"
+        r"|(get|got|ha(ve|d)|received?|take|took|inherit(ed)?) "
+        r"(((the )?net )?a s\b|(the |their )?weights (of|from) (net )?a( (and|but|so)\b| ?[,.;:]|$)))",
         "you say that all layers are copied: count the names that warm_start gave",
     ),
     (
@@ -216,7 +218,7 @@ _AGAINST = (
         "you say that something grows: look at the warmed E from `paper` in the figure above",
     ),
     (
-        r"rate (is|was) (\w+ )?too",
+        r"rate (is|was) (?!(not|never)\b)((\w+ )?too|((so|very|quite|rather) )?(small|low|tiny))\b",
         "the learning rate is the same for all of them: look at the weights",
     ),
 )
