@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vgglib.checkpoint import digest, load_network
-from vgglib.data import fashion_mnist, on_canvas
+from vgglib.checkpoint import digest, load_network, shipped
+from vgglib.data import CLASSES, fashion_mnist, on_canvas
 from vgglib.evaluation import accuracy_on
 from vgglib.results import load
 
@@ -24,6 +24,7 @@ def test_network_is_what_is_said(name):
     said, path = LISTED[name], FOLDER / f"{name}.safetensors"
     assert digest(path) == said["sha256"]
     net = load_network(path, said["sha256"])
+    assert shipped(name).classes == CLASSES
     _, test = fashion_mnist()
     if "result" in said:  # one of several networks of a study, tested on a part of the test set
         record = load(said["result"])

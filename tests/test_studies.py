@@ -69,6 +69,36 @@ def test_settled_averages_are_those_of_the_training_pictures(tiny, tmp_path, mon
     assert first.momentum == 0.1
 
 
+def test_curves_hold_every_epoch(tiny, tmp_path, monkeypatch):
+    study = studies.STUDIES["tiny"]
+    longer = dataclasses.replace(study.recipes["narrow"], epochs=3)
+    monkeypatch.setitem(
+        studies.STUDIES, "tiny", dataclasses.replace(study, recipes={"narrow": longer}, seeds=(4,), curves=True)
+    )
+    (run,) = studies.run_study("tiny", tiny, tmp_path / "tiny.json", "cpu", str)["runs"]
+    assert [epoch["number"] for epoch in run["epochs"]] == [1, 2, 3]
+    assert run["epochs"][-1]["validation_accuracy"] == run["validation_accuracy"]
+    assert run["epochs"][-1]["train_loss"] == run["train_loss"]
+
+
+def test_the_recorded_rates_drop_as_section_3_1_says():
+    """Divided by ten after three epochs without a new best, three times at most; the others as their names say."""
+    for run in results.load("rate-drops")["runs"]:
+        rates = [epoch["learning_rate"] for epoch in run["epochs"]]
+        best, waited, drops = -1, 0, 0
+        for epoch, rate in zip(run["epochs"], rates, strict=True):
+            if run["label"] == "plateau":
+                assert rate == pytest.approx(0.05 / 10**drops)
+            waited = 0 if epoch["validation_accuracy"] > best else waited + 1
+            best = max(best, epoch["validation_accuracy"])
+            if waited == 3:
+                waited, drops = 0, drops + 1
+        if run["label"] == "constant":
+            assert set(rates) == {0.05}
+        if run["label"] == "linear":
+            assert rates[3:] == sorted(rates[3:], reverse=True)
+
+
 def test_a_stopped_study_goes_on(tiny, tmp_path):
     path = tmp_path / "tiny.json"
 
@@ -112,7 +142,9 @@ def test_an_unknown_study_is_refused(capsys):
     assert "choose from three-by-three" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["three-by-three", "batch-size", "lenet", "warm-start", "lighter", "depth"])
+@pytest.mark.parametrize(
+    "name", ["three-by-three", "batch-size", "rate-drops", "lenet", "warm-start", "lighter", "depth"]
+)
 def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, monkeypatch):
     """Also after recipes have got new fields: a record that is not recognised would be overwritten."""
     for module in (studies, beginnings, lighter, depth):

@@ -189,9 +189,14 @@ def digest(path: str | os.PathLike) -> str:
 def shipped(name: str) -> VGG:
     """Return a trained network that comes with the book, verified: ``shipped("laptop")``.
 
-    Its recipe, seed and measured accuracy are in ``net.about``. Raises CheckpointError listing what there is.
+    Its recipe, seed and measured accuracy are in ``net.about``; its classes are Fashion-MNIST's. Raises CheckpointError
+    listing what there is.
     """
+    from vgglib.data import CLASSES
+
     listed = json.loads((NETWORKS / "networks.json").read_text(encoding="utf-8"))
     if name not in listed:
         raise CheckpointError(f"no network called {name!r} is shipped: choose from {', '.join(listed)}")
-    return load_network(NETWORKS / f"{name}.safetensors", listed[name]["sha256"])
+    net = load_network(NETWORKS / f"{name}.safetensors", listed[name]["sha256"])
+    net.classes = net.classes or CLASSES  # the older files name none
+    return net

@@ -475,7 +475,7 @@ def lines(
         axes.annotate(f" {name}", (x[-1], values[-1]), color=colour, fontsize=9, va="center", **place)
     longest = max(map(len, series.values()))
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear", xlim=(0.5, 1.3 * longest + 0.5))
-    axes.set_xticks(range(1, longest + 1))
+    axes.set_xticks(range(1, longest + 1) if longest <= 20 else [1, *range(5, longest + 1, 5)])
     _plain(axes)
     return figure.saying(told or f"{ylabel} by {xlabel}: {', '.join(series)}.")
 

@@ -30,10 +30,12 @@ class Study:
     build: Callable[[Recipe, ImageSet, int], nn.Module] = build  # makes the network of a recipe
     pictures: int | None = None  # trained on only so many, the first of the training set
     settle: bool = False  # test once more, with batch normalisation's averages taken anew over the training pictures
+    curves: bool = False  # record every epoch
 
 
 _SMALL = dict(batch_norm=False, dropout=0.5, width=0.125, hidden=256, learning_rate=0.05, epochs=5)
 _BRIEF = dict(width=0.125, hidden=256, epochs=3, validation=0)
+_LONG = dict(width=0.125, hidden=128, learning_rate=0.05, epochs=30, patience=3)
 STUDIES: dict[str, Study] = {
     "three-by-three": Study(
         "section 4.1: is B better than the shallow network in which one 5x5 layer replaces each pair of 3x3 layers?",
@@ -54,6 +56,13 @@ STUDIES: dict[str, Study] = {
         seeds=tuple(range(10)),
         pictures=6_400,
         settle=True,
+    ),
+    "rate-drops": Study(
+        "section 3.1: what does it bring to divide the rate by 10 when the validation accuracy stops improving?",
+        {schedule: recipe("laptop", **_LONG, schedule=schedule) for schedule in ("plateau", "constant", "linear")},
+        seeds=(0, 1, 2),
+        pictures=10_000,
+        curves=True,
     ),
     "lenet": Study(
         "the baseline: what does LeNet-5 of 1998 reach on Fashion-MNIST?", {"LeNet-5": LENET}, (0, 1, 2), build_lenet
@@ -145,6 +154,7 @@ def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, I
         "macs": table.macs,
         "validation_accuracy": history.epochs[-1].validation_accuracy,
         "train_loss": history.epochs[-1].train_loss,
+        **({"epochs": [asdict(epoch) for epoch in history.epochs]} if study.curves else {}),
         "seconds": history.seconds,
         "conditions": conditions(chosen, device_of(net)),
         "recipe": plain(chosen),

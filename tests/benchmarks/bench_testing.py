@@ -1,6 +1,6 @@
 """Dense evaluation against 150 crops, and batched views against torchvision's one by one; a report, it judges nothing.
 
-``python tests/benchmarks/bench_testing.py [--pictures 8] [--rounds 15] [--json]``
+``python tests/benchmarks/bench_testing.py [--pictures 8] [--rounds 15] [--json | --result FILE]``
 
 Testing: network D at 28 pixels, an eighth as wide, on Fashion-MNIST at the scales 32, 48 and 64 (the paper's divided
 by 8), both flips; MACs are counted, seconds measured in turns. For the full-size D, MACs alone. Views: pictures a
@@ -11,15 +11,21 @@ crops cost 7.1 times the MACs of dense evaluation on the full-size D; batched vi
 
 import argparse
 import json
+import platform
+import shlex
+import statistics
+import sys
 import time
 
 import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
+from vgglib import results
 from vgglib.augment import Augment
 from vgglib.cost import cost
 from vgglib.data import fashion_mnist
+from vgglib.devices import describe, fast_in_bf16
 from vgglib.evaluation import dense, multi_crop, over_scales
 from vgglib.model import VGG, fully_convolutional
 from vgglib.protocol import at_28
@@ -40,15 +46,20 @@ def seconds(run: object) -> float:
     return time.perf_counter() - started
 
 
-def in_turns(runs: dict, rounds: int) -> dict[str, float]:
-    """Return the least seconds of each run, in turns after one to warm up: other work only ever makes a run slower."""
-    times = {name: [] for name in runs}
+def in_turns(runs: dict, pictures: dict[str, int], rounds: int) -> dict[str, list[float]]:
+    """Return the pictures a second of each run in each round, in turns after one to warm up."""
+    speeds = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
             took = seconds(run)
             if turn:
-                times[name].append(took)
-    return {name: min(found) for name, found in times.items()}
+                speeds[name].append(pictures[name] / took)
+    return speeds
+
+
+def ratio(speeds: dict[str, list[float]], fast: str, slow: str) -> float:
+    """Return how many times as fast one side was as the other: the median over rounds, in each of which both ran."""
+    return statistics.median(one / other for one, other in zip(speeds[fast], speeds[slow], strict=True))
 
 
 def main() -> None:
@@ -56,7 +67,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=8, help="pictures to test")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
 
     full_dense, full_crops = macs("D", 224, (256, 384, 512))
@@ -68,8 +80,9 @@ def main() -> None:
     tested = in_turns(
         {
             "dense": lambda: over_scales(dense, net, few, scales),
-            "crops": lambda: over_scales(multi_crop, net, few, scales),
+            "150 crops": lambda: over_scales(multi_crop, net, few, scales),
         },
+        dict.fromkeys(("dense", "150 crops"), len(few)),
         options.rounds,
     )
 
@@ -83,29 +96,47 @@ def main() -> None:
             "tensors": lambda: torch.stack([V.to_dtype(one_by_one(X), torch.float32, scale=True) for X in many[:512]]),
             "PIL": lambda: torch.stack([V.pil_to_tensor(one_by_one(X)).float() / 255 for X in pil]),
         },
+        {"batched": len(many), "tensors": 512, "PIL": 512},
         options.rounds,
     )
-    speeds = {"batched": len(many) / viewed["batched"], **{n: 512 / viewed[n] for n in ("tensors", "PIL")}}
     report = {
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "macs_crops_over_dense_full_size": full_crops / full_dense,
-        "macs_crops_over_dense_28_pixels": our_crops / our_dense,
-        "seconds_crops_over_dense_28_pixels": tested["crops"] / tested["dense"],
-        "pictures_tested": len(few),
-        "views_per_second": {name: round(speed) for name, speed in speeds.items()},
-        "batched_over_tensors": speeds["batched"] / speeds["tensors"],
-        "batched_over_pil": speeds["batched"] / speeds["PIL"],
+        "command": shlex.join(["python", *sys.argv]),
+        "n": options.rounds,
+        "conditions": {
+            "device": describe("cpu"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "bf16": fast_in_bf16("cpu"),
+        },
+        "sizes": [
+            {
+                "what": f"network D at 28 pixels, an eighth as wide, at scales 32, 48 and 64, {len(few)} pictures",
+                "images_per_second": tested,
+                "ratio": ratio(tested, "dense", "150 crops"),
+                "macs_ratio": our_crops / our_dense,
+                "macs_ratio_full_size": full_crops / full_dense,
+            },
+            {
+                "what": "crops of 28 pixels out of pictures rescaled to 32",
+                "images_per_second": viewed,
+                "ratio": ratio(viewed, "batched", "PIL"),
+                "ratio_to_tensors": ratio(viewed, "batched", "tensors"),
+            },
+        ],
     }
+    if options.result:
+        results.write(options.result, report)
     if options.json:
         print(json.dumps(report))
         return
-    print(f"torch {report['torch']}, {report['threads']} threads")
+    print(f"{report['conditions']['device']}, torch {torch.__version__}, medians of {options.rounds} rounds")
     print(f"MACs, crops over dense: {full_crops / full_dense:.2f} for D, {our_crops / our_dense:.2f} at 28 pixels")
-    print(f"seconds, crops over dense, at 28 pixels: {tested['crops'] / tested['dense']:.2f} ({len(few)} pictures)")
-    told = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
-    print(f"views a second: {told}; batched over tensors {report['batched_over_tensors']:.1f}, "
-          f"over PIL {report['batched_over_pil']:.1f}")  # fmt: skip
+    print(f"seconds, crops over dense, at 28 pixels: {report['sizes'][0]['ratio']:.2f} ({len(few)} pictures)")
+    told = ", ".join(f"{name} {statistics.median(speeds):,.0f}" for name, speeds in viewed.items())
+    views = report["sizes"][1]
+    print(
+        f"views a second: {told}; batched over tensors {views['ratio_to_tensors']:.1f}, over PIL {views['ratio']:.1f}"
+    )
 
 
 if __name__ == "__main__":
