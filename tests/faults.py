@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_training import TINY, patterns
+from test_training import TINY, contiguous, patterns
 
 from vgglib import training
 from vgglib.checkpoint import CheckpointError
@@ -95,7 +95,7 @@ def kills(count: int, dice: random.Random) -> str:
     with tempfile.TemporaryDirectory() as work:
         end, peaceful = Path(work, "end"), Path(work, "peaceful")
         started = time.monotonic()
-        first = _Child(lambda: save_file(dict(train(Path(work, "p"), 1, LARGE).named_parameters()), peaceful))
+        first = _Child(lambda: save_file(contiguous(train(Path(work, "p"), 1, LARGE)), peaceful))
         while first.runs():
             time.sleep(0.01)
         longest, killed = time.monotonic() - started, 0
@@ -103,7 +103,7 @@ def kills(count: int, dice: random.Random) -> str:
         while killed < count:
             runs, folder, best = runs + 1, Path(work, str(runs)), ("", "")
             while not end.exists():
-                child = _Child(lambda: save_file(dict(train(folder, 1, LARGE).named_parameters()), end))  # noqa: B023
+                child = _Child(lambda: save_file(contiguous(train(folder, 1, LARGE)), end))  # noqa: B023
                 deadline = time.monotonic() + (dice.uniform(0, longest / 3) if killed < count else 1e9)
                 while time.monotonic() < deadline and child.runs():
                     time.sleep(0.0005)

@@ -12,6 +12,7 @@ from vgglib.ablation import Ablation, ablation
 
 def test_variants_on_a_cpu_without_bf16(monkeypatch):
     monkeypatch.setattr(module, "fast_in_bf16", lambda device: False)
+    monkeypatch.setattr(module, "fast_channels_last", lambda device, bf16: False)
     monkeypatch.setattr(module, "can_keep_memory", lambda device: False)
     told = []
     found = ablation(TINY, patterns(60), pictures=40, rounds=2, device="cpu", tell=told.append)
@@ -19,6 +20,13 @@ def test_variants_on_a_cpu_without_bf16(monkeypatch):
     assert all(len(speeds) == 2 and min(speeds) > 0 for speeds in found.speeds.values())
     assert found.brings("fused") > 0
     assert (found.conditions["bf16"], found.conditions["fused"], len(told)) == (False, True, 2)
+
+
+def test_where_float32_is_faster_channels_last_that_is_a_variant(monkeypatch):
+    monkeypatch.setattr(module, "fast_in_bf16", lambda device: False)
+    monkeypatch.setattr(module, "fast_channels_last", lambda device, bf16: True)
+    monkeypatch.setattr(module, "can_keep_memory", lambda device: False)
+    assert list(module._variants(TINY, torch.device("cpu"))) == ["everything", "channels_last", "fused"]
 
 
 def test_each_variant_leaves_out_one_thing(monkeypatch):

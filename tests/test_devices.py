@@ -25,6 +25,16 @@ def test_tf32_is_a_gpus():
     assert devices.rounds_to_tf32("cuda") is (torch.backends.cudnn.conv.fp32_precision == "tf32")
 
 
+def test_channels_last_is_faster_in_bf16_and_on_x86(monkeypatch):
+    monkeypatch.setattr(devices.platform, "machine", lambda: "AMD64")
+    assert devices.fast_channels_last("cpu", False) is torch.backends.mkldnn.is_available()
+    assert not devices.fast_channels_last("cuda", False)
+    monkeypatch.setattr(devices.platform, "machine", lambda: "arm64")
+    assert not devices.fast_channels_last("cpu", False)
+    assert devices.fast_channels_last("cpu", True)
+    assert devices.fast_channels_last("cuda", True)
+
+
 def test_compiling_needs_a_compiler(monkeypatch):
     monkeypatch.setattr(devices, "find_spec", lambda name: name)
     monkeypatch.setattr(devices, "which", lambda name: name if name == "gcc" else None)

@@ -188,10 +188,20 @@ def test_table_1_outlines_what_the_paper_prints_in_bold():
 
 def test_shapes_of_d():
     figure = figures.shapes("D")
-    assert "64 x 112 x 112, 128 x 56 x 56, 256 x 28 x 28, 512 x 14 x 14, 512 x 7 x 7" in figure.text_alternative
-    assert "512\n7 x 7" in words(figure)
+    told = "64 x 112 x 112 after 2 conv + pool, 128 x 56 x 56 after 2 conv + pool, 256 x 28 x 28 after 3 conv + pool"
+    assert f"an input 224 wide: {told}, 512 x 14 x 14" in figure.text_alternative
+    assert {"512\n7 x 7", "2 conv\n+ pool", "3 conv\n+ pool"} <= set(words(figure))
     narrow = figures.shapes("40 | 60/5 72", image_size=30, width=0.5)
-    assert "20 x 15 x 15, 36 x 15 x 15 after an input 30 wide" in narrow.text_alternative
+    assert "an input 30 wide: 20 x 15 x 15 after 1 conv + pool, 36 x 15 x 15 after 2 conv." in narrow.text_alternative
+
+
+def test_from_a_to_e_only_the_convolutions_of_a_block_change():
+    a, e = (figures.shapes(name) for name in "AE")
+    boxes = [[box.get_bbox().bounds for box in figure.axes[0].patches] for figure in (a, e)]
+    assert boxes[0] == boxes[1]
+    assert set(words(a)) - set(words(e)) == {"1 conv\n+ pool"}
+    assert set(words(e)) - set(words(a)) == {"4 conv\n+ pool"}
+    assert "1 conv + LRN\n+ pool" in words(figures.shapes("A-LRN"))
 
 
 def test_where_the_costs_sit():

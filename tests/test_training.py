@@ -40,6 +40,11 @@ TINY = Recipe(
 )  # fmt: skip
 
 
+def contiguous(net):
+    """The parameters as safetensors takes them, however training has laid them out in memory."""
+    return {name: parameter.detach().contiguous() for name, parameter in net.named_parameters()}
+
+
 def patterns(count=200, seed=0):
     """Grey noise with one bright quarter, which is the class."""
     dice = torch.Generator().manual_seed(seed)

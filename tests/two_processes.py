@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from test_training import TINY, patterns
+from test_training import TINY, contiguous, patterns
 
 from vgglib import distributed, training
 from vgglib.evaluation import accuracy_on
@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
             history = fit(net, train, train[:31], recipe, 3, device)
             seen = [X for X, _ in batches(net, train, recipe, 3, 1, 0, rank, world)]
             pictures = sum(map(len, seen))
-            save_file(dict(net.named_parameters()), folder / f"{name}, {rank} of {world}.safetensors")
+            save_file(contiguous(net), folder / f"{name}, {rank} of {world}.safetensors")
             final = training.watched_accuracy(net, train[:31]) if world == 1 else accuracy_on(net, train[:31])
             said = {
                 "epochs": history.as_dict()["epochs"],
@@ -77,7 +77,7 @@ def survive(folder: Path, kill: bool, kind: str) -> None:
         mine = folder / ("checkpoints" if distributed.rank() == 0 else "a disk that process 0 does not see")
         history = fit(net, train, train[:31], recipe, 3, device, checkpoint=mine, every=4)
         if distributed.rank() == 0:
-            save_file(dict(net.named_parameters()), folder / "end.safetensors")
+            save_file(contiguous(net), folder / "end.safetensors")
             (folder / "losses.json").write_text(json.dumps(history.column("train_loss")))
 
 

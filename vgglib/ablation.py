@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, best_device, can_compile, fast_in_bf16, synchronise
+from vgglib.devices import autocast, best_device, can_compile, fast_channels_last, fast_in_bf16, synchronise
 from vgglib.training import Recipe, batches, build, conditions
 
 
@@ -75,8 +75,8 @@ def _variants(recipe: Recipe, device: torch.device) -> dict[str, tuple[Recipe, b
     """Return the recipe, and whether the data lie on the device, of everything and of everything but one."""
     bf16, compiles = fast_in_bf16(device), can_compile(device)
     everything = replace(
-        recipe, bf16=bf16, channels_last=bf16, compile=compiles, fused=device.type in ("cpu", "cuda"),
-        keep_memory=can_keep_memory(device),
+        recipe, bf16=bf16, channels_last=fast_channels_last(device, bf16), compile=compiles,
+        fused=device.type in ("cpu", "cuda"), keep_memory=can_keep_memory(device),
     )  # fmt: skip
     found = {"everything": (everything, True)}
     for name in ("bf16", "channels_last", "compile", "fused", "keep_memory"):

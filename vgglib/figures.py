@@ -128,32 +128,38 @@ def _table_box(axes: Axes, x: int, y: float, layer: Layer, new: bool) -> None:
 
 
 def shapes(configuration: str = "A", image_size: int = 224, width: float = 1.0) -> Picture:
-    """Return the feature maps after each block: their side in pixels as height, their channels as breadth.
+    """Return the feature maps that each block hands on: their side in pixels as height, their channels as breadth.
 
-    All heights are to one scale, on which 224 pixels (or a larger picture) fill the figure.
+    Below each stands what its block is made of. All heights are to one scale, on which 224 pixels (or a larger
+    picture) fill the figure; breadths are to a scale of their own.
     """
     stack = layers(configuration)
-    sizes, channels = [(image_size, None)], []
+    blocks, kinds, channels = [], [], 0
     for n, layer in enumerate(stack):
+        kinds.append(layer.kind)
         if layer.kind == "conv":
-            channels.append(max(1, round(layer.channels * width)))
+            channels = max(1, round(layer.channels * width))
         if layer.kind == "pool" or n == len(stack) - 1:
-            sizes.append((map_size(stack[: n + 1], (image_size, image_size))[0], channels[-1]))
+            blocks.append((map_size(stack[: n + 1], (image_size, image_size))[0], channels, kinds))
+            kinds = []
     figure = Picture(6.4, 3.0)
     axes = _bare(figure)
     x, told = 0.0, []
-    for side, depth in sizes:
+    for side, depth, made_of in [(image_size, None, []), *blocks]:
         breadth = 0.12 if depth is None else 0.12 + 0.9 * depth / 512
         tall = side / max(224, image_size)
         face = "#DDDDDD" if depth is None else SKY
         axes.add_patch(Rectangle((x, -tall / 2), breadth, tall, facecolor=face, edgecolor="black", linewidth=0.8))
         label = f"input\n{side} x {side}" if depth is None else f"{depth}\n{side} x {side}"
         axes.text(x + breadth / 2, tall / 2 + 0.03, label, ha="center", va="bottom", fontsize=8)
-        told.append(f"{side}" if depth is None else f"{depth} x {side} x {side}")
+        if made_of:
+            below = f"{made_of.count('conv')} conv" + " + LRN" * ("lrn" in made_of) + "\n+ pool" * ("pool" in made_of)
+            axes.text(x + breadth / 2, -0.57, below, ha="center", va="bottom", fontsize=8, color=GREY)
+            told.append(f"{depth} x {side} x {side} after {' '.join(below.split())}")
         x += breadth + 0.45
     axes.set_xlim(-0.1, x)
     axes.set_ylim(-0.6, 0.8)
-    return figure.saying(f"Feature maps of {configuration}: {', '.join(told[1:])} after an input {image_size} wide.")
+    return figure.saying(f"Feature maps of {configuration} for an input {image_size} wide: {', '.join(told)}.")
 
 
 def where_it_sits(table: CostTable, title: str = "") -> Picture:

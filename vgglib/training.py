@@ -26,6 +26,7 @@ from vgglib.devices import (
     can_compile,
     describe,
     device_of,
+    fast_channels_last,
     fast_in_bf16,
     gpus,
     out_of_memory,
@@ -79,7 +80,7 @@ class Recipe:
     validation: int = 5000  # training images held out to watch; 0 for none
     watch_test: bool = False  # True: the curve shows the test set, as the article and d2l do
     bf16: bool | None = None  # multiply in bfloat16; None: where the device is fast in it
-    channels_last: bool | None = None  # memory layout; None: together with bf16
+    channels_last: bool | None = None  # memory layout; None: where it is faster
     compile: bool | None = False  # hand the network to torch.compile; None: on GPUs, where it can
     fused: bool | None = None  # all parameters in one pass of the optimiser; None: where the device can
     keep_memory: bool | None = None  # a CPU's freed memory stays for the next step; None: where the C library can
@@ -641,7 +642,7 @@ def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bo
     bf16 = fast_in_bf16(device) if recipe.bf16 is None else recipe.bf16
     return {
         "bf16": bf16,
-        "channels_last": bf16 if recipe.channels_last is None else recipe.channels_last,
+        "channels_last": fast_channels_last(device, bf16) if recipe.channels_last is None else recipe.channels_last,
         "compile": can_compile(device) if recipe.compile is None else recipe.compile,
         "fused": torch.device(device).type in ("cpu", "cuda") if recipe.fused is None else recipe.fused,
         "keep_memory": recipe.keep_memory is not False and can_keep_memory(device),

@@ -72,33 +72,41 @@ def check_input_gradient(answer: object) -> Verdict:
     return _numbers(answer, (32, 84, 98, 66), mistakes, "four numbers are asked, one for each pixel")
 
 
-def check_weight_gradient(attempt: Callable) -> Verdict:
-    """Return the verdict on the gradient of a fully connected layer's weights, given input (N, in) and G (N, out)."""
-    given = {
-        (((2.0, 3.0, 5.0),), ((7.0, 11.0),)): [[14.0, 21.0, 35.0], [22.0, 33.0, 55.0]],
-        (((2.0, 3.0), (5.0, 7.0), (-4.0, 6.0)), ((8.0, -9.0), (0.5, 1.5), (2.5, 3.0))): [[8.5, 42.5], [-22.5, 1.5]],
-        (((2.0,), (3.0,)), ((4.0, 5.0, 6.0), (-7.0, 8.0, 9.0))): [[-13.0], [34.0], [39.0]],
-    }
-    name = getattr(attempt, "__name__", "weight_gradient")
-    cases = {(torch.tensor(X), torch.tensor(G)): expected for (X, G), expected in given.items()}
-    verdict = check_function(lambda X, G: attempt(X.clone(), G.clone()), cases, name)
-    known = {
-        f"{name} divides by the number of pictures, and the mean already stands in G": lambda X, G: G.T @ X / len(X),
-        f"{name} gives the gradient on its side: a row for each output, a column for each input": lambda X, G: X.T @ G,
-        f"{name} has the wrong sign: the gradient points uphill": lambda X, G: -G.T @ X,
-    }
-    for why, wrong in known.items() if verdict.status == "failed" else ():
-        if _is(attempt, wrong, cases):
-            return Verdict("failed", f"{why}. {verdict.text}")
-    return verdict
+def check_batch(answer: object) -> Verdict:
+    """Return the verdict on (X, G): pictures and gradients with which no wrong gradient of the weights passes a test.
 
-
-def _is(attempt: Callable, wrong: Callable, cases: dict) -> bool:
-    """Return whether an attempt gives what a wrong answer gives, in all cases."""
+    X: (N, inputs) and G: (N, outputs), tensors, arrays or lists of rows.
+    """
+    if answer is ...:
+        return Verdict("todo", "batch: not attempted yet")
+    asked = "two matrices are asked, (X, G), each with a row for each picture"
     try:
-        return all(torch.allclose(attempt(X.clone(), G.clone()), wrong(X, G)) for X, G in cases)
-    except Exception:  # what it gives is no gradient at all
-        return False
+        given = [torch.as_tensor(one, dtype=torch.float64).detach() for one in answer]
+    except Exception:
+        return Verdict("failed", f"{asked}; these cannot be read as numbers")
+    if len(given) != 2 or any(one.ndim != 2 or not one.numel() for one in given):
+        return Verdict("failed", f"{asked}; yours have the shapes {[tuple(one.shape) for one in given]}")
+    X, G = given
+    if len(X) != len(G):
+        return Verdict("failed", f"{asked}: X has {len(X)}, G has {len(G)}")
+    if not (X.isfinite().all() and G.isfinite().all()):
+        return Verdict("failed", "a number that is infinite, or none (nan), shows nothing: no comparison holds with it")
+    right = G.T @ X
+    passing = [mistake for mistake, wrong in WRONG_GRADIENTS.items() if torch.allclose(wrong(X, G), right)]
+    if passing:
+        return Verdict("failed", f"with your numbers a wrong gradient still passes the test: one that {passing[0]}")
+    return Verdict("passed", f"your numbers show all {len(WRONG_GRADIENTS)} mistakes, the division among them")
+
+
+WRONG_GRADIENTS = {  # of the weights of a fully connected layer, each as wrong as its name says
+    "divides by the number of pictures, though the mean already stands in G": lambda X, G: G.T @ X / len(X),
+    "looks at the first picture only": lambda X, G: torch.outer(G[0], X[0]),
+    "adds up the pictures before it multiplies": lambda X, G: torch.outer(G.sum(dim=0), X.sum(dim=0)),
+    "puts the numbers of the matrix on its side into the right shape": lambda X, G: (X.T @ G).reshape(
+        G.shape[1], X.shape[1]
+    ),
+    "loses negative gradients": lambda X, G: G.clamp(min=0).T @ X,
+}
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -106,37 +114,57 @@ def check_explanation(answer: object) -> Verdict:
     ideas = {
         "where the rate stands": ("inside|outside|velocit|buffer|before|multipl|factor|scale",),
         "what the velocity remembers": (
-            "old|remember|memor|still|keep|kept|past|earlier|previous|carr|decay|forget|histor|accumulat",
+            "old|remember|memor|still|keep|kept|past|earlier|previous|carr|decay|forg[eo]t|histor|accumulat",
+            "inertia|coast|already|made of|sum of|loses|new (entr|gradient)|ten percent|in units of",
             "full of|large rate|large step|high(er)? rate|slow|gradual|built|fade|0[.]9|90 ?%",
         ),
         "how the other one reacts": (
             r"0[.]1|tenfold|ten fold|10 ?x|1/10|10 ?%|right now",
             "at once|immediate|instant|same step|right away|next|first step|tenth|direct",
             "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
+            "everything|all of|whole|entire|one division",
         ),
     }
     if isinstance(answer, str):  # each side by itself
-        clauses = r",? (while|whereas)\b(?! the)(?! it)|, but (?=(inside|outside|in )\b)"
+        clauses = r",? (while|whereas)\b(?! the (?!(inside|outside)))(?! it)|, but (?=(inside|outside|in )\b)"
         answer = re.sub(clauses, ";", answer, flags=re.IGNORECASE)
     return check_words(answer, ideas, at_least=12, against=_FALSE)
 
 
 _ALIKE = "the two do not react alike: in one the velocity holds steps, in the other gradients"
+_AT_ONCE = "outside, the velocity holds plain gradients and the rate comes after it: the next step is a tenth as long"
+_SLOWLY = "inside, the velocity still holds old steps, made with the high rate: that program slows down over many steps"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         r"\b(outside|(py)?torch)\b.*\b(still|old steps?|slow(s|ly)? (down|over)|gradual\w*|fades?|carry on)\b",
         r"\b(inside|caffe)\b|\b(not|no|never|does not|nothing)\b|n['’]t\b|\b(gradients?|multipl\w*|scale[ds]?)\b",
-        "outside, the velocity holds plain gradients and the rate comes after it: the next step is a tenth as long",
+        _AT_ONCE,
     ),
     (
         r"\b(inside|caffe)\b.*\b(at once|immediate\w*|instant\w*|right away)\b",
         r"\b(outside|(py)?torch)\b|\b(not|no|never|nothing|only)\b|n['’]t\b|\b(still|old|gradual\w*|slow\w*)\b",
-        "inside, the velocity still holds old steps, made with the high rate: that program slows down over many steps",
+        _SLOWLY,
     ),
     (
         r"\bboth\b.*\b(slow\w*|gradual\w*|at once|immediate\w*|the same)\b",
         r"\b(not|no|never|until|before|differ\w*|as long as|while)\b|n['’]t\b",
         _ALIKE,
+    ),
+    (
+        r"\b(outside|(py)?torch)\b.*\b(larger? (next )?steps?|keeps? (its|the) old|goes on|remembers? the old rate)\b",
+        r"\b(inside|caffe)\b|\b(not|no|never|does not|nothing|smaller|but|multipl\w*|scale[ds]?)\b|n['’]t\b",
+        _AT_ONCE,
+    ),
+    (
+        r"\b(inside|caffe)\b.*(\bsteps? (is|are|becomes?|will be)( only| just| about)? (a|one) tenth\b"
+        r"|\b(drops?|falls?|shrinks?) to (a|one) tenth\b|\b(ten|10) times (smaller|shorter)\b|\btenfold\b)",
+        r"\b(outside|(py)?torch)\b|\b(not|no|never|nothing)\b|n['’]t\b|\b(rate|still|old|gradual\w*|slow\w*)\b",
+        _SLOWLY,
+    ),
+    (
+        r"\b(forgets?|resets?|loses?|deletes?) (all of )?(its |the )?(velocity|momentum|memory)\b",
+        r"\b(not|no|never|neither)\b|n['’]t\b|\b(tenth|part|10|gradual\w*|slow\w*)\b",
+        "neither program forgets its velocity at that step; what differs is what the new rate multiplies",
     ),
     (
         r"\b(two|they|programs) (react|behave|change|slow)\w* (the same|alike)\b|\bneither\b",
