@@ -274,3 +274,5 @@ def test_a_false_claim_fails_unless_its_sentence_takes_it_back():
     assert verdict("It is not true that padding enlarges the field of a unit.").status == "passed"
     assert verdict("Padding enlarges the map. The field of a unit is not changed by it.").status == "failed"
     assert verdict("The kernel decides on the field of each unit, and so does the stride.").status == "passed"
+    assert verdict("Is it that padding enlarges the field? The kernel alone decides on it.").status == "passed"
+    assert verdict("Is it the kernel? No: here padding enlarges the field of each unit.").status == "failed"

@@ -830,31 +830,33 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
 
     kernel, depth: of the stack, all layers with ``channels`` in and out, stride 1, on maps ``side`` pixels wide, padded
     so that they keep their size; no biases. Outputs are float32, what training keeps of one picture. The bars are in
-    units of the single layer, so that stacks of any size can be compared; the numbers above them are what they cost,
-    those on the stack's bars their ratio to the single layer's.
+    units of the single layer, all on one scale, so that stacks of any size can be compared; the numbers above them are
+    what they cost, those on the stack's bars their ratio to the single layer's.
     """
     field = receptive_field([Layer("conv", kernel)] * depth).size
     names_of_both = (f"{depth} of {kernel}x{kernel}", f"1 of {field}x{field}")
     weights = [depth * kernel**2 * channels**2, field**2 * channels**2]
     panels = (
-        ("weights (thousands)", [value / 1e3 for value in weights], 1),
-        ("MACs (millions)", [value * side**2 / 1e6 for value in weights], 1),
-        ("outputs kept (MB)", [count * channels * side**2 * 4 / 1e6 for count in (depth, 1)], 4),
+        ("weights (thousands)", [value / 1e3 for value in weights]),
+        ("MACs (millions)", [value * side**2 / 1e6 for value in weights]),
+        ("outputs kept (MB)", [count * channels * side**2 * 4 / 1e6 for count in (depth, 1)]),
     )
-    figure = Picture(6.6, 2.2)
-    for axes, (label, values, most) in zip(figure.subplots(1, 3), panels, strict=True):
+    figure = Picture(6.6, 2.4)
+    tallest = max(4, *(values[0] / values[1] for _, values in panels))
+    for axes, (label, values) in zip(figure.subplots(1, 3, sharey=True), panels, strict=True):
         heights = [value / values[1] for value in values]
+        axes.axhline(1, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
         axes.bar((0, 1), heights, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
         axes.set_xticks((0, 1), names_of_both)
         for x, (height, value) in enumerate(zip(heights, values, strict=True)):
             axes.text(x, height, _three(value), ha="center", va="bottom", fontsize=8)
         axes.text(0, heights[0] / 2, f"{heights[0]:.2g}×", ha="center", va="center", fontsize=8, color="white")
         axes.set_title(label, fontsize=9)
-        axes.set_ylim(0, 1.2 * max(most, *heights))
+        axes.set_ylim(0, 1.2 * tallest)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         _plain(axes)
-    figure.axes[0].set_ylabel("times the\nsingle layer", fontsize=8)
+    figure.axes[0].set_ylabel("times the\nsingle layer (1: dashed)", fontsize=8)
     figure.axes[1].set_xlabel(
         f"{channels} channels in and out, maps of {side} x {side}, one picture, float32", fontsize=8
     )

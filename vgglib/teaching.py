@@ -149,8 +149,8 @@ def check_words(
 
     ideas: what the explanation should speak of, each with the beginnings of words that show it, as regular expressions.
     Capitals, hyphens, quotation marks and line breaks make no difference. judge: who or what decides in the end.
-    against: false claims that fail an answer: (what is claimed in a sentence, what makes it no such claim, the reason),
-    the first two as regular expressions for lower-case text.
+    against: false claims that fail an answer, if they are no questions: (what is claimed in a sentence, what makes it
+    no such claim, the reason), the first two as regular expressions for lower-case text.
     """
     if answer is ... or (isinstance(answer, str) and not answer.strip()):
         return Verdict("todo", "not attempted yet")
@@ -164,9 +164,9 @@ def check_words(
     if missing:
         lacking = " or of ".join(missing)
         return Verdict("failed", f"your answer does not speak of {lacking} yet; if in other words, {judge} decides")
-    for sentence in re.split(r"[.;!?](?!\d)", " ".join(answer.lower().split())):
+    for sentence, end in re.findall(r"(.*?)([.;!?](?!\d)|$)", " ".join(answer.lower().split())):
         for claim, unless, why in against:
-            if re.search(claim, sentence) and not re.search(unless, sentence):
+            if end != "?" and re.search(claim, sentence) and not re.search(unless, sentence):
                 return Verdict("failed", why)
     return Verdict("passed", f"your words touch every point; whether they are right, {judge} decides")
 

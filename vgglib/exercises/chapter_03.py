@@ -96,7 +96,8 @@ def check_judge(attempt: Callable) -> Verdict:
     """
     steady, wild = (0.1, 0.05, 0.0, -0.05, -0.1), (3.0, 1.0, 0.0, -1.0, -3.0)
     usual, mixed = (1.5, 0.5, 0.0, -0.5, -1.5), (-0.5, 1.5, -1.5, 0.0, 0.5)
-    pairs = [_runs(usual, mixed, apart) for apart in (9, -9, 0.4, 1, -1, 1.44, -1.44, 1.55, -1.55, 1.9, -1.9, 3)]
+    pairs = [_runs(usual, mixed, apart) for apart in (9, 0.4, 1, 1.44, 1.55, 1.6, 1.66, 1.75, 1.9, 3)]
+    pairs += [(b, a) for a, b in pairs]
     pairs += [_runs(steady, wild, 1.7), _runs(wild, steady, -1.7), _runs(usual, usual, 0)]
     cases = {pair: _judge(*pair) for pair in pairs}
     mistakes = {
@@ -106,6 +107,7 @@ def check_judge(attempt: Callable) -> Verdict:
         "the spread of a mean is that of a run over the root of the number of runs": (
             lambda a, b: _judge(a, b, runs=1.0)
         ),
+        "divide by the number of runs, 5: stdev has its 4 already": lambda a, b: _judge(a, b, runs=4.0),
         "spreads of independent means add as squares": lambda a, b: _judge(a, b, power=1),
         "take the spread of a sample, statistics.stdev, not pstdev": lambda a, b: _judge(a, b, sd=statistics.pstdev),
         "a and b have changed places": lambda a, b: _judge(b, a),
@@ -153,8 +155,8 @@ def check_explanation(answer: object) -> Verdict:
     return check_words(answer, ideas, against=_FALSE)
 
 
-_NOT = r"\b(not|no|never|neither|nor|cannot|without|instead of|rather than|wrong|false)\b|n['’]t\b"
-_HELPS = r"(helps?|helped|fix(es)?|solves?|cures?|suffices?|is enough|is the remedy|makes? it (true|possible))\b"
+_NOT = r"\b(not|no|never|neither|nor|hardly|scarcely|left out|leaving out|beside the point|cannot|without|instead of|rather than|wrong|false)\b|n['’]t\b"
+_HELPS = r"(helps?|helped|fix(es)?|solves?|cures?|suffices?|is enough|is the remedy|repairs?|mends?|is (what is )?missing|makes? it (true|possible))\b"
 _EQUAL = r"\b(?<!\d )(c|equally many|as many) (channels? )?(also |too )?(in )?(between|the middle|everywhere)\b"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
@@ -190,7 +192,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         "18 numbers cannot reach every point of 25 dimensions",
     ),
     (
-        r"\b(pair|stack|two (3 ?[x×] ?3 )?layers) (has|have|needs?|gives?) (\w+ )?(25|twenty)"
+        r"\b(pair|stack|two (3 ?[x×] ?3 )?layers) (has|have|needs?|gives?) (\w+ )?(25(?! ?[-−–])|twenty)"
         r"|\b5 ?[x×] ?5 (kernel |layer |one )?(has|have|needs?) (only |just )?(1[78]|eighteen|seventeen)\b",
         _NOT,
         "the counts have changed places: two kernels of 9, or one of 25?",
