@@ -190,6 +190,74 @@ def test_no_cell_takes_an_imported_name(notebook):
         assert not (taken := bound(cell.source) & ours - same), f"{taken} is imported, and means something else here"
 
 
+def own_result(source):
+    """Return the names that a cell reads at its top level and binds only further down: run twice, it finds its own."""
+    bound_so_far, early = set(), set()
+
+    def reads(node):
+        inner = [x for x in ast.walk(node) if isinstance(x, ast.comprehension)]
+        here = set().union(*(stored(x.target) for x in inner))
+        here |= {a.arg for x in ast.walk(node) if isinstance(x, ast.Lambda) for a in x.args.args}
+        loaded = {x.id for x in ast.walk(node) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)}
+        early.update(loaded - here - bound_so_far)
+
+    def stored(node):
+        return {x.id for x in ast.walk(node) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store | ast.Del)}
+
+    def run(statements):
+        for one in statements:
+            if isinstance(one, ast.FunctionDef | ast.ClassDef):
+                bound_so_far.add(one.name)
+            elif isinstance(one, ast.Import | ast.ImportFrom):
+                bound_so_far.update(imported(ast.unparse(one)))
+            elif isinstance(one, ast.For | ast.While | ast.If | ast.With | ast.Try):
+                for head in (getattr(one, field, None) for field in ("iter", "test")):
+                    if head is not None:
+                        reads(head)
+                for item in getattr(one, "items", ()):
+                    reads(item.context_expr)
+                    bound_so_far.update(stored(item.optional_vars) if item.optional_vars else ())
+                bound_so_far.update(stored(one.target) if isinstance(one, ast.For) else ())
+                run(one.body)
+                run([x for handler in getattr(one, "handlers", ()) for x in handler.body])
+                run(getattr(one, "orelse", []) + getattr(one, "finalbody", []))
+            else:
+                if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
+                    early.update({one.target.id} - bound_so_far)
+                reads(one.value if isinstance(one, ast.AugAssign) else one)
+                inner = [x.target for x in ast.walk(one) if isinstance(x, ast.comprehension)]
+                bound_so_far.update(stored(one) - set().union(*map(stored, inner)))
+
+    run(ast.parse(source).body)
+    return early & bound_so_far
+
+
+def test_a_cell_can_be_run_twice_in_a_row(notebook):
+    """A reader changes a number and runs the cell again: it starts from what the cells above left, not from its end."""
+    for cell in code(notebook):
+        assert not (names := own_result(cell.source)), f"run again, it finds its own {names}:\n{cell.source}"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("X = X + 1", {"X"}),
+        ("x += 1", {"x"}),
+        ("print(X)\nX = 2", {"X"}),
+        ("for a in b:\n    b = a", {"b"}),
+        ("with f() as g:\n    net(g)\ndel net", {"net"}),
+        ("if y:\n    y = 1", {"y"}),
+        ("X = 2\nX = X + 1", set()),
+        ("X = [X for X in range(3)]", set()),
+        ("def f():\n    return X\nX = 2", set()),
+        ("import torch.nn as nn\nnn = nn", set()),
+        ("for x in y:\n    z = x\nprint(z, x)", set()),
+    ],
+)
+def test_own_result(source, expected):
+    assert own_result(source) == expected
+
+
 def test_bound_and_imported():
     source = """
 import torch.nn, math as m

@@ -155,8 +155,14 @@ def check_explanation(answer: object) -> Verdict:
     return check_words(answer, ideas, against=_FALSE)
 
 
-_NOT = r"\b(not|no|never|neither|nor|hardly|scarcely|left out|leaving out|beside the point|cannot|without|instead of|rather than|wrong|false)\b|n['’]t\b"
-_HELPS = r"(helps?|helped|fix(es)?|solves?|cures?|suffices?|is enough|is the remedy|repairs?|mends?|is (what is )?missing|makes? it (true|possible))\b"
+_NOT = (
+    r"\b(not|no|never|neither|nor|hardly|scarcely|left out|leaving out|beside the point|"
+    r"cannot|without|instead of|rather than|wrong|false)\b|n['’]t\b"
+)
+_HELPS = (
+    r"(helps?|helped|fix(es)?|solves?|cures?|suffices?|is enough|is the remedy|repairs?|mends?|is (what is )?missing|"
+    r"makes? it (true|possible))\b"
+)
 _EQUAL = r"\b(?<!\d )(c|equally many|as many) (channels? )?(also |too )?(in )?(between|the middle|everywhere)\b"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
