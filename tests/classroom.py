@@ -88,12 +88,11 @@ def need_sandbox():
         pytest.skip(f"hostile submissions are only run inside the sandbox: {why}")
 
 
-def marked(number, exercise, cell, text):
+def marked(number, exercise, cell, text, student="student 8"):
     """Return the mark for one exercise where a cell holds this text (or what it makes of the student's id).
 
     These answers are harmless, so they are asked in this process: same judge, same questions, same plain data.
     """
-    student = "student 8"
     text = text(student) if callable(text) else text
     names = defined(number, {f"student_{number}": f"student = {student!r}", cell: text})
     (what,) = [one for one in grade.assignment(number).exercises if one.grade_id == exercise]

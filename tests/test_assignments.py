@@ -4,9 +4,11 @@ student's edition follows the teacher's, runs unsolved, and gives nothing away."
 import importlib
 import json
 import re
+from collections import Counter
 
 import classroom
 import pytest
+from explanations import EXPLAINED, OFF_TOPIC
 from nbclient import NotebookClient
 
 NUMBERS = list(classroom.TEACHER)
@@ -149,6 +151,180 @@ def coded(number):
             yield one, [case for n in range(20) for case in judge.cases_of(one, f"secret {n}", "x")]
 
 
+def test_the_plan_lets_students_read_first_what_an_assignment_needs():
+    """The README's plan and the guide's column agree, one after the other, and keep to the assignments' headers."""
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    column = dict(re.findall(r"^\| (\d\d) .*? \| (\d\d) \| \d+ \|", guide, re.MULTILINE))
+    readme = (classroom.ASSIGNMENTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    plan = re.search(r"\[assignments\]\(notebooks/assignments/README\.md\) after ([\d, and]+)\.", readme).group(1)
+    assert re.findall(r"\d\d", plan) == list(column.values()) == sorted({*column.values()})
+    assert list(column) == NUMBERS
+    for number in NUMBERS:
+        first = classroom.source(classroom.book(classroom.TEACHER[number])["cells"][0])
+        needed = re.findall(r"\d\d", re.search(r"read first: chapters? ([\d, and]+) of the book", first).group(1))
+        assert needed == sorted(needed)
+        assert needed[-1] <= column[number]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_guides_minutes_and_points_are_those_of_the_assignment(number):
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| {number} .*? \| \d\d \| (\d+) \| (\d+) \| (\d+) \|", guide, re.MULTILINE).groups()
+    what = classroom.grade.assignment(number)
+    minutes = re.search(
+        r"(\d+) minutes", classroom.source(classroom.book(classroom.TEACHER[number])["cells"][0])
+    ).group(1)
+    assert list(map(int, row)) == [
+        int(minutes),
+        *(sum(one.points for one in of) for of in (what.exercises, what.by_hand)),
+    ]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_function_that_only_knows_the_checks_cases_earns_nothing(number):
+    names = classroom.defined(number, classroom.solutions(number))
+    for one, _ in coded(number):
+        known, right = {}, names[one.wanted]
+
+        def noted(*args, known=known, right=right):
+            return known.setdefault(repr(args), right(*args))
+
+        verdicts = classroom.run_checks(number, {**names, one.wanted: noted})
+        assert verdicts[one.grade_id].status == "passed"
+        assert known
+        answers = classroom.unisolated.answers({one.wanted: lambda *args, known=known: known.get(repr(args))})
+        for secret in ("one secret", "another"):
+            mark = classroom.grade.judge.mark(one, answers, secret, "ada")
+            assert mark.points == 0, (one.grade_id, mark)
+
+
+FROM_THE_BOOK = {
+    "imported inside": "from vgglib.configurations import layers\n    ",
+    "a part of the book": "from vgglib import configurations\n    layers = configurations.layers\n    ",
+    "named in full": "import vgglib.configurations\n    layers = vgglib.configurations.layers\n    ",
+}
+BUILT = """
+{above}
+def build(notation, in_channels):
+    {inside}found = []
+    for layer in layers(notation):
+        if layer.kind == "pool":
+            found.append(nn.MaxPool2d(2))
+        else:
+            found += [nn.Conv2d(in_channels, layer.channels, layer.kernel, padding=layer.padding), nn.ReLU()]
+            in_channels = layer.channels
+    return nn.Sequential(*found)
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(BUILT.format(above="", inside=inside) for inside in FROM_THE_BOOK.values()),
+        BUILT.format(above="from vgglib.configurations import layers", inside=""),
+        BUILT.format(above="from vgglib import configurations", inside="layers = configurations.layers\n    "),
+        BUILT.format(
+            above="def layers(text):\n    from vgglib import configurations\n    return configurations.layers(text)",
+            inside="",
+        ),
+    ],
+    ids=[*FROM_THE_BOOK, "imported above", "a part above", "in a helper"],
+)
+def test_the_check_names_what_is_not_there_when_it_is_graded(text):
+    names = classroom.defined("03", {"setup_03": "from torch import nn", "build_answer": text})
+    verdict = importlib.import_module("vgglib.exercises.assignment_03").check_build(names["build"])
+    needed = "it uses vgglib.configurations, which is not there when you are graded: write it yourself"
+    assert (verdict.status, verdict.text) == ("failed", f"build: {needed}")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_rules_say_what_is_not_there(number):
+    first = " ".join(classroom.source(classroom.book(classroom.TEACHER[number])["cells"][0]).split())
+    assert re.search(r"without (the rest of )?`vgglib`:", first)
+    assert "Nobody" not in "".join(map(classroom.source, classroom.book(classroom.TEACHER[number])["cells"]))
+
+
+POOLS = ("nn.MaxPool2d((2, 2))", "nn.MaxPool2d(2, stride=(2, 2))", "nn.MaxPool2d(2, 2, 0)", "nn.MaxPool2d([2, 2], 2)")
+CONVOLUTIONS = (
+    'kernel, padding="same"',
+    "(kernel, kernel), (1, 1), (kernel // 2, kernel // 2)",
+    "kernel, 1, kernel // 2",
+)
+
+
+@pytest.mark.parametrize(
+    ("pool", "conv"),
+    [*((pool, "kernel, padding=kernel // 2") for pool in POOLS), *(("nn.MaxPool2d(2)", conv) for conv in CONVOLUTIONS)],
+)
+def test_the_same_layer_in_other_words_is_right(pool, conv):
+    module = importlib.import_module("vgglib.exercises.assignment_03")
+    for exercise, cell, check in (
+        ("block", "block_answer", module.check_block),
+        ("build", "build_answer", module.check_build),
+    ):
+        text = classroom.solutions("03")[cell].replace("nn.MaxPool2d(2)", pool)
+        text = text.replace("kernel, padding=kernel // 2", conv)
+        names = classroom.defined("03", {cell: text})
+        assert check(names[exercise]).status == "passed"
+        assert classroom.marked("03", exercise, cell, text).status == "full"
+
+
+def test_a_network_that_fails_on_a_picture_is_named_by_the_check():
+    module = importlib.import_module("vgglib.exercises.assignment_03")
+    names = classroom.defined("03", classroom.solutions("03"))
+
+    def paired(*args):
+        net = names["block"](*args)
+        net[-1].return_indices = True
+        return net
+
+    assert "block(1, 3, 8, 3) fails on a picture: AttributeError" in module.check_block(paired).text
+
+
+@pytest.mark.parametrize("number", ["01", "02", "03"])
+def test_numbers_by_hand_may_be_floats_and_arrays(number):
+    numpy = importlib.import_module("numpy")
+    (one,) = [one for one in classroom.grade.assignment(number).exercises if one.grade_id == f"by_hand_{number}"]
+    module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+    right = {name: one.expected(name, "student 8") for name in one.parts}
+    for change in (
+        numpy.array,
+        lambda value: numpy.array(value).astype(float).tolist(),
+        lambda value: numpy.array(value) * 1.0,
+    ):
+        given = {name: change(value) for name, value in right.items()}
+        assert module.check_by_hand("student 8", *given.values()).status == "passed"
+        names = {"student": "student 8", **given}
+        assert classroom.grade.judge.mark(one, classroom.unisolated.answers(names), "x", "student 8").status == "full"
+        wrong = {name: value + 1 if hasattr(value, "shape") else [9.5] * 4 for name, value in given.items()}
+        assert module.check_by_hand("student 8", *wrong.values()).status == "failed"
+    assert module.check_by_hand("student 8", numpy.array([1, 2, 3, 4]), ..., 0).status == "todo"
+
+
+def test_the_number_of_a_line_may_be_a_float_or_an_array():
+    numpy = importlib.import_module("numpy")
+    check = importlib.import_module("vgglib.exercises.assignment_04").check_line
+    right = importlib.import_module("grading.assignment_04").faulty_line("line", "student 8")
+    for given in (right, float(right), numpy.array(right), numpy.int64(right)):
+        assert check("student 8", given).status == "passed"
+    for given in (right + 0.5, True, 40, "six", numpy.array([right, right])):
+        assert "should be a number from 1 to 12" in check("student 8", given).text
+
+
+def test_the_first_stack_by_hand_is_named_where_it_is_wrong():
+    module = importlib.import_module("vgglib.exercises.assignment_01")
+    sizes, strides, start = (
+        importlib.import_module("grading.assignment_01").by_hand(name, "student 8")
+        for name in ("sizes", "strides", "start")
+    )
+    check = module.check_by_hand
+    assert "sizes: after layer 2," in check("student 8", [sizes[0], 0.5, *sizes[2:]], strides, start).text
+    assert "sizes: after layer 2," in check("student 8", [sizes[0], "9", *sizes[2:]], strides, start).text
+    assert "strides: after layer 1, True" in check("student 8", sizes, [True, *strides[1:]], start).text
+    assert "start: " in check("student 8", sizes, strides, start + 1).text
+    assert check("student 8", [sizes[0], ..., *sizes[2:]], strides, start).status == "todo"
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_secret_alone_decides_about_hidden_inputs(number):
     cases_of = classroom.grade.judge.cases_of
@@ -247,9 +423,14 @@ def test_every_fault_of_the_loop_is_one_and_raises_no_error():
         verdict = module.check_train(names["train"])
         assert verdict.status == "failed", slip
         assert "raised" not in verdict.text
-        mark = classroom.marked("04", "train", "train_answer", given + "\n".join(loop))
-        assert mark.status == "part"
-        assert not re.search("is wrong|are wrong", mark.text), (slip, mark.text)
+        ids = [f"student {n}" for n in range(400)]
+        own = next(student for student in ids if module.my_loop(student).splitlines() == loop)
+        mark = classroom.marked("04", "train", "train_answer", given + "\n".join(loop), own)
+        assert mark.points == 0
+        assert mark.text.startswith("these are the answers of the faulty program, as it was handed out; ")
+        others = [classroom.marked("04", "train", "train_answer", given + "\n".join(loop), one) for one in ids[:8]]
+        assert "part" in {mark.status for mark in others}
+        assert not [mark.text for mark in [mark, *others] if re.search("is wrong|are wrong", mark.text)], slip
     assert len({str(module.my_loop(f"student {n}")) for n in range(400)}) == len(module.SLIPS) == 18
     assert f"one of {len(module.SLIPS)}" in classroom.TEACHER["04"].read_text(encoding="utf-8")
 
@@ -272,6 +453,26 @@ def test_a_tensor_another_dtype_and_long_numbers_are_named_by_the_checks():
     shown = module.check_combine(lambda scores: names["combine"](scores).flip(1)[:, :] * 0.994602).text
     assert not re.search(r"\d\.\d{7}", shown)
     assert "yours gave" in shown
+
+
+@pytest.mark.parametrize("number", ["01", "02", "03"])
+def test_hardly_two_of_a_class_share_what_is_drawn(number):
+    module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+    draw = next(getattr(module, name) for name in dir(module) if name.startswith("my_"))
+    ids = 8_000
+    counts = Counter(repr(draw(f"student {n}")) for n in range(ids))
+    alike = sum(count * (count - 1) for count in counts.values()) / ids / (ids - 1)
+    in_a_class = 1 - (1 - alike) ** (30 * 29 // 2)
+    assert in_a_class < (0.015 if number == "01" else 0.01)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_explanation_in_other_words_is_on_the_topic(number):
+    check = importlib.import_module(f"vgglib.exercises.assignment_{number}").check_explanation
+    assert [str(check(text)) for text in EXPLAINED[number]] == [
+        "✅ long enough and on the topic; a person judges the rest"
+    ] * len(EXPLAINED[number])
+    assert check(OFF_TOPIC[number]).text.startswith("your answer does not speak of ")
 
 
 def test_explanations_are_asked_for_as_the_check_counts_them():

@@ -136,7 +136,7 @@ def test_a_student_walks_through_the_classroom(lab, tmp_path):
         sync_api.expect(verdict).to_contain_text("should be (5, 1), yours gave (7, 1)", timeout=120_000)
         photograph(page, "2_failing")
         write(page, answer, "(kernel - 1)")
-        sync_api.expect(verdict).to_have_text("✅ field: 6 cases agree", timeout=120_000)
+        sync_api.expect(verdict).to_have_text("✅ field: 7 cases agree", timeout=120_000)
         photograph(page, "3_passing")
         page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         browser.close()

@@ -225,7 +225,7 @@ def test_accents_stored_in_two_ways_are_one_student(tmp_path):
         assert not [flag for flag in result.flags if "another id" in flag]
     draw = importlib.import_module("vgglib.exercises.assignment_01").my_stack
     assert draw(composed) == draw(apart)
-    assert draw("ada") == [(5, 1, 2), (4, 2, 1), (3, 1, 1), (3, 2, 0)]
+    assert draw("ada") == [(5, 1, 2), (5, 2, 3), (13, 1, 3), (3, 2, 0)]
 
 
 # --- what is run ------------------------------------------------------------------------------------------------

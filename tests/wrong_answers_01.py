@@ -72,7 +72,7 @@ WRONG = {
         "a neighbour's answers": ("by_hand_answer_01", lambda student: by_hand()("berta"), 0, "not those of your"),
     },
     "field": {
-        "adds the kernel, not kernel - 1": ("field_answer", field(step="extra * kernel * jump"), 1, "kernel - 1"),
+        "adds the kernel, not kernel - 1": ("field_answer", field(step="extra * kernel * jump"), 0, "kernel - 1"),
         "uses the new stride": ("field_answer", field(step="extra * (kernel - 1) * jump * stride"), 3, "*before*"),
         "from the output side": (
             "field_answer",
@@ -88,13 +88,20 @@ WRONG = {
             "not over dilation * kernel",
         ),
         "without strides": ("field_answer", field(step="extra * (kernel - 1)"), 3, "left the strides out"),
-        "strides added": ("field_answer", field(gives="size, sum(s for _, s, _ in layers) or 1"), 1, "multiply"),
-        "only for 3x3": ("field_answer", field(step="extra * 2 * jump"), 1, "wrong where all strides are 1"),
-        "the last layer alone": ("field_answer", field().replace("in layers", "in layers[-1:]"), 1, "last layer alone"),
+        "strides added": ("field_answer", field(gives="size, sum(s for _, s, _ in layers) or 1"), 0, "multiply"),
+        "only for 3x3": ("field_answer", field(step="extra * 2 * jump"), 0, "wrong where all strides are 1"),
+        "the last layer alone": ("field_answer", field().replace("in layers", "in layers[-1:]"), 0, "last layer alone"),
+        "one pixel": ("field_answer", "def field(layers):\n    return 1, 1", 0, "wrong where"),
+        "dilation in a single layer alone": (
+            "field_answer",
+            field(step="(extra if len(layers) == 1 else 1) * (kernel - 1) * jump"),
+            5,
+            "wrong where kernels are dilated",
+        ),
         "by heart": (
             "field_answer",
             "def field(layers):\n    return {2: (5, 1), 1: (5, 1), 3: (19, 4), 0: (1, 1)}.get(len(layers), (7, 1))",
-            1,
+            0,
             "wrong where",
         ),
     },
@@ -118,7 +125,12 @@ WRONG = {
         "one number": ("window_answer", window("max(0, unit * jump - padding)"), 0, "one number"),
     },
     "centre": {
-        "the faulty program": ("centre_answer", centre(f"{FIRST} + (size - 1) // 2"), 1, "half pixel"),
+        "the faulty program": (
+            "centre_answer",
+            centre(f"{FIRST} + (size - 1) // 2"),
+            0,
+            "as it was handed out; whole-number",
+        ),
         "half of the size": ("centre_answer", centre(f"{FIRST} + size / 2"), 0, "not size / 2"),
         "rounded up": ("centre_answer", centre(f"{FIRST} + size // 2"), 1, "rounded up"),
         "paddings without strides": ("centre_answer", centre(pad="extra"), 0, "multiply it by the strides"),

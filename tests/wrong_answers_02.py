@@ -154,6 +154,12 @@ WRONG = {
     },
     "count_bytes": {
         "always four bytes": ("bytes_answer", memory(gives="values * 4"), 2, "four bytes a value, whatever"),
+        "two bytes or four": (
+            "bytes_answer",
+            memory(gives="values * (4 if bytes_per_value == 4 else 2)"),
+            2,
+            "two or eight bytes",
+        ),
         "without the picture": ("bytes_answer", memory(start="0"), 0, "the picture is kept"),
         "without poolings": ("bytes_answer", memory(pool="0"), 0, "what a pooling gives"),
         "with weights": (
@@ -178,7 +184,7 @@ WRONG = {
             "saving_answer",
             saving(first="after", single="after * after", of="stack"),
             0,
-            "faulty program",
+            "the faulty program, as it was handed out; of its two mistakes none",
         ),
         "a share of the stack": ("saving_answer", saving(of="stack"), 0, "divide by the single layer"),
         "the wide map everywhere": (

@@ -123,6 +123,25 @@ WRONG = {
             "3x3 kernels only",
         ),
         "pooling with stride 1": ("block_answer", block(pool="nn.MaxPool2d(2, stride=1)"), 4, "does not halve"),
+        "an overlapping pooling": ("block_answer", block(pool="nn.MaxPool2d(3, 2, 1)"), 4, "3x3 places"),
+        "no biases": (
+            "block_answer",
+            block("nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)"),
+            4,
+            "the biases are missing",
+        ),
+        "a stride": (
+            "block_answer",
+            block("nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, stride=2)"),
+            4,
+            "a stride, dilation or pooling was not asked for",
+        ),
+        "a dilation": (
+            "block_answer",
+            block('nn.Conv2d(in_channels, out_channels, kernel, padding="same", dilation=2)'),
+            4,
+            "a stride, dilation or pooling was not asked for",
+        ),
         "ReLU first": (
             "block_answer",
             block().replace(
@@ -157,6 +176,14 @@ WRONG = {
             "is a block, too",
         ),
         "from three channels": ("build_answer", build(first="in_channels = 3"), 0, "not always 3"),
+        "no biases": ("build_answer", build(padding="kernel // 2, bias=False"), 3, "the biases are missing"),
+        "an overlapping pooling": (
+            "build_answer",
+            build().replace("MaxPool2d(2)", "MaxPool2d(3, 2, 1)"),
+            3,
+            "3x3 places",
+        ),
+        "a dilation": ("build_answer", build(padding='"same", dilation=2'), 3, "an option of a layer"),
         "no poolings": ("build_answer", build(words='notation.replace("|", " ").split()'), 0, "wrong for bare numbers"),
         "slashes not expected": (
             "build_answer",

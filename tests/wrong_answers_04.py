@@ -82,7 +82,7 @@ WRONG = {
         "two soft-maxes": (
             "train_answer",
             train(6, "        loss = F.cross_entropy(net(X).softmax(dim=1), y)"),
-            1,
+            0,  # as it was handed out to this student
             "a second one",
         ),
         "never cleared": ("train_answer", train(7, "        optimiser.zero_grad"), 2, "with brackets"),
@@ -158,6 +158,12 @@ WRONG = {
         "an epoch too long": ("rates_answer", rates(enough="== patience + 1"), 1, "an epoch too long"),
         "too impatient": ("rates_answer", rates(enough="== patience - 1"), 1, "wait long enough"),
         "halved": ("rates_answer", rates(factor=2), 1, "divides by 10"),
+        "never": (
+            "rates_answer",
+            "def rates(first, accuracies, patience):\n    return [first for _ in accuracies]",
+            0,
+            "the rate never drops",
+        ),
         "without end": ("rates_answer", rates(most=99), 3, "three drops in all"),
         "as good is better": ("rates_answer", rates(better=">="), 2, "no improvement"),
         "at once": ("rates_answer", rates(before="pass", after="used.append(rate)"), 1, "from the next epoch on"),

@@ -1,13 +1,19 @@
 """Visible checks of notebooks/assignments/01_receptive_fields, and the stack that each student computes by hand."""
 
+import functools
 import hashlib
 import random
+import re
+import sys
+import types
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
-from vgglib.teaching import Verdict, check_function, check_words
+from vgglib.teaching import Verdict, check_answer, check_function, check_words
 
 Layer = tuple[int, int, int]  # kernel, stride, padding
+FIELD = ("field", "receptive", "window", "region", "sees", "see\\b")  # words for what a unit sees
+GRADED_WITH = r"vgglib\.(teaching|exercises(\.assignment_\d\d)?)"  # all of vgglib that is there, beside its name
 
 
 class MyStack(list[tuple[int, int, int]]):
@@ -31,16 +37,16 @@ def my_stack(student: object) -> MyStack:
     if student is ... or not str(student).strip():
         return MyStack()
     chance = dice(student, "assignment 01")
-    first, last = chance.sample([3, 5, 7, 9], 2)
-    strided = (chance.choice([4, 5, 6]), chance.choice([2, 3]), chance.choice([1, 2]))
-    pooled = (chance.choice([2, 3]), 2, 0)
-    return MyStack([(first, 1, first // 2), strided, (last, 1, chance.choice([1, 2])), pooled])
+    first, last = chance.sample([3, 5, 7, 9, 11, 13], 2)
+    strided = (chance.choice([4, 5, 6, 7, 8]), chance.choice([2, 3]), chance.choice([1, 2, 3]))
+    pooled = (*chance.choice([(2, 2), (3, 2), (3, 3), (4, 2)]), 0)
+    return MyStack([(first, 1, chance.randint(0, first // 2)), strided, (last, 1, chance.choice([1, 2, 3])), pooled])
 
 
 def check_by_hand(student: object, sizes: object, strides: object, start: object) -> Verdict:
     """Return the verdict on a student's own stack: field sizes and strides after each layer, and one window's start."""
     stack = my_stack(student)
-    if not stack or ... in (sizes, strides, start):
+    if not stack or any(given is ... for given in (sizes, strides, start)):
         return Verdict("todo", "not attempted yet")
     from vgglib.configurations import Layer as Described
     from vgglib.receptive_field import receptive_field
@@ -51,13 +57,16 @@ def check_by_hand(student: object, sizes: object, strides: object, start: object
         ("sizes", sizes, [field.size for field in fields]),
         ("strides", strides, [field.stride for field in fields]),
     ):
+        given = given.tolist() if hasattr(given, "tolist") else given
         if not isinstance(given, list | tuple) or len(given) != len(right):
             return Verdict("failed", f"{name} should be a list of {len(right)} numbers, one after each layer")
         for n, (mine, true) in enumerate(zip(given, right, strict=True), start=1):
-            if type(mine) is not int or mine != true:
-                why = _why(name, n, mine, true, stack)
+            if mine is ...:
+                return Verdict("todo", "not attempted yet")
+            if check_answer(mine, true).status != "passed":
+                why = _why(name, n, mine, true, stack) if isinstance(mine, int | float) else ""
                 return Verdict("failed", f"{name}: after layer {n}, {mine} is not it{why}")
-    if type(start) is not int or start != fields[-1].window(2)[0]:
+    if check_answer(start, fields[-1].window(2)[0]).status != "passed":
         hint = "a window may begin outside of the picture, at a negative pixel; every layer's padding counts in pixels"
         return Verdict("failed", f"start: {start} is not it: {hint} of the input")
     return Verdict("passed", "sizes, strides and start agree")
@@ -79,6 +88,43 @@ def _why(name: str, n: int, mine: object, true: int, stack: Sequence[Layer]) -> 
     return f": {slips[mine]}" if slips.get(mine) and mine != true else ""
 
 
+def alone(check: Callable[[Callable], Verdict]) -> Callable[[Callable], Verdict]:
+    """Return the check, which passes no function that needs a part of vgglib that is not there when it is graded."""
+
+    @functools.wraps(check)
+    def checked(attempt: Callable) -> Verdict:
+        verdict = check(attempt)
+        needed = sorted(_needs(attempt)) if verdict.status == "passed" else ()
+        if needed:
+            text = f"it uses {needed[0]}, which is not there when you are graded: write it yourself"
+            return Verdict("failed", f"{getattr(attempt, '__name__', 'your function')}: {text}")
+        return verdict
+
+    return checked
+
+
+def _needs(function: object, seen: set | None = None) -> set[str]:
+    """Return the modules of vgglib that a function needs, by an import or a name, itself or in a helper of its own."""
+    seen = set() if seen is None else seen
+    if not isinstance(function, types.FunctionType) or id(function) in seen:
+        return set()
+    seen.add(id(function))
+    names, codes = set(), [function.__code__]
+    while codes:
+        code = codes.pop()
+        names |= {*code.co_names}
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    found = {function.__module__} | names | ({f"vgglib.{name}" for name in names} if "vgglib" in names else set())
+    for value in [function.__globals__[name] for name in names if name in function.__globals__]:
+        if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
+            found |= _needs(value, seen)
+        elif isinstance(value, types.ModuleType | types.FunctionType | type):
+            found.add(value.__name__ if isinstance(value, types.ModuleType) else value.__module__)
+    parts = {name for name in map(str, found) if name.startswith("vgglib.") and name in sys.modules}
+    return {name for name in parts if not re.fullmatch(GRADED_WITH, name)}
+
+
+@alone
 def check_field(attempt: Callable) -> Verdict:
     """Return the verdict on a function that gives (size, stride) of layers (kernel, stride, dilation)."""
     cases = {
@@ -87,11 +133,13 @@ def check_field(attempt: Callable) -> Verdict:
         (((2, 2, 1), (3, 1, 1)),): (6, 2),
         (((3, 2, 1), (5, 2, 1), (3, 1, 1)),): (19, 4),
         (((3, 1, 2),),): (5, 1),
+        (((3, 2, 1), (3, 1, 2)),): (11, 2),
         ((),): (1, 1),
     }
     return check_function(patient(lambda layers: attempt(list(layers))), cases, "field")
 
 
+@alone
 def check_window(attempt: Callable) -> Verdict:
     """Return the verdict on a function that gives a unit's first and last pixel, clipped to a picture of some side."""
     cases = {
@@ -104,6 +152,7 @@ def check_window(attempt: Callable) -> Verdict:
     return check_function(patient(lambda layers, unit, side: attempt(list(layers), unit, side)), cases, "window")
 
 
+@alone
 def check_centre(attempt: Callable) -> Verdict:
     """Return the verdict on a function that gives the middle of a unit's window in input pixels."""
     cases = {
@@ -117,7 +166,7 @@ def check_centre(attempt: Callable) -> Verdict:
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
-    ideas = {"padding": ("padding", "zeros", "outside", "beyond"), "the receptive field": ("field", "window", "sees")}
+    ideas = {"padding": ("padding", "zeros", "outside", "beyond"), "the receptive field": FIELD}
     return read_later(answer, ideas, "three to six", at_least=30)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import dice, patient, read_later
+from vgglib.exercises.assignment_01 import alone, dice, patient, read_later
 from vgglib.teaching import Verdict, check_answer, check_function
 
 
@@ -31,7 +31,7 @@ def my_layer(student: object) -> MyLayer:
 def check_by_hand(student: object, my_parameters: object, my_macs: object, my_bytes: object) -> Verdict:
     """Return the verdict on a student's own layer: parameters, MACs, and bytes of its output in float32."""
     mine = my_layer(student)
-    if not mine or ... in (my_parameters, my_macs, my_bytes):
+    if not mine or any(given is ... for given in (my_parameters, my_macs, my_bytes)):
         return Verdict("todo", "not attempted yet")
     kernel, before, after, places = mine["kernel"], mine["before"], mine["after"], mine["height"] * mine["width"]
     weights = kernel * kernel * before * after
@@ -62,6 +62,7 @@ def check_by_hand(student: object, my_parameters: object, my_macs: object, my_by
     return Verdict("passed", "parameters, MACs and bytes agree")
 
 
+@alone
 def check_parameters(attempt: Callable) -> Verdict:
     """Return the verdict on the parameters of a list of layers, biases included."""
     cases = {
@@ -74,6 +75,7 @@ def check_parameters(attempt: Callable) -> Verdict:
     return check_function(patient(lambda layers, channels: attempt(list(layers), channels)), cases, "count_parameters")
 
 
+@alone
 def check_macs(attempt: Callable) -> Verdict:
     """Return the verdict on the MACs of a list of layers for one picture."""
     cases = {
@@ -85,16 +87,19 @@ def check_macs(attempt: Callable) -> Verdict:
     return check_function(patient(lambda layers, *sizes: attempt(list(layers), *sizes)), cases, "count_macs")
 
 
+@alone
 def check_bytes(attempt: Callable) -> Verdict:
     """Return the verdict on the bytes of all maps that training keeps, the picture among them."""
     cases = {
         (((3, 4),), 2, 6, 6, 4): 864,
         (((3, 4),), 2, 6, 6, 2): 432,
+        (((5, 2),), 3, 4, 6, 8): 960,
         (((3, 4), "pool", (5, 2)), 2, 8, 6, 4): 1_440,
     }
     return check_function(patient(lambda layers, *sizes: attempt(list(layers), *sizes)), cases, "count_bytes")
 
 
+@alone
 def check_saving(attempt: Callable) -> Verdict:
     """Return the verdict on per cent of weights that a stack of 3x3 layers saves against one large layer."""
     cases = {
@@ -108,5 +113,6 @@ def check_saving(attempt: Callable) -> Verdict:
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
-    ideas = {"channels": ("channel",), "the maps that are kept": ("map", "memory", "activation", "output")}
+    channels = ("channel", "width", "filter", "feature map")
+    ideas = {"channels": channels, "the maps that are kept": ("map", "memory", "activation", "output")}
     return read_later(answer, ideas, "four to eight", at_least=40)

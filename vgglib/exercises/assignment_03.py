@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import dice, read_later
+from vgglib.exercises.assignment_01 import FIELD, alone, dice, read_later
 from vgglib.teaching import Verdict, check_answer
+
+POOL = "MaxPool2d 2, stride 2"
 
 
 class MyTable(list[list[tuple[int, int]]]):
@@ -70,7 +72,7 @@ def check_mine(student: object, mine: object) -> Verdict:
 def check_by_hand(student: object, my_side: object, my_inputs: object, my_block: object) -> Verdict:
     """Return the verdict on three numbers of a student's own network."""
     table = my_table(student)
-    if not table or ... in (my_side, my_inputs, my_block):
+    if not table or any(given is ... for given in (my_side, my_inputs, my_block)):
         return Verdict("todo", "not attempted yet")
     side, last = table.side // 16, table[-1][-1][1]
     before, block = table[0][-1][1], 0
@@ -93,6 +95,7 @@ def check_by_hand(student: object, my_side: object, my_inputs: object, my_block:
     return Verdict("passed", "all three agree")
 
 
+@alone
 def check_block(attempt: Callable) -> Verdict:
     """Return the verdict on a function that builds one block."""
     for arguments in ((1, 3, 8, 3), (2, 3, 8, 3), (3, 6, 4, 5)):
@@ -102,6 +105,7 @@ def check_block(attempt: Callable) -> Verdict:
     return Verdict("passed", "block: 3 cases agree")
 
 
+@alone
 def check_build(attempt: Callable) -> Verdict:
     """Return the verdict on a function that builds the convolutional part of a network from its notation."""
     cases = {
@@ -121,7 +125,7 @@ def _block(num_convs: int, in_channels: int, out_channels: int, kernel: int) -> 
     found = []
     for before in [in_channels] + [out_channels] * (num_convs - 1):
         found += [f"Conv2d {before} to {out_channels}, kernel {kernel}, padding {kernel // 2}", "ReLU"]
-    return [*found, "MaxPool2d 2, stride 2"]
+    return [*found, POOL]
 
 
 def _check_network(attempt: Callable, name: str, arguments: tuple, wanted: list[str], channels: int) -> Verdict:
@@ -149,7 +153,15 @@ def _check_network(attempt: Callable, name: str, arguments: tuple, wanted: list[
     convs = [layer for layer in flat(net) if isinstance(layer, nn.Conv2d)]
     if len(set(map(id, convs))) < len(convs):
         return Verdict("failed", f"{call}: one convolution stands in it twice; each layer needs weights of its own")
-    net(torch.zeros(2, channels, 12, 16))
+    pools = wanted.count(POOL)
+    size = 12 >> pools, 16 >> pools
+    try:
+        with torch.no_grad():
+            shape = tuple(net(torch.zeros(2, channels, 12, 16)).shape)
+    except Exception as error:
+        return Verdict("failed", f"{call} fails on a picture: {type(error).__name__}: {error}")
+    if shape[2:] != size:
+        return Verdict("failed", f"{call} should make a map of 12x16 {size[0]}x{size[1]}, yours gave shape {shape}")
     return Verdict("passed", name)
 
 
@@ -160,20 +172,42 @@ def flat(net: object) -> list:
 
 
 def _in_words(layer: object) -> str:
+    """Return a layer in words; what is usual in the book, such as stride 1 and biases, is not said."""
     name = type(layer).__name__
     if name == "Conv2d":
-        kernel, padding = layer.kernel_size[0], layer.padding
-        padding = padding[0] if isinstance(padding, tuple) else kernel // 2 if padding == "same" else 0
-        return f"Conv2d {layer.in_channels} to {layer.out_channels}, kernel {kernel}, padding {padding}"
+        kernel, padding = _side(layer.kernel_size), layer.padding
+        if isinstance(padding, str):
+            padding = [size // 2 if padding == "same" else 0 for size in layer.kernel_size]
+        text = f"Conv2d {layer.in_channels} to {layer.out_channels}, kernel {kernel}, padding {_side(padding)}"
+        unusual = {
+            "stride": _side(layer.stride) != 1,
+            "dilation": _side(layer.dilation) != 1,
+            "groups": layer.groups != 1,
+        }
+        text += "".join(f", {what} {_side(getattr(layer, what))}" for what, there in unusual.items() if there)
+        return text if layer.bias is not None else f"{text}, without biases"
     if name == "MaxPool2d":
-        return f"MaxPool2d {layer.kernel_size}, stride {layer.stride}"
+        text = f"MaxPool2d {_side(layer.kernel_size)}, stride {_side(layer.stride)}"
+        unusual = {"padding": _side(layer.padding) != 0, "dilation": _side(layer.dilation) != 1}
+        return text + "".join(f", {what} {_side(getattr(layer, what))}" for what, there in unusual.items() if there)
     return name
+
+
+def _side(size: object) -> object:
+    """Return 3 for 3 and (3, 3), and "3x5" for (3, 5)."""
+    both = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    return both[0] if both[0] == both[-1] else "x".join(map(str, both))
 
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
     ideas = {
-        "the receptive field": ("field", "sees", "window", "context"),
-        "the 1x1 layers": ("1x1", "1 x 1", "one by one"),
+        "the receptive field": (*FIELD, "context"),
+        "the 1x1 layers": (
+            "1(?: | ?(?:[x×]|by|\\\\times) ?)1\\b",
+            "one by one",
+            "point ?wise",
+            "(?:kernel|filter|size|side)s? (?:of |with )?(?:(?:a )?(?:size|side|width) )?(?:of )?(?:1|one)\\b",
+        ),
     }
     return read_later(answer, ideas, "four to eight", at_least=40)

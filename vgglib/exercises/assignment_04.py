@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import dice, patient, read_later
-from vgglib.teaching import Verdict, check_function
+from vgglib.exercises.assignment_01 import alone, dice, patient, read_later
+from vgglib.teaching import Verdict, as_number, check_function
 
 LOOP = """\
 def train(net, batches, rate, momentum):
@@ -76,8 +76,10 @@ def check_line(student: object, line: object) -> Verdict:
     loop = my_loop(student)
     if not loop or line is ...:
         return Verdict("todo", "not attempted yet")
-    if type(line) is not int or line not in FINE:
+    line = as_number(line)
+    if not isinstance(line, int | float) or isinstance(line, bool) or line not in FINE:
         return Verdict("failed", f"line should be a number from 1 to {len(LOOP)}, yours is {line!r}")
+    line = int(line)
     if loop.splitlines()[line - 1] != LOOP[line - 1]:
         return Verdict("passed", f"line {line} it is; now write the loop without its fault")
     return Verdict("failed", FINE[line])
@@ -93,6 +95,7 @@ def _waves(*shape: int, start: int = 0) -> object:
     return torch.sin((start + torch.arange(count, dtype=torch.float64)) ** 2).reshape(shape)
 
 
+@alone
 def check_train(attempt: Callable) -> Verdict:
     """Return the verdict on one pass of training: what it gives, what it leaves in the network, and the mode."""
     import torch
@@ -133,6 +136,7 @@ def check_train(attempt: Callable) -> Verdict:
     return Verdict("passed", "train: 2 cases agree")
 
 
+@alone
 def check_rates(attempt: Callable) -> Verdict:
     """Return the verdict on a learning-rate schedule."""
     cases = {
@@ -145,6 +149,7 @@ def check_rates(attempt: Callable) -> Verdict:
     return check_function(patient(lambda first, seen, patience: attempt(first, list(seen), patience)), cases, "rates")
 
 
+@alone
 def check_convolution(attempt: Callable) -> Verdict:
     """Return the verdict on a fully connected layer as a convolution: the same numbers on the same map."""
     import torch
@@ -185,6 +190,7 @@ def check_convolution(attempt: Callable) -> Verdict:
     return Verdict("passed", "as_convolution: 2 cases agree")
 
 
+@alone
 def check_combine(attempt: Callable) -> Verdict:
     """Return the verdict on the mean of posteriors."""
     import torch
@@ -223,5 +229,8 @@ def _rounded(rows: list[list[float]]) -> list[list[float]]:
 
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on the length and the topics of an explanation; a person grades what it says."""
-    ideas = {"guessing": ("guess", "chance", "uniform", "equal", "ln\\b"), "the learning rate": ("rate",)}
+    guessing = ("guess", "chance", "uniform", "equal", "ln\\b", "log\\b", "logarithm", "tenth", "10 ?%", "0\\.1\\b")
+    guessing += ("random", "dice", "same for (?:every|all)")
+    causes = ("rate", "step size", "gradient", "zero grad", "activation", "initial", "label", "vanish", "weights")
+    ideas = {"guessing": guessing, "a cause": causes}
     return read_later(answer, ideas, "four to eight", at_least=40)

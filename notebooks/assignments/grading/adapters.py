@@ -110,13 +110,24 @@ def flat(net: object) -> list:
 
 
 def described(layer: object) -> list:
-    """Return a layer as plain data: its kind, and of a convolution the channels in and out and the kernel."""
+    """Return a layer as plain data: its kind; of a convolution channels in and out, kernel, stride and dilation; of a
+    pooling kernel, stride, padding and dilation.
+    """
     import torch
 
     if isinstance(layer, torch.nn.Conv2d):
-        return ["Conv2d", layer.in_channels, layer.out_channels, layer.kernel_size[0]]
-    known = (torch.nn.ReLU, torch.nn.MaxPool2d)
-    return [next((kind.__name__ for kind in known if isinstance(layer, kind)), "another")]
+        sides = [side(one) for one in (layer.kernel_size, layer.stride, layer.dilation)]
+        return ["Conv2d", layer.in_channels, layer.out_channels, *sides]
+    if isinstance(layer, torch.nn.MaxPool2d):
+        sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        return ["MaxPool2d", *map(side, sizes)]
+    return ["ReLU" if isinstance(layer, torch.nn.ReLU) else "another"]
+
+
+def side(size: object) -> object:
+    """Return 3 for 3 and (3, 3), and [3, 5] for (3, 5)."""
+    both = list(size) if isinstance(size, list | tuple) else [size, size]
+    return both[0] if both[0] == both[-1] else both
 
 
 def wanted(names: dict, name: str) -> object:

@@ -120,6 +120,11 @@ def centre(layers, unit, half=lambda size: (size - 1) / 2, jumps=True):
     return unit * jump - (padding if jumps else sum(p for _, _, p in layers)) + half(size)
 
 
+def faulty_centre(layers, unit):
+    """Return what the program that was handed out says."""
+    return centre(layers, unit, half=lambda size: (size - 1) // 2)
+
+
 def centre_cases(chance: random.Random, student: str) -> list[Case]:
     """Return stacks with odd fields, and with even ones."""
     found = {"odd": [], "even": []}
@@ -179,6 +184,7 @@ EXERCISES = [
             "you gave the field of the last layer alone":
                 lambda layers: walk(dilated(layers[-1:]))[:2],
         },
+        slight=("nothing",),
     ),
     Exercise(
         "window", "Exercise 3, what a unit sees of the picture", "window",
@@ -212,8 +218,7 @@ EXERCISES = [
         },
         centre_cases, centre,
         {
-            "this is the faulty program's answer: whole-number division drops the half pixel of an even field":
-                lambda layers, unit: centre(layers, unit, half=lambda size: (size - 1) // 2),
+            "whole-number division drops the half pixel of an even field": faulty_centre,
             "the middle of pixels 0 to size - 1 is (size - 1) / 2, not size / 2":
                 lambda layers, unit: centre(layers, unit, half=lambda size: size / 2),
             "rounded up, it is as wrong as rounded down: the middle may lie between two pixels":
@@ -223,7 +228,7 @@ EXERCISES = [
             "you left the padding out":
                 lambda layers, unit: centre([(k, s, 0) for k, s, _ in layers], unit),
         },
-        mends=True,
+        mends=True, idle=lambda student: faulty_centre,
     ),
 ]  # fmt: skip
 

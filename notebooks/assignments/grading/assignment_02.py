@@ -85,6 +85,11 @@ def saving(depth, before, after, wide=False, of="single", per=100, sign=1):
     return sign * per * (single - stack) / {"single": single, "stack": stack}[of]
 
 
+def faulty_saving(*case):
+    """Return what the program that was handed out says."""
+    return saving(*case, wide=True, of="stack")
+
+
 # hidden inputs: all sizes different, none of them 0 or 1, kernels other than 3
 
 
@@ -225,7 +230,7 @@ EXERCISES = [
         },
         saving_cases, saving,
         {
-            "this is what the faulty program says": lambda *case: saving(*case, wide=True, of="stack"),
+            "of its two mistakes none is mended": faulty_saving,
             "a saving is a share of what would be spent without it: divide by the single layer":
                 lambda *case: saving(*case, of="stack"),
             "take the channels layer by layer: the first layer sees those that come in, the others those that it gives":
@@ -235,7 +240,7 @@ EXERCISES = [
             "that is the share that is left": lambda *case: 100 - saving(*case),
             "a stack may also cost more, and then saves less than nothing": lambda *case: abs(saving(*case)),
         },
-        mends=True,
+        mends=True, idle=lambda student: faulty_saving,
     ),
 ]  # fmt: skip
 

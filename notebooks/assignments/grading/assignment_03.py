@@ -8,6 +8,7 @@ from vgglib.exercises.assignment_03 import my_table
 
 NAME = "03_blocks"
 PRELOAD = ("torch",)
+POOL, OVERLAPPING = ("pool", 2, 2, 0), ("pool", 3, 2, 1)
 
 
 # a configuration as a string
@@ -79,21 +80,23 @@ def by_hand(name, student, poolings=4, area=2, channels=None, bias=1, inside=Fal
 
 
 def description(stack, in_channels, shape, bias=1):
-    """Return what a stack of "pool", "relu" and (kernel, channels, padding) is, as adapters.network says it."""
+    """Return what a stack of "relu", ("pool", size, stride, padding) and (kernel, channels, padding) is, as
+    adapters.network says it.
+    """
     found, parameters, (count, channels, height, width), fits = [], 0, shape, True
     before = in_channels
     for layer in stack:
         if layer == "relu":
             found.append(["ReLU"])
         elif layer[0] == "pool":
-            found.append(["MaxPool2d"])
-            size, stride = layer[1:]
-            height, width = (height - size) // stride + 1, (width - size) // stride + 1
+            found.append(["MaxPool2d", *layer[1:], 1])
+            size, stride, pad = layer[1:]
+            height, width = ((one + 2 * pad - size) // stride + 1 for one in (height, width))
         else:
             kernel, after, padding, *given = layer
             before = given[0] if given else before
             fits &= before == channels
-            found.append(["Conv2d", before, after, kernel])
+            found.append(["Conv2d", before, after, kernel, 1, 1])
             parameters += (kernel**2 * before + bias) * after
             height, width = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
             before = channels = after
@@ -107,12 +110,18 @@ def part(value, args):
     if what == "order":
         return kinds
     if what == "channels":
-        return [layer[1:] for layer in value["layers"] if layer[0] == "Conv2d"]
-    return value["shape"] or "does not run" if what == "size" else value["parameters"]
+        return [layer[1:4] for layer in value["layers"] if layer[0] == "Conv2d"]
+    return [value["shape"] or "does not run", unusual(value)] if what == "size" else value["parameters"]
+
+
+def unusual(value):
+    """Return what nobody asked for: strides and dilations of convolutions, poolings that are not 2x2 with stride 2."""
+    sides = [layer[4 if layer[0] == "Conv2d" else 1 :] for layer in value["layers"]]
+    return [one for one in sides if one not in ([], [1, 1], [2, 2, 0, 1])]
 
 
 def block_stack(
-    num_convs, in_channels, out_channels, kernel, relu=1, last=1, pad=None, pool=("pool", 2, 2), same=False
+    num_convs, in_channels, out_channels, kernel, relu=1, last=1, pad=None, pool=POOL, same=False
 ):
     """Return the layers of a block; the options make it wrong."""
     padding = kernel // 2 if pad is None else pad
@@ -123,10 +132,10 @@ def block_stack(
     return stack + ([pool] if pool else [])
 
 
-def block(num_convs, in_channels, out_channels, kernel, what, shape, **wrong):
+def block(num_convs, in_channels, out_channels, kernel, what, shape, bias=1, **wrong):
     """Return one side of a block."""
     stack = block_stack(num_convs, in_channels, out_channels, kernel, **wrong)
-    return part(description(stack, in_channels, shape), (what, shape))
+    return part(description(stack, in_channels, shape, bias), (what, shape))
 
 
 def backwards(num_convs, in_channels, out_channels, kernel, what, shape):
@@ -147,20 +156,22 @@ def block_cases(chance: random.Random, student: str) -> list[Case]:
     return found
 
 
-def build(text, in_channels, what, shape, change=lambda stack: stack):
+def build(text, in_channels, what, shape, change=lambda stack: stack, bias=1):
     """Return one side of a network in the book's notation; ``change`` makes it wrong."""
     stack = []
     for layer in layers(text):
         if layer.kind == "pool":
-            stack.append(("pool", 2, 2))
+            stack.append(POOL)
         else:
             stack += [(layer.kernel, layer.channels, layer.padding), "relu"]
-    return whole(description(change(stack), in_channels, shape), (what, shape))
+    return whole(description(change(stack), in_channels, shape, bias), (what, shape))
 
 
 def whole(value, args):
-    """Return all of a network's description but the number of its parameters."""
-    return [value["layers"], value["shape"] or "does not run"]
+    """Return a network's layers and its output's shape; the rest in one part alone, so that it costs one point."""
+    layers = [layer[:4] if layer[0] == "Conv2d" else layer[0] for layer in value["layers"]]
+    rest = [unusual(value), value["parameters"]] if args[-2] == "kernels" else []
+    return [layers, value["shape"] or "does not run", *rest]
 
 
 def only_threes(stack):
@@ -175,14 +186,19 @@ def padded_by_one(stack):
 
 def with_last_pool(stack):
     """A pooling at the end of every network."""
-    return stack if stack[-1] == ("pool", 2, 2) else [*stack, ("pool", 2, 2)]
+    return stack if stack[-1] == POOL else [*stack, POOL]
 
 
 def without_open_block(stack):
     """Only the blocks that end in a pooling."""
-    while stack and stack[-1] != ("pool", 2, 2):
+    while stack and stack[-1] != POOL:
         stack = stack[:-1]
     return stack
+
+
+def overlapping(stack):
+    """Poolings over 3x3 places."""
+    return [OVERLAPPING if layer == POOL else layer for layer in stack]
 
 
 def from_three(stack):
@@ -244,7 +260,7 @@ EXERCISES = [
         {
             "order": (2, "the layers, or their order, are wrong: convolution, ReLU, again and again, then a pooling"),
             "channels": (1, "the channels or the kernel are wrong"),
-            "size": (1, "the output has the wrong size"),
+            "size": (1, "the output has the wrong size, or a stride, dilation or pooling was not asked for"),
             "weights": (1, "the number of weights is wrong"),
         },
         block_cases, block,
@@ -255,7 +271,9 @@ EXERCISES = [
             "the pooling is missing": lambda *args: block(*args, pool=None),
             "without padding the map shrinks: pad by kernel // 2": lambda *args: block(*args, pad=0),
             "a padding of 1 is right for 3x3 kernels only: pad by kernel // 2": lambda *args: block(*args, pad=1),
-            "a pooling with stride 1 does not halve the map": lambda *args: block(*args, pool=("pool", 2, 1)),
+            "a pooling with stride 1 does not halve the map": lambda *args: block(*args, pool=("pool", 2, 1, 0)),
+            "the pooling is 2x2, and yours looks at 3x3 places": lambda *args: block(*args, pool=OVERLAPPING),
+            "the biases are missing: one for each output channel": lambda *args: block(*args, bias=0),
             "the ReLU comes after its convolution, not before it": backwards,
         },
         adapter="network", read=part,
@@ -264,7 +282,7 @@ EXERCISES = [
         "build", "Exercise 4, any configuration", "build",
         {
             "plain": (2, "wrong for bare numbers and poolings"),
-            "kernels": (1, "wrong where a kernel stands behind a slash"),
+            "kernels": (1, "wrong where a kernel stands behind a slash, or by an option of a layer"),
             "open": (1, "wrong where the string does not end in a pooling"),
         },
         build_cases, build,
@@ -277,6 +295,8 @@ EXERCISES = [
                 lambda *args: build(*args, change=with_last_pool),
             "what stands behind the last | is a block, too": lambda *args: build(*args, change=without_open_block),
             "the first layer sees in_channels, not always 3": lambda *args: build(*args, change=from_three),
+            "the pooling is 2x2, and yours looks at 3x3 places": lambda *args: build(*args, change=overlapping),
+            "the biases are missing: one for each output channel": lambda *args: build(*args, bias=0),
         },
         adapter="network", read=whole,
     ),

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from grading import plain
 from grading.judge import ByHand, Case, Exercise
-from vgglib.exercises.assignment_04 import FINE, LOOP, my_loop
+from vgglib.exercises.assignment_04 import FINE, LOOP, SLIPS, my_loop
 
 NAME = "04_train_and_test"
 PRELOAD = ("torch", "torch._dynamo")  # torch.optim imports the second at the first step
@@ -110,6 +110,25 @@ LOOPS_MISTAKES |= {  # two at a time, where the first changes the losses
 }  # fmt: skip
 
 
+UNMENDED = [  # what each line of SLIPS, in their order, makes of the loop
+    *({"momentum": 0.0}, {"exchanged": True}, {"modes": False}, {"modes": False}, {"mean": "one more"}),
+    {"cost": lambda Z, y: F.cross_entropy(Z.softmax(1), y)},
+    {"cost": lambda Z, y: F.cross_entropy(Z, y, reduction="sum")},
+    *({"cost": F.nll_loss}, {"clear": False}, {"steps": False}, {"steps": False}),
+    *({"mean": mean} for mean in ("too small", "total anew", "too large", "count anew", "last", "sum", "too large")),
+]
+
+
+def unmended(student):
+    """Return the pass of training as the student's own loop does it that was handed out."""
+    mine = my_loop(student).splitlines()
+    options = dict(next(how for how, (n, slip) in zip(UNMENDED, SLIPS, strict=True) if mine[n - 1] == slip))
+    if options.pop("exchanged", False):
+        return lambda *args: trained(*args[:-2], args[-1], args[-2])
+    momentum = options.pop("momentum", None)
+    return lambda *args: trained(*args[:-1], args[-1] if momentum is None else momentum, **options)
+
+
 def seen(value, args):
     """Return what a case is about."""
     if args[0] == "mean":
@@ -156,6 +175,11 @@ def rates(
             rate, drops, waited = rate / factor, drops + 1, 0 if restart else waited
         found.append(rate if after else before)
     return found
+
+
+def never_dropping(first, accuracies, patience):
+    """Return what a program says that looks at no accuracy."""
+    return [first] * len(accuracies)
 
 
 def rates_cases(chance: random.Random, student: str) -> list[Case]:
@@ -245,7 +269,7 @@ EXERCISES = [
         },
         train_cases, trained,
         LOOPS_MISTAKES,
-        adapter="train", read=seen, mends=True,
+        adapter="train", read=seen, mends=True, idle=unmended,
     ),
     Exercise(
         "rates", "Exercise 3, a schedule", "rates",
@@ -256,6 +280,7 @@ EXERCISES = [
         },
         rates_cases, rates,
         {
+            "the rate never drops": never_dropping,
             "compare with the best so far, not with the epoch before": lambda *args: rates(*args, best_only=False),
             "after a drop the count starts again": lambda *args: rates(*args, restart=False),
             "you wait an epoch too long": lambda *args: rates(*args, late=1),
@@ -266,6 +291,7 @@ EXERCISES = [
             "a drop counts from the next epoch on: the epoch that showed it is over":
                 lambda *args: rates(*args, after=True),
         },
+        idle=lambda student: never_dropping,
     ),
     Exercise(
         "as_convolution", "Exercise 4, a fully connected layer as a convolution", "as_convolution",

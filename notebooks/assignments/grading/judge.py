@@ -26,7 +26,9 @@ class Exercise:
     they are lost, by part; a part is earned only if all its cases are right. cases: drawn from a random.Random and
     the student's id. expected: the right answer for a case's arguments. mistakes: known wrong answers, by the
     sentence that names them, where the whole of a student's answers gives them away. close: the relative tolerance.
-    mends: whether a program that was handed out is to be mended, so that right answers look alike.
+    mends: whether a program that was handed out is to be mended, so that right answers look alike. idle: makes of the
+    student's id a program that earns nothing, whatever it gets right: the one that was handed out, or one without a
+    thought. slight: parts that count only beside another one.
     """
 
     grade_id: str
@@ -40,6 +42,8 @@ class Exercise:
     read: Callable = lambda value, args: value
     close: float = 1e-6
     mends: bool = False
+    idle: Callable[[str], Callable] | None = None
+    slight: tuple[str, ...] = ()
 
     @property
     def points(self) -> float:
@@ -105,7 +109,7 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
         return Mark(0, f"there is no {exercise.wanted} in your notebook: its cell was deleted or renamed", "missing")
     if not attempted:
         return Mark(0, "not attempted yet", "todo")
-    return _mark(exercise, cases, got, complaint)
+    return _mark(exercise, cases, got, complaint, student)
 
 
 def _read(exercise: Exercise, value: object, args: tuple) -> object:
@@ -116,7 +120,7 @@ def _read(exercise: Exercise, value: object, args: tuple) -> object:
         return "unreadable"
 
 
-def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str) -> Mark:
+def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, student: str) -> Mark:
     right = [there and same(value, exercise.expected(*case.args), exercise.close)
              for case, (there, value) in zip(cases, got, strict=True)]  # fmt: skip
     lost = {part: why for part, (_, why) in exercise.parts.items()
@@ -124,8 +128,14 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str) -> M
     points = sum(points for part, (points, _) in exercise.parts.items() if part not in lost)
     if not lost:
         return Mark(points, "right", "full")
+    known = _known_mistakes(exercise, cases, got)
+    if exercise.idle and _all_as(exercise.idle(student), exercise, cases, got):
+        unmended = ["these are the answers of the faulty program, as it was handed out"] if exercise.mends else []
+        return Mark(0, "; ".join([*unmended, *known[:1]]), "wrong")
+    if not set(exercise.parts) - set(lost) - set(exercise.slight):
+        points = 0
     status = "part" if points else "wrong"
-    if known := _known_mistakes(exercise, cases, got):
+    if known:
         return Mark(points, known[0], status)
     named = {}
     for part in lost:
@@ -150,15 +160,19 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str) -> M
 
 def _known_mistakes(exercise: Exercise, cases: list[Case], got: list) -> list[str]:
     """Return the sentences of the mistakes that explain every one of these answers: several may, where they are few."""
-    found: list[str] = []
-    for sentence, wrong in exercise.mistakes.items() if all(there for there, _ in got) else ():
-        try:
-            gives = [wrong(*case.args) for case in cases]
-        except Exception:
-            continue
-        if all(same(value, given, exercise.close) for (_, value), given in zip(got, gives, strict=True)):
-            found.append(sentence.strip())
+    found = [sentence.strip() for sentence, wrong in exercise.mistakes.items() if _all_as(wrong, exercise, cases, got)]
     return list(dict.fromkeys(found))
+
+
+def _all_as(program: Callable, exercise: Exercise, cases: list[Case], got: list) -> bool:
+    """Return whether there is an answer to each of these cases, and each is this program's."""
+    if not all(there for there, _ in got):
+        return False
+    try:
+        gives = [program(*case.args) for case in cases]
+    except Exception:
+        return False
+    return all(same(value, given, exercise.close) for (_, value), given in zip(got, gives, strict=True))
 
 
 def cut(text: str, most: int) -> str:
