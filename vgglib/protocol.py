@@ -63,6 +63,7 @@ PLAN = (
     *(("D", seed, stage) for seed in (3, 4) for stage in (*CHAIN, "32 longer")),
     *((name, seed, stage) for seed in (0, 1, 2) for name in ("E", "C") for stage in CHAIN),
     *((name, seed, "32") for seed in (0, 1, 2) for name in ("A", "A-LRN")),
+    *(("E", seed, stage) for seed in (3, 4) for stage in CHAIN),
 )
 TOGETHER = (("D 32", "D 48"), ("D [32, 64]", "E [32, 64]"), ("D [32, 64]", "B [32, 64]"))
 

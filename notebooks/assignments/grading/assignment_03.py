@@ -120,9 +120,7 @@ def unusual(value):
     return [one for one in sides if one not in ([], [1, 1], [2, 2, 0, 1])]
 
 
-def block_stack(
-    num_convs, in_channels, out_channels, kernel, relu=1, last=1, pad=None, pool=POOL, same=False
-):
+def block_stack(num_convs, in_channels, out_channels, kernel, relu=1, last=1, pad=None, pool=POOL, same=False):
     """Return the layers of a block; the options make it wrong."""
     padding = kernel // 2 if pad is None else pad
     stack = []
