@@ -188,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
     study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
     study.add_argument("--longer", type=float, default=1, help="protocol: factor on the epochs (default: 1)")
+    study.add_argument("--seeds", type=int, nargs="+", help="protocol: only networks of these seeds (default: all)")
     measured = commands.add_parser("measure-cost", help="time and memory of A to E on this device, in use and training")
     measured.set_defaults(run=_measure_cost)
     measured.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
@@ -742,7 +743,7 @@ def _study(options: argparse.Namespace) -> int:
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(
             options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
-            options.width, options.pictures, options.longer,
+            options.width, options.pictures, options.longer, seeds=options.seeds,
         )  # fmt: skip
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")

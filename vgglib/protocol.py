@@ -95,6 +95,7 @@ def run_protocol(
     pictures: int = 30_000,
     longer: float = 1,
     folder: Path = Path("runs"),
+    seeds: Iterable[int] | None = None,
 ) -> dict:
     """Train and test what the plan holds and the record does not, and return the whole record.
 
@@ -102,7 +103,8 @@ def run_protocol(
     ``data/results/<name>.json``. networks: stop after so many, to go on later. width: factor on the channels.
     pictures: how many training pictures are used, 5,000 of them to watch; a sixth as many test pictures. longer:
     factor on the epochs. Each setting of these three needs a record of its own. folder: where trained networks and
-    their posteriors are kept, from which chains and ensembles go on. The test set is used once for each network, after
+    their posteriors are kept, from which chains and ensembles go on. seeds: only networks of these, as on a machine
+    that computes in another number format, into a record of its own. The test set is used once for each network, after
     its training. Raises ValueError for an unknown name, and for a record that was made with another setting.
     """
     if name not in PROTOCOLS:
@@ -114,7 +116,11 @@ def run_protocol(
     if made != setting:
         raise ValueError(f"{path} was made with {made}: give another --result for {setting}")
     runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width, longer))]
-    todo = [item for item in PLAN if item not in {_key(run) for run in runs}][:networks]
+    planned = {seed for _, seed, _ in PLAN}
+    chosen = planned if seeds is None else {*seeds}
+    if not chosen or not chosen <= planned:
+        raise ValueError(f"the plan has seeds 0 to {max(planned)}, got {sorted(chosen)}")
+    todo = [item for item in PLAN if item[1] in chosen and item not in {_key(run) for run in runs}][:networks]
     if todo:
         train, test = PROTOCOLS[name]() if data is None else data
         data = train[:pictures], test[: pictures // 6]
@@ -125,11 +131,12 @@ def run_protocol(
         for run in _chain(configuration, seed, stage, data, (width, longer), device, place):
             runs = [other for other in runs if _key(other) != _key(run)] + [run]
             results.write(
-                path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]))
+                path,
+                _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]), seeds),
             )
             tell(f"{configuration}, S = {run['stage']}, seed {seed}: {_told(run)}")
     together = _ensembles(runs, data[1].labels, place, record["ensembles"]) if todo else record["ensembles"]
-    return _record(name, setting, runs, together)
+    return _record(name, setting, runs, together, seeds)
 
 
 class _Place:
@@ -244,10 +251,10 @@ def _ensembles(runs: list[dict], labels: Tensor, place: _Place, before: list[dic
     return found + [one for one in before if (one["networks"], one["seed"], one["method"]) not in which]
 
 
-def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) -> dict:
+def _record(name: str, setting: dict, runs: list[dict], together: list[dict], seeds: Iterable[int] | None) -> dict:
     order = {item: n for n, item in enumerate(PLAN)}
     return {
-        "command": _command(name, setting),
+        "command": _command(name, setting, seeds),
         "question": "section 4: what do training scale, test scales, dense evaluation, many crops and ensembles give?",
         "pictures": FULL_FRAMES if name == "protocol" else "Fashion-MNIST on canvases of 64 x 64 pixels",
         **setting,
@@ -256,10 +263,11 @@ def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) ->
     }
 
 
-def _command(name: str, setting: dict) -> str:
+def _command(name: str, setting: dict, seeds: Iterable[int] | None = None) -> str:
     """Return the command that makes the record; one of another setting stands beside it, in a file of its own."""
     usual = {"width": 0.125, "training_pictures": 30_000, "longer": 1}
     options = [f"--{key.split('_')[-1]} {value:g}" for key, value in setting.items() if value != usual[key]]
+    options += [] if seeds is None else [f"--seeds {' '.join(map(str, sorted(seeds)))}"]
     return " ".join([f"python -m vgglib study {name}", *options, *(["--result FILE"] if options else [])])
 
 
@@ -400,28 +408,36 @@ class Rung:
     gain: dict | None  # of the step from the rung below, by the seeds that have both: n, mean, standard error
 
 
-def ladder(record: dict) -> list[Rung]:
+def ladder(record: dict, *more: dict) -> list[Rung]:
     """Return the ladder of D: the paper's 27.0, 25.6, 24.8, 24.6, 24.4 % beside ours; 23.7 where E was trained, too.
 
     A step is a difference of two errors of the same seed on the same pictures. Crops were tested on the first pictures
     only, so the rung below them appears twice: on all test pictures, and on those, where no step leads to it and the
-    paper has no number.
+    paper has no number. more: records of further networks on the same pictures, as of another number format; their
+    errors stand there as (n, seed), n counted from 1, and are compared with their own.
     """
-    jitter = "[32, 64]"
+    jitter, records = "[32, 64]", (record, *more)
     few = f"three test scales, first {_few(record):,} pictures"
+
+    def of(stage: str, method: str, several: bool, few: bool = False) -> dict:
+        return _pooled(errors(one, "D", stage, method, several, few) for one in records)
+
     steps = [
-        ("smallest S, one test scale", errors(record, "D", "32", "dense", False), 27.0),
-        ("scale jitter, one test scale", errors(record, "D", jitter, "dense", False), 25.6),
-        ("three test scales", errors(record, "D", jitter, "dense", True), 24.8),
-        (few, errors(record, "D", jitter, "dense", True, few=True), None),
-        ("150 crops instead", errors(record, "D", jitter, "multi-crop", True, few=True), 24.6),
-        ("dense and crops", errors(record, "D", jitter, "both", True, few=True), 24.4),
+        ("smallest S, one test scale", of("32", "dense", False), 27.0),
+        ("scale jitter, one test scale", of(jitter, "dense", False), 25.6),
+        ("three test scales", of(jitter, "dense", True), 24.8),
+        (few, of(jitter, "dense", True, few=True), None),
+        ("150 crops instead", of(jitter, "multi-crop", True, few=True), 24.6),
+        ("dense and crops", of(jitter, "both", True, few=True), 24.4),
     ]
-    both = {
-        one["seed"]: 100 * one["top1_error"]
-        for one in record["ensembles"]
-        if one["networks"] == ["D [32, 64]", "E [32, 64]"] and one["method"] == "both"
-    }
+    both = _pooled(
+        {
+            pair["seed"]: 100 * pair["top1_error"]
+            for pair in one["ensembles"]
+            if pair["networks"] == ["D [32, 64]", "E [32, 64]"] and pair["method"] == "both"
+        }
+        for one in records
+    )
     steps += [("with network E", both, 23.7)] if both else []
     rungs, below = [], None
     for label, ours, paper in steps:
@@ -430,12 +446,17 @@ def ladder(record: dict) -> list[Rung]:
     return rungs
 
 
+def _pooled(found: Iterable[dict[int, float]]) -> dict:
+    """Return the errors of several records in one: {seed: error} of the first, {(n, seed): error} of the others."""
+    return {seed if n == 0 else (n, seed): error for n, one in enumerate(found) for seed, error in one.items()}
+
+
 def gain(before: dict[int, float], after: dict[int, float]) -> dict | None:
     """Return by how many points the error falls, over the seeds that both have: n, mean and standard error.
 
     One seed has no standard error: None. Without any, the whole is None.
     """
-    differences = [before[seed] - after[seed] for seed in sorted(before.keys() & after.keys())]
+    differences = [before[seed] - after[seed] for seed in before if seed in after]
     if not differences:
         return None
     found = results.summary(differences)
