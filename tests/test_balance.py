@@ -63,6 +63,7 @@ def test_networks_of_the_protocol_are_those_that_continue_no_other(tmp_path):
     record = {"pictures": "Fashion-MNIST", "training_pictures": 6000, "runs": runs, "ensembles": []}
     put(tmp_path, "protocol", record)
     put(tmp_path, "protocol-canvas", {**record, "pictures": "Fashion-MNIST on canvases"})
+    put(tmp_path, "protocol-float32", {**record, "seeds": [0, 1]})  # the same networks once more
     (one,) = trained_networks(tmp_path)
     assert (one.record, one.label, one.n, one.mean) == ("protocol", "D at 28 pixels", 2, pytest.approx(0.85))
     assert one.shown == SMALL["epochs"] * (6000 - SMALL["validation"])

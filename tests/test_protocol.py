@@ -243,6 +243,7 @@ def test_of_some_seeds_alone(tiny, tmp_path, monkeypatch):
     record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path, seeds=[2, 1])
     assert [(run["configuration"], run["seed"]) for run in record["runs"]] == [("D", 1), ("E", 1), ("D", 2), ("E", 2)]
     assert record["command"].endswith("--seeds 1 2 --result FILE")
+    assert record["seeds"] == [1, 2]
     for wrong in ([3], []):
         with pytest.raises(ValueError, match="seeds 0 to 2"):
             run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path, seeds=wrong)

@@ -38,14 +38,15 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
     A record counts if it has "test_accuracy", one summary or one for each label, and "runs" with a recipe, each with
     its label where there are several. Costs come from the runs' own "parameters" and "macs", or are worked out from
     the recipe; "pictures" says how many were trained on where that was not all. Of the study protocol those networks
-    count that were trained at a single scale from random numbers, by their centre crops. Other records are passed
-    over, and so are those of NOT_MEANT_TO_BE_GOOD, and garments on canvases.
+    count that were trained at a single scale from random numbers, by their centre crops; a record of some "seeds"
+    repeats networks of a whole one, and does not count. Other records are passed over, and so are those of
+    NOT_MEANT_TO_BE_GOOD, and garments on canvases.
     """
     folder, found = Path(folder or results.FOLDER), []
     for path in sorted(folder.glob("*.json")):
         record = results.read(path)
         if isinstance(record, dict) and "ensembles" in record:
-            found += _of_protocol(path.stem, record)
+            found += [] if "seeds" in record else _of_protocol(path.stem, record)
             continue
         summaries = record.get("test_accuracy") if isinstance(record, dict) else None
         if not isinstance(summaries, dict) or path.stem in NOT_MEANT_TO_BE_GOOD:

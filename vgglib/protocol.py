@@ -258,6 +258,7 @@ def _record(name: str, setting: dict, runs: list[dict], together: list[dict], se
         "question": "section 4: what do training scale, test scales, dense evaluation, many crops and ensembles give?",
         "pictures": FULL_FRAMES if name == "protocol" else "Fashion-MNIST on canvases of 64 x 64 pixels",
         **setting,
+        **({} if seeds is None else {"seeds": sorted(seeds)}),
         "runs": sorted(runs, key=lambda run: order.get(_key(run), len(order))),
         "ensembles": together,
     }
