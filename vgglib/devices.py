@@ -31,8 +31,8 @@ def fast_in_bf16(device: torch.device | str) -> bool:
 def fast_channels_last(device: torch.device | str, bf16: bool) -> bool:
     """Return whether convolutions work faster with all channels of a pixel side by side in memory.
 
-    In bfloat16 everywhere; in float32 where oneDNN computes them, on x86 processors: training was up to 1.4 times as
-    fast there, and never slower (networks of 32 and 224 pixels, AMD EPYC with AVX2, 1 and 2 threads, medians of 5 to 11
+    In bfloat16 everywhere; in float32 where oneDNN computes them, on x86 processors: training was 0.99 to
+    1.4 times as fast there (networks of 32 and 224 pixels, AMD EPYC with AVX2, 1 and 2 threads, medians of 5 to 11
     rounds in turns). On GPUs in float32 it was not measured, and is not claimed.
     """
     x86 = platform.machine().lower() in ("x86_64", "amd64")
