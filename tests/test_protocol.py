@@ -244,6 +244,11 @@ def test_of_some_seeds_alone(tiny, tmp_path, monkeypatch):
     assert [(run["configuration"], run["seed"]) for run in record["runs"]] == [("D", 1), ("E", 1), ("D", 2), ("E", 2)]
     assert record["command"].endswith("--seeds 1 2 --result FILE")
     assert record["seeds"] == [1, 2]
+    again = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path, seeds=iter([1, 2, 2]))
+    assert again == record
+    for others in (None, [0]):  # another choice would make a whole record one of some seeds, or the reverse
+        with pytest.raises(ValueError, match="give another --result"):
+            run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path, seeds=others)
     for wrong in ([3], []):
         with pytest.raises(ValueError, match="seeds 0 to 2"):
             run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path, seeds=wrong)

@@ -102,24 +102,26 @@ def run_protocol(
     data: training and test set, by default those of the study. path: of the record, by default
     ``data/results/<name>.json``. networks: stop after so many, to go on later. width: factor on the channels.
     pictures: how many training pictures are used, 5,000 of them to watch; a sixth as many test pictures. longer:
-    factor on the epochs. Each setting of these three needs a record of its own. folder: where trained networks and
-    their posteriors are kept, from which chains and ensembles go on. seeds: only networks of these, as on a machine
-    that computes in another number format, into a record of its own. The test set is used once for each network, after
-    its training. Raises ValueError for an unknown name, and for a record that was made with another setting.
+    factor on the epochs. seeds: only networks of these, as on a machine that computes in another number format. Each
+    setting of these four needs a record of its own. folder: where trained networks and their posteriors are kept, from
+    which chains and ensembles go on. The test set is used once for each network, after its training.
+    Raises ValueError for an unknown name or seed, and for a record that was made with another setting.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown study {name!r}: choose from {', '.join(PROTOCOLS)}")
     path = path or results.FOLDER / f"{name}.json"
-    setting = {"width": width, "training_pictures": pictures, "longer": longer}
-    record = results.read(path) if path.is_file() else {**setting, "runs": [], "ensembles": []}
-    made = {key: record.get(key, 1) for key in setting}
-    if made != setting:
-        raise ValueError(f"{path} was made with {made}: give another --result for {setting}")
-    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width, longer))]
     planned = {seed for _, seed, _ in PLAN}
     chosen = planned if seeds is None else {*seeds}
     if not chosen or not chosen <= planned:
         raise ValueError(f"the plan has seeds 0 to {max(planned)}, got {sorted(chosen)}")
+    setting = {"width": width, "training_pictures": pictures, "longer": longer}
+    setting |= {} if seeds is None else {"seeds": sorted(chosen)}
+    record = results.read(path) if path.is_file() else {**setting, "runs": [], "ensembles": []}
+    made = {key: record.get(key, 1) for key in setting if key != "seeds"}
+    made |= {"seeds": record["seeds"]} if "seeds" in record else {}
+    if made != setting:
+        raise ValueError(f"{path} was made with {made}: give another --result for {setting}")
+    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width, longer))]
     todo = [item for item in PLAN if item[1] in chosen and item not in {_key(run) for run in runs}][:networks]
     if todo:
         train, test = PROTOCOLS[name]() if data is None else data
@@ -131,12 +133,11 @@ def run_protocol(
         for run in _chain(configuration, seed, stage, data, (width, longer), device, place):
             runs = [other for other in runs if _key(other) != _key(run)] + [run]
             results.write(
-                path,
-                _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]), seeds),
+                path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]))
             )
             tell(f"{configuration}, S = {run['stage']}, seed {seed}: {_told(run)}")
     together = _ensembles(runs, data[1].labels, place, record["ensembles"]) if todo else record["ensembles"]
-    return _record(name, setting, runs, together, seeds)
+    return _record(name, setting, runs, together)
 
 
 class _Place:
@@ -251,24 +252,25 @@ def _ensembles(runs: list[dict], labels: Tensor, place: _Place, before: list[dic
     return found + [one for one in before if (one["networks"], one["seed"], one["method"]) not in which]
 
 
-def _record(name: str, setting: dict, runs: list[dict], together: list[dict], seeds: Iterable[int] | None) -> dict:
+def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) -> dict:
     order = {item: n for n, item in enumerate(PLAN)}
     return {
-        "command": _command(name, setting, seeds),
+        "command": _command(name, setting),
         "question": "section 4: what do training scale, test scales, dense evaluation, many crops and ensembles give?",
         "pictures": FULL_FRAMES if name == "protocol" else "Fashion-MNIST on canvases of 64 x 64 pixels",
         **setting,
-        **({} if seeds is None else {"seeds": sorted(seeds)}),
         "runs": sorted(runs, key=lambda run: order.get(_key(run), len(order))),
         "ensembles": together,
     }
 
 
-def _command(name: str, setting: dict, seeds: Iterable[int] | None = None) -> str:
+def _command(name: str, setting: dict) -> str:
     """Return the command that makes the record; one of another setting stands beside it, in a file of its own."""
     usual = {"width": 0.125, "training_pictures": 30_000, "longer": 1}
-    options = [f"--{key.split('_')[-1]} {value:g}" for key, value in setting.items() if value != usual[key]]
-    options += [] if seeds is None else [f"--seeds {' '.join(map(str, sorted(seeds)))}"]
+    options = [
+        f"--{key.split('_')[-1]} {value:g}" for key, value in setting.items() if key in usual and value != usual[key]
+    ]
+    options += [f"--seeds {' '.join(map(str, setting['seeds']))}"] if "seeds" in setting else []
     return " ".join([f"python -m vgglib study {name}", *options, *(["--result FILE"] if options else [])])
 
 
