@@ -66,6 +66,7 @@ def rows(*shape, start=1):
         ([[2, 3, 5], [7, -4, 6]], [[8, -9], [1, 2]]),
         (np.array([[2.0, 3.0], [5.0, 7.0]]), np.array([[-4.0, 6.0], [8.0, 9.0]])),
         (rows(5, 2).requires_grad_(), rows(5, 2, start=50)),
+        (rows(2, 3), 1e-9 * rows(2, 4, start=100)),
     ],
 )
 def test_numbers_without_a_pattern_show_every_mistake(batch):
@@ -99,6 +100,7 @@ def test_numbers_that_hide_a_mistake_are_told_which(batch, mistake):
 @pytest.mark.parametrize(
     ("batch", "said"),
     [
+        ((rows(2, 3), rows(2, 4) + 1j), r"shapes \[\(2, 3\)\]"),
         ((rows(2, 3),), r"shapes \[\(2, 3\)\]"),
         ((rows(2, 3), rows(2)), r"\(2,\)"),
         ((rows(2, 3), rows(3, 4)), "X has 2, G has 3"),
