@@ -79,6 +79,7 @@ def test_sliders_are_of_one_length_and_their_names_have_room(names):
     (width,) = {control.style.description_width for control in controls.values()}
     assert width.endswith("ch")
     assert int(width.removesuffix("ch")) > max(len(name) for name in names)
+    assert {control.layout.width for control in controls.values()} == {f"calc({width} + 260px)"}  # also to move in
 
 
 @pytest.mark.parametrize(("kernel", "error"), [(5, None), (4, None), (7, KeyError)])

@@ -61,6 +61,7 @@ FIGURES = {
     "lines": lambda: figures.lines({"he": [3.0, 2.0], "glorot": [2.5, 2.2]}, "layer", "spread"),
     "signal": lambda: figures.signal(std=0.05, channels=8, depth=4),
     "sliding": lambda: figures.sliding(images().images[0, 0]),
+    "convolution": figures.convolution,
     "descent": figures.descent,
     "signals": lambda: figures.signals({"he": [1, 0.5], "mine": [1, 0.9], "normal-0.01": [1e-8, 1e-16]}, "two layers"),
     "cone": figures.cone,
@@ -616,6 +617,36 @@ def test_sliding_marks_the_place_and_writes_its_value():
             figures.sliding(picture, kernel, **{"row": 0, "column": 0, "stride": 3, "padding": 1, **wrong})
     with pytest.raises(ValueError, match="does not fit"):
         figures.sliding(picture, ((1,) * 9,) * 9)
+
+
+def test_the_places_drawn_are_those_of_torch():
+    """A line reads the pixels that change an output of torch's convolution; hatched ones change none."""
+    size, kernel = 7, 2
+    figure = figures.convolution(size=size, kernel=kernel)
+    strips = [axes for axes in figure.subfigs[1].axes]
+    for axes, move in zip(strips, figures.MOVES, strict=True):
+        K = torch.ones(1, 1, 1, kernel)
+        geometry = {name: (0, amount) if name == "padding" else (1, amount) for name, amount in move.items()}
+        X = torch.zeros(1, 1, 1, size, requires_grad=True)
+        units = torch.nn.functional.conv2d(X, K, **geometry).flatten()
+        read = [torch.autograd.grad(unit, X, retain_graph=True)[0].flatten().nonzero().flatten() for unit in units]
+        drawn = [[pixel for pixel in line.get_xdata() if 0 <= pixel < size] for line in axes.lines]
+        assert drawn == [found.tolist() for found in read]
+        assert all(len(line.get_xdata()) == kernel for line in axes.lines)
+        hatched = {patch.get_x() + 0.5 for patch in axes.patches if patch.get_hatch()}
+        assert hatched == {*range(size)} - {pixel for found in read for pixel in found.tolist()}
+        assert f"{len(units)} place" in axes.get_title()
+    assert "stride 2: 3 (never read: 6)" in str(figure)
+
+
+def test_each_kernel_is_drawn_with_a_slice_for_each_channel_in():
+    few, more = (figures.convolution(*counts).subfigs[0].axes[0] for counts in ((1, 1), (4, 3)))
+    assert [len(axes.patches) for axes in (few, more)] == [2 * 1 + 1 * (1 + 2), 2 * 4 + 3 * (4 + 2)]
+    for counts in ((0, 2), (3, 4), (5, 1)):
+        with pytest.raises(ValueError, match="1 to 4 channels in and 1 to 3 out"):
+            figures.convolution(*counts)
+    with pytest.raises(ValueError, match="does not fit"):
+        figures.convolution(size=4, kernel=3)  # not at dilation 2
 
 
 def test_descent_says_whether_it_runs_away():

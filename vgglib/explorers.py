@@ -26,11 +26,12 @@ def explore(
     fits; the slider of a ``range`` has a ``max`` for that. Where the figure refuses a combination, the refusal stands
     in its place; while it is being drawn a line above it says so.
     """
-    style = {"description_width": f"{max([10, *(len(name) + 1 for name in choices)])}ch"}  # sliders of one length
+    name_width = f"{max([10, *(len(name) + 1 for name in choices)])}ch"
+    look = dict(style={"description_width": name_width}, layout={"width": f"calc({name_width} + 260px)"})  # one length
     controls = {}
     for name, values in choices.items():
         options = values if isinstance(values, range) and values.step > 0 else list(values)
-        controls[name] = _control(options, description=name.replace("_", " "), style=style)
+        controls[name] = _control(options, description=name.replace("_", " "), **look)
         controls[name].value = (start or {}).get(name, options[0])
     drawing = ipywidgets.HTML("drawing ...", layout={"height": "22px", "visibility": "hidden"})
     image = ipywidgets.Image(format="png")
@@ -126,8 +127,9 @@ def kernel_view(pictures: Tensor) -> View:
         picture=range(len(pictures)), row=range(sides["row"]), column=range(sides["column"]),
         stride=(1, 2, 3), padding=(0, 1, 2),
     )  # fmt: skip
-    style = {"description_width": rest.children[0].style.description_width}
-    kernels = ipywidgets.Dropdown(options=list(KERNELS), description="start from", style=style)
+    first = rest.children[0]
+    look = dict(style={"description_width": first.style.description_width}, layout={"width": first.layout.width})
+    kernels = ipywidgets.Dropdown(options=list(KERNELS), description="start from", **look)
 
     def show(cell: ipywidgets.Button) -> None:
         cell.description = {-1: "−1", 0: "0", 1: "+1"}[weights[cell]]

@@ -22,7 +22,7 @@ from torch.nn import functional
 from vgglib.balance import Trained
 from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
-from vgglib.foundations import correlate, descend, ravine, ravine_slope
+from vgglib.foundations import correlate, descend, output_size, ravine, ravine_slope
 from vgglib.localisation import Box, corners, iou
 from vgglib.memory import PURPOSES, Memory, memory
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
@@ -354,6 +354,91 @@ def sliding(
         f"A {weights.shape[0]}x{weights.shape[1]} kernel over {size}{',' * bool(padding)} gives a map of "
         f"{answer.shape[0]} x {answer.shape[1]}; at row {row}, column {column} it is {value:.2f}."
     )
+
+
+MOVES = (dict(), dict(padding=1), dict(stride=2), dict(dilation=2))
+
+
+def convolution(in_channels: int = 3, out_channels: int = 2, size: int = 6, kernel: int = 3) -> Picture:
+    """Return how the kernels of a layer reach through the channels, and where one kernel finds places along a side.
+
+    Above, one kernel of each output channel, with a slice for each input channel. Below, for each of MOVES, ``size``
+    pixels (padding dashed) and a line for each place of the kernel, with a dot on every pixel that it reads; pixels
+    that no place reads are hatched. Raises ValueError for more channels than can be told apart, and a kernel that does
+    not fit.
+    """
+    if not (1 <= in_channels <= 4 and 1 <= out_channels <= 3):
+        raise ValueError(f"drawn for 1 to 4 channels in and 1 to 3 out, got {in_channels} and {out_channels}")
+    read = [_read(size, kernel, **move) for move in MOVES]
+    figure = Picture(6.6, 4.2)
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1))
+    _draw_channels(_bare(above), in_channels, out_channels)
+    told = []
+    for axes, places, move in zip(below.subplots(1, len(MOVES)), read, MOVES, strict=True):
+        moved = " ".join(f"{name} {amount}" for name, amount in move.items()) or "as it is"
+        _draw_places(axes, size, places, move.get("padding", 0))
+        axes.set_title(f"{moved}:\n{len(places)} place{'s' * (len(places) > 1)}", fontsize=9)
+        unread = sorted({*range(size)} - {pixel for place in places for pixel in place})
+        told.append(f"{moved}: {len(places)}" + f" (never read: {', '.join(map(str, unread))})" * bool(unread))
+    return figure.saying(
+        f"{in_channels} channels in, {out_channels} out: {out_channels} kernels of {in_channels} slices, "
+        f"whose products are added up. Places of a kernel of {kernel} along {size} pixels: {'; '.join(told)}."
+    )
+
+
+def _read(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> list[range]:
+    """Return, for each place of a kernel along one side, the pixels that it reads; padding lies outside 0..size-1."""
+    starts = [stride * place - padding for place in range(output_size(size, kernel, stride, padding, dilation))]
+    return [range(start, start + dilation * (kernel - 1) + 1, dilation) for start in starts]
+
+
+def _draw_places(axes: Axes, size: int, places: Sequence[range], padding: int) -> None:
+    unread = {*range(size)} - {pixel for place in places for pixel in place}
+    for pixel in range(-padding, size + padding):
+        inside = 0 <= pixel < size
+        look = dict(facecolor="#EEEEEE" if inside else "white", edgecolor="black" if inside else GREY, linewidth=0.8)
+        look |= dict(linestyle="-" if inside else "--", hatch="//" if pixel in unread else None)
+        axes.add_patch(Rectangle((pixel - 0.5, 0.1), 1, 0.9, **look))
+        axes.text(pixel, 0.52, str(pixel) if inside else "", ha="center", va="center", fontsize=8)
+    for row, place in enumerate(places):
+        axes.plot([*place], [-0.6 * (row + 1)] * len(place), "o-", color=BLUE, markersize=4, linewidth=1)
+    axes.set(xlim=(-2, size + 1), ylim=(-0.6 * (size + 1), 1.2))
+    axes.axis("off")
+
+
+def _draw_channels(axes: Axes, in_channels: int, out_channels: int) -> None:
+    """Draw maps in, a kernel for each map out, and the maps out."""
+    side, slice_side, shift, gap = 2.0, 0.75, 0.28, 1.7
+    middle = gap * (out_channels - 1) / 2
+
+    def stack(x: float, y: float, side: float, colours: Sequence[str], mark: float = 0) -> None:
+        for n, colour in reversed([*enumerate(colours)]):
+            corner = (x + shift * n, y - side / 2 + shift * (n - (len(colours) - 1) / 2))
+            axes.add_patch(Rectangle(corner, side, side, facecolor=colour, edgecolor="black", linewidth=0.8))
+            if mark:
+                inner = (corner[0] + 0.25, corner[1] + side - mark - 0.3)
+                axes.add_patch(Rectangle(inner, mark, mark, facecolor="none", edgecolor="black", linewidth=1.8))
+
+    shades = ["#F6D9A8", "#CFE3F1", "#CDEBDF", "#E9D5E1"][:in_channels]
+    stack(0, middle, side, shades, mark=slice_side)
+    for n in range(out_channels):
+        y = gap * (out_channels - 1 - n)
+        stack(5.2, y, slice_side, shades)
+        stack(9.6, y, 1.2, ["#DDDDDD"])
+        unit = (9.6 + 0.3, y + 0.15)
+        axes.add_patch(Rectangle(unit, 0.25, 0.25, facecolor="black"))
+        arrow = dict(arrowstyle="-|>", color=GREY, shrinkA=0, shrinkB=2)
+        axes.annotate("", xy=(5.1, y), xytext=(side + shift * in_channels + 0.2, middle), arrowprops=arrow)
+        axes.annotate("", xy=(9.5, y), xytext=(7.0, y), arrowprops=arrow)
+        axes.text(8.2, y + 0.12, "sum", ha="center", va="bottom", fontsize=9)
+    top = middle + max(side, gap * (out_channels - 1) + 1.2) / 2 + 0.75
+    for x, text in (
+        (1.3, f"{in_channels} channels in"),
+        (5.8, "a kernel for each channel out,\na slice for each channel in"),
+        (10.2, f"{out_channels} channels out"),
+    ):
+        axes.text(x, top, text, ha="center", va="center", fontsize=9)
+    axes.set(xlim=(-0.3, 12), ylim=(middle - (top - middle) + 0.3, top + 0.5), aspect="equal")
 
 
 def _padding(axes: Axes, shape: Sequence[int], padding: int) -> None:
