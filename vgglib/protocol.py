@@ -64,6 +64,7 @@ PLAN = (
     *((name, seed, stage) for seed in (0, 1, 2) for name in ("E", "C") for stage in CHAIN),
     *((name, seed, "32") for seed in (0, 1, 2) for name in ("A", "A-LRN")),
     *(("E", seed, stage) for seed in (3, 4) for stage in CHAIN),
+    *(("B", seed, "32") for seed in (3, 4)),
 )
 TOGETHER = (("D 32", "D 48"), ("D [32, 64]", "E [32, 64]"), ("D [32, 64]", "B [32, 64]"))
 
