@@ -297,3 +297,15 @@ def test_one_layer_in_two_places_is_counted_twice_and_kept():
     assert (table.parameters, table.macs) == (3 * 3 * 9 + 3 + 6, 2 * 3 * 3 * 9 * 64)
     assert conv.weight is weight
     assert torch.equal(net(X), before)
+
+
+def test_every_value_counts_where_positions_are_put_into_the_batch():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.LayerNorm(4)
+
+        def forward(self, X):
+            return self.norm(self.conv(X).permute(0, 2, 3, 1).reshape(-1, 4))
+
+    assert [row.activation_bytes for row in cost(Mixed(), 8)] == [4 * 3 * 64, 4 * 4 * 64, 4 * 4 * 64]

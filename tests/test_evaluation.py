@@ -576,3 +576,8 @@ def test_a_network_of_others_says_its_crop_first(images, method, tmp_path):
         accuracy_on(other, folder_of(tmp_path, ["ant", "bee", "cat"]))
     other.image_size = (10, 10)
     assert method(other, images, 13).shape == (11, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_confusion_counts_labels_of_any_whole_numbers(dtype):
+    assert torch.equal(confusion(torch.eye(20), torch.arange(20, dtype=dtype)), torch.eye(20, dtype=torch.int64))

@@ -438,6 +438,33 @@ def test_a_class_of_other_files_is_refused(root):
         image_folder(root)
 
 
+@pytest.mark.parametrize(("names", "given"), [(("training", "validation"), "training"), (("test", "val"), "test")])
+def test_sets_by_other_names_are_not_taken_for_classes(root, names, given):
+    both = root.parent / "both"
+    both.mkdir()
+    for name in names:
+        (both / name).symlink_to(root)
+    with pytest.raises(DataError, match=rf"which are sets, not classes; give one of them, such as .*{given}$"):
+        image_folder(both)
+    assert image_folder(both / names[0]).classes == ("ant", "bee", "cat")
+
+
+@pytest.mark.parametrize("classes", [None, ("ant", "bee", "cat")])
+def test_a_folder_that_cannot_be_listed_is_refused(root, classes, monkeypatch):
+    """Its pictures would be left out without a word. (Root may list everything, so the refusal is staged.)"""
+    (root / "bee" / "more").mkdir()
+    listed = os.scandir
+
+    def scandir(path="."):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"bee/more cannot be listed \(Permission denied\)"):
+        image_folder(root, classes)
+
+
 def test_train_and_val_are_not_taken_for_classes(root):
     """torchvision's ImageFolder gives two classes, "train" and "val", without a word."""
     both = root.parent / "both"

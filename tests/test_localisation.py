@@ -48,3 +48,16 @@ def test_what_is_no_box_is_refused():
     for bad in ((5, 5, 0, 4), (5, 5, 4, -1)):
         with pytest.raises(ValueError, match="positive width and height"):
             iou((5, 5, 2, 2), bad)
+
+
+def test_a_box_is_put_around_a_picture_of_rows_and_columns():
+    picture = torch.zeros(28, 28)
+    picture[5:9, 10:20] = 1
+    assert box_of(picture) == (15, 7, 10, 4)
+    with pytest.raises(ValueError, match=r"expected a picture \(H, W\), got \(1, 28, 28\)"):
+        box_of(picture[None])
+
+
+def test_no_box_agrees_with_itself_by_more_than_all():
+    boxes = (torch.rand(500, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.01).tolist()
+    assert max(iou(box, box) for box in boxes) == 1

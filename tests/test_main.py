@@ -820,6 +820,73 @@ def test_several_networks_are_tested_together(trained, small, sets, tmp_path, ca
     assert "class 0 is 'a' to the network, 'T-shirt/top' to the pictures" in capsys.readouterr().err
 
 
+def two_classes(folder, counts=(5, 3)):
+    """A folder of cats and dogs, and two networks that agree on every picture and list their classes in two orders."""
+    for name, count in zip(("cat", "dog"), counts, strict=True):
+        (folder / "set" / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("L", (12, 12), 60 * (name == "dog") + 5 * number).save(folder / "set" / name / f"{number}.png")
+    torch.manual_seed(0)
+    for label in ("one", "swapped"):
+        torch.manual_seed(0)
+        net = VGG("4 | 6 |", 1, 2, image_size=12, width=1.0, hidden=9)
+        net.classes = ("cat", "dog")
+        if label == "swapped":
+            net.classes = ("dog", "cat")
+            with torch.no_grad():
+                net.classifier[-1].weight.copy_(net.classifier[-1].weight.flip(0))
+                net.classifier[-1].bias.copy_(net.classifier[-1].bias.flip(0))
+        save_network(net, folder / f"{label}.safetensors")
+    return [str(folder / f"{label}.safetensors") for label in ("one", "swapped")]
+
+
+def test_networks_of_two_orders_of_classes_are_not_averaged(tmp_path, capsys):
+    one, swapped = two_classes(tmp_path)
+    data = ["--data", str(tmp_path / "set"), "--device", "cpu", "--json"]
+    errors = []
+    for asked in ([one], [swapped], [one, one]):
+        assert main(["evaluate", *asked, *data]) == 0
+        errors.append(json.loads(capsys.readouterr().out)["top1_error"])
+    assert len(set(errors)) == 1
+    assert main(["evaluate", one, swapped, *data]) == 1
+    said = capsys.readouterr().err
+    assert "swapped.safetensors are dog, cat" in said
+    assert "in another order, so their posteriors cannot be averaged" in said
+
+
+def test_a_nameless_network_takes_the_order_of_the_one_that_names_its_classes(tmp_path, capsys):
+    _, swapped = two_classes(tmp_path)
+    net = load_network(swapped)
+    net.classes = None
+    save_network(net, tmp_path / "nameless.safetensors")
+    data = ["--data", str(tmp_path / "set"), "--device", "cpu", "--json"]
+    assert main(["evaluate", swapped, *data]) == 0
+    alone = json.loads(capsys.readouterr().out)["top1_error"]
+    for asked in ([swapped, "nameless"], ["nameless", swapped]):
+        networks = [str(tmp_path / "nameless.safetensors") if name == "nameless" else name for name in asked]
+        assert main(["evaluate", *networks, *data]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["top1_error"] == alone
+        assert f"the folders are taken in the order of {swapped}" in err
+    assert main(["evaluate", str(tmp_path / "nameless.safetensors"), *data]) == 0
+    assert "taken in alphabetical order" in capsys.readouterr().err
+
+
+def test_predict_names_two_classes_where_there_are_two(tmp_path, capsys):
+    one, _ = two_classes(tmp_path)
+    assert main(["predict", one, str(tmp_path / "set" / "cat" / "0.png"), "--device", "cpu", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["pictures"]
+    assert set(found["posteriors"]) == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("name", ["lenet", "protocol"])
+def test_a_study_asks_where_its_record_goes_before_it_trains(name, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    for place, said in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.json", "is a file")):
+        assert main(["study", name, "--result", str(place)]) == 1
+        assert said in capsys.readouterr().err
+
+
 def test_predict_names_the_likeliest_classes(trained, sets, tmp_path, capsys):
     net, files = load_network(trained), []
     for number, size in enumerate([(28, 28), (28, 28), (31, 40)]):

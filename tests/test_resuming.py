@@ -16,6 +16,7 @@ from test_training import TINY, patterns, same, weights
 
 from vgglib import resuming, run, training
 from vgglib.checkpoint import CheckpointError
+from vgglib.data import DataError, ImageSet
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, read
 from vgglib.training import Recipe, build, fit
@@ -424,3 +425,69 @@ def test_checkpoints_that_say_nothing_of_the_network_still_go_on(train, tmp_path
     Checkpoints(tmp_path).save(about["position"]["epoch"], about["position"]["step"], tensors, about)
     net, _ = start(RANDOM, train, checkpoint=tmp_path)
     assert same(weights(whole), weights(net))
+
+
+def test_two_tensors_in_one_memory_are_a_warning_like_other_faults(tmp_path):
+    whole = torch.zeros(4)
+    with pytest.warns(CheckpointWarning, match="could not be written"):
+        assert Checkpoints(tmp_path).save(1, 1, {"net.a": whole, "net.b": whole}, {}) is None
+    for keep in (1.5, "2"):
+        with pytest.raises(ValueError, match="keep"):
+            Checkpoints(tmp_path, keep)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_an_epoch_is_not_lost_where_a_picture_to_watch_cannot_be_read(tmp_path, monkeypatch, schedule):
+    settings, watched = replace(TINY, epochs=2, schedule=schedule), patterns(20, seed=1)
+    undisturbed = build(settings, patterns(40), 0)
+    wanted = fit(undisturbed, patterns(40), watched, settings)
+
+    def broken(*_):
+        raise DataError("a picture is empty")
+
+    net = build(settings, patterns(40), 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_accuracy", broken)
+        with pytest.raises(DataError, match="empty"):
+            fit(net, patterns(40), watched, settings, checkpoint=tmp_path)
+    assert len(Checkpoints(tmp_path).paths()) == 1
+    trained = []
+    one_by_one = training._gradients
+    monkeypatch.setattr(training, "_gradients", lambda *all: trained.append(1) or one_by_one(*all))
+    net = build(settings, patterns(40), 0)
+    history = fit(net, patterns(40), watched, settings, checkpoint=tmp_path)
+    steps = -(-40 // settings.batch_size)
+    assert len(trained) == steps, "the first epoch was not trained again"
+    for name in ("train_loss", "train_accuracy", "validation_accuracy", "learning_rate"):
+        assert history.column(name) == wanted.column(name)
+    assert same(weights(net), weights(undisturbed))
+
+
+def test_pictures_to_watch_have_the_channels_of_those_to_train_on():
+    colour = patterns(20, seed=1)
+    colour = ImageSet(colour.images.expand(-1, 3, -1, -1).contiguous(), colour.labels, colour.classes)
+    net = build(TINY, patterns(40), 0)
+    with pytest.raises(ValueError, match="the pictures to train on have 1 channels, those to watch 3"):
+        fit(net, patterns(40), colour, TINY)
+
+
+def test_a_stop_during_the_estimate_leaves_a_network_to_use(monkeypatch):
+    """The first steps measure how long the run will take; they leave nothing behind."""
+    settings = replace(TINY, batch_norm=True)
+    net = build(settings, patterns(40), 0)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    monkeypatch.setattr(training.Progress, "visible", True)
+    timed, calls = training._timed_step, []
+
+    def stopped(*about):
+        calls.append(timed(*about))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(training, "_timed_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, patterns(40), None, settings)
+    assert not net.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())

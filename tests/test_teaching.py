@@ -276,3 +276,8 @@ def test_a_false_claim_fails_unless_its_sentence_takes_it_back():
     assert verdict("The kernel decides on the field of each unit, and so does the stride.").status == "passed"
     assert verdict("Is it that padding enlarges the field? The kernel alone decides on it.").status == "passed"
     assert verdict("Is it the kernel? No: here padding enlarges the field of each unit.").status == "failed"
+
+
+def test_whole_numbers_of_numpy_are_compared_to_the_unit():
+    assert check_answer(np.int64(138_357_545), 138_357_544).status == "failed"
+    assert check_answer(np.int64(138_357_544), 138_357_544).status == "passed"

@@ -865,3 +865,25 @@ def test_an_antialiased_rescaling_sees_what_changes_it(mode, size):
             rows, columns = seen[:, row, column].reshape(9, 9).nonzero().unbind(1)
             expected = tuple((int(found.min()), int(found.max())) for found in (rows, columns))
             assert units.window((row, column)) == expected
+
+
+def test_what_the_code_writes_down_is_put_back():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.register_buffer("calls", torch.zeros(1))
+            self.seen = None
+
+        def forward(self, X):
+            self.calls += 1
+            self.seen = self.last = self.conv(X)
+            return self.last
+
+    net = nn.Sequential(Counting(), nn.ReLU())
+    calls = net[0].calls
+    assert trace(net, 8)["0.conv"].size == 3
+    assert net[0].calls is calls
+    assert calls.item() == 0
+    assert net[0].seen is None
+    assert not hasattr(net[0], "last")

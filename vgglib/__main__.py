@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(run=_predict)
     predict.add_argument("network", help=a_network)
     predict.add_argument("pictures", nargs="+", metavar="picture", help="picture files")
-    predict.add_argument("--top", type=int, default=3, help="classes to name (default: 3)")
+    predict.add_argument("--top", type=int, help="classes to name (default: 3, or all where there are fewer)")
     methods = ["single-crop", "dense", "multi-crop", "both"]
     crop = "(default: the network's crop)"
     for command in (evaluate, predict):
@@ -283,11 +283,16 @@ def _can_be_written(options: argparse.Namespace) -> None:
         there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
         if not _takes_files(there) and not (run / "history.json").exists():  # a finished run is only read
             raise ValueError(f"--out {options.out}: nothing can be written into {there}; name another folder")
-    if options.result and Path(options.result).is_dir():
-        raise ValueError(f"--result {options.result} is a folder; name a file in it")
-    for path in Path(options.result).parents if options.result else ():
+    _can_hold_a_record(options.result)
+
+
+def _can_hold_a_record(result: str | Path | None) -> None:
+    """Raise ValueError if no record could be written to this file; None is the usual place."""
+    if result and Path(result).is_dir():
+        raise ValueError(f"--result {result} is a folder; name a file in it")
+    for path in Path(result).parents if result else ():
         if path.exists() and not path.is_dir():
-            raise ValueError(f"--result {options.result}: {path} is a file; name a file in a folder")
+            raise ValueError(f"--result {result}: {path} is a file; name a file in a folder")
 
 
 def _takes_files(folder: Path) -> bool:
@@ -672,14 +677,15 @@ def _evaluate(options: argparse.Namespace) -> int:
     sets = {"fashion-mnist": data.fashion_mnist, "canvas": data.fashion_mnist_on_canvas}
     test = sets[options.data](options.root)[1] if options.data in sets else None
     tested, found = _tester(options), []
+    known, first = _common_classes(options.networks, nets) if test is None else (None, None)
     for name, net in zip(options.networks, nets, strict=True):
         pictures = test
         if test is None:
-            pictures = data.image_folder(options.data, net.classes or nets[0].classes, channels=net.in_channels)
+            pictures = data.image_folder(options.data, known, channels=net.in_channels)
             if net.classes is None:
+                order = f"the order of {first}" if first else "alphabetical order"
                 print(
-                    f"vgglib: the file of {name} does not name its classes; the folders are taken in alphabetical "
-                    "order",
+                    f"vgglib: the file of {name} does not name its classes; the folders are taken in {order}",
                     file=sys.stderr,
                 )
         posteriors, labels = tested(net.to(options.device or best_device()), pictures)
@@ -707,6 +713,22 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _common_classes(names: list[str], nets: list) -> tuple[tuple[str, ...] | None, str | None]:
+    """The classes that all networks which name them name alike, and the first that does; ValueError for others.
+
+    A row of posteriors is a class: those of another order, averaged, would be an answer about nothing.
+    """
+    naming = [(name, tuple(net.classes)) for name, net in zip(names, nets, strict=True) if net.classes is not None]
+    for name, classes in naming:
+        if classes != naming[0][1]:
+            other = "in another order" if sorted(classes) == sorted(naming[0][1]) else "other ones"
+            raise ValueError(
+                f"the classes of {name} are {', '.join(classes)}, those of {naming[0][0]} are "
+                f"{', '.join(naming[0][1])}: {other}, so their posteriors cannot be averaged"
+            )
+    return (naming[0][1], naming[0][0]) if naming else (None, None)
+
+
 def _predict(options: argparse.Namespace) -> int:
     """Print the likeliest classes of picture files."""
     from vgglib.devices import best_device
@@ -714,13 +736,14 @@ def _predict(options: argparse.Namespace) -> int:
 
     net = _network(options.network).to(options.device or best_device())
     classes = net.classes or [f"class {number}" for number in range(net.classifier[-1].out_features)]
-    if not 1 <= options.top <= len(classes):
-        raise ValueError(f"--top must be from 1 to {len(classes)}, the number of classes, got {options.top}")
+    top = min(3, len(classes)) if options.top is None else options.top
+    if not 1 <= top <= len(classes):
+        raise ValueError(f"--top must be from 1 to {len(classes)}, the number of classes, got {top}")
     pictures = ((read_picture(path, net.in_channels), 0) for path in options.pictures)
     posteriors, _ = _tester(options)(net, pictures)
     result = []
     for path, row in zip(options.pictures, posteriors.cpu(), strict=True):
-        shares, places = row.topk(options.top)
+        shares, places = row.topk(top)
         likeliest = {classes[place]: share for place, share in zip(places.tolist(), shares.tolist(), strict=True)}
         result.append({"picture": path, "posteriors": likeliest})
         if not options.json:
@@ -739,6 +762,7 @@ def _study(options: argparse.Namespace) -> int:
     from vgglib.studies import STUDIES, run_study
 
     own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth}
+    _can_hold_a_record(options.result)
     if options.name in PROTOCOLS:
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(

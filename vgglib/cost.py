@@ -88,7 +88,7 @@ def cost(
             new = [parameter for parameter in originals[name] if id(parameter) not in seen]
             seen.update(map(id, new))
             out = tuple(output.shape[1:])
-            count, size = sum(parameter.numel() for parameter in new), _values(out) * bytes_per_value
+            count, size = sum(parameter.numel() for parameter in new), output.numel() * bytes_per_value
             rows.append(LayerCost(name, type(layer).__name__, out, count, _macs(layer, out), size))
 
         return hook

@@ -358,7 +358,7 @@ def confusion(posteriors: Tensor, labels: Tensor) -> Tensor:
     if dead := (~posteriors.isfinite().all(dim=1)).sum().item():
         raise ValueError(f"{dead} of {len(posteriors)} rows of posteriors are not finite: the network has died")
     classes = posteriors.shape[1]
-    pairs = labels.to(posteriors.device) * classes + posteriors.argmax(dim=1)
+    pairs = labels.to(posteriors.device, torch.int64) * classes + posteriors.argmax(dim=1)
     return pairs.bincount(minlength=classes**2).view(classes, classes)
 
 

@@ -195,8 +195,9 @@ def read_folder(
     found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
     if not found:
         raise DataError(f"{root} holds no folders; {_LAYOUT}")
-    if set(found) <= PARTS and "train" in found and not set(found) & set(classes or ()):
-        part = "train" if classes is None or "val" not in found else "val"
+    if set(found) <= PARTS and ("train" in found or len(found) > 1) and not set(found) & set(classes or ()):
+        to_train, to_watch = ([name for name in found if name.startswith(start)] for start in ("train", "val"))
+        part = (to_train or found if classes is None or not to_watch else to_watch)[0]
         raise DataError(
             f"{root} holds {' and '.join(found)}, which are sets, not classes; give one of them, such as {root / part}"
         )
@@ -258,7 +259,7 @@ def _listed(names: Sequence[str]) -> str:
 def _walked(root: Path, name: str) -> tuple[list[str], Counter]:
     """The picture files below ``root / name``, relative to root, sorted; and how many others, by suffix."""
     pictures, others, seen = [], Counter(), set()
-    for folder, folders, files in os.walk(root / name, followlinks=True):
+    for folder, folders, files in os.walk(root / name, onerror=_refuse, followlinks=True):
         here = os.stat(folder)
         if (here.st_dev, here.st_ino) in seen:  # a link that leads back
             folders.clear()
@@ -274,6 +275,12 @@ def _walked(root: Path, name: str) -> tuple[list[str], Counter]:
             else:
                 others[suffix or "without a suffix"] += 1
     return pictures, others
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # a class without pictures here
+    raise DataError(f"{error.filename} cannot be listed ({error.strerror}); allow it to be read, or move it away")
 
 
 # --- one file ------------------------------------------------------------------------------------------------------

@@ -21,11 +21,13 @@ def iou(one: Box, other: Box) -> float:
     (left, top, right, bottom), (left2, top2, right2, bottom2) = corners(one), corners(other)
     wide, high = min(right, right2) - max(left, left2), min(bottom, bottom2) - max(top, top2)
     shared = max(0, wide) * max(0, high)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+    return min(1.0, shared / (one[2] * one[3] + other[2] * other[3] - shared))  # rounding would pass it
 
 
 def box_of(picture: Tensor, above: float = 0) -> Box:
     """Return the smallest box around the pixels of ``picture`` (H, W) that are above ``above``; ValueError if none."""
+    if picture.dim() != 2:
+        raise ValueError(f"expected a picture (H, W), got {tuple(picture.shape)}")
     rows, columns = ((picture > above).any(dim=side).nonzero().flatten() for side in (1, 0))
     if not len(rows):
         raise ValueError(f"no pixel is above {above:g}: there is nothing to put a box around")

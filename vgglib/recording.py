@@ -78,7 +78,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
     if fx.Tracer().is_leaf_module(module, ""):
         module = nn.Sequential(module)  # torch.fx looks into networks, not into torch's own layers
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
-    with evaluation(module):
+    with evaluation(module), _as_it_was(module):
         graph, constants = _graph(module)
         with _on_meta(module), torch.device("meta"), torch.no_grad(), _Scribe() as scribe:
             recording = Recording(module, torch.empty(1, *shape, dtype=dtype), scribe.events, graph, constants)
@@ -118,6 +118,23 @@ def evaluation(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+@contextmanager
+def _as_it_was(module: nn.Module) -> Iterator[None]:
+    """Put back what the network's code writes down while it is followed: attributes, and numbers in buffers."""
+    kept = [(part, dict(vars(part)), dict(part._buffers)) for part in module.modules()]
+    for part, _, buffers in kept:
+        for name, buffer in buffers.items():
+            part._buffers[name] = None if buffer is None else buffer.clone()
+    try:
+        yield
+    finally:
+        for part, attributes, buffers in kept:
+            part._buffers.update(buffers)
+            for name in set(vars(part)) - set(attributes):
+                del vars(part)[name]
+            vars(part).update(attributes)
 
 
 @contextmanager

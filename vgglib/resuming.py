@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vgglib.checkpoint import CheckpointError
 from vgglib.durable import write_durably
+from vgglib.sizes import whole
 
 FORMAT = "vgglib run 1"
 NAME = "epoch-{:04d}-step-{:07d}.safetensors"
@@ -39,7 +40,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int = 2):
-        if keep < 1:
+        if (keep := whole(keep, "keep")) < 1:
             raise ValueError(f"keep must be 1 or more, got {keep}")
         self.folder, self.keep = Path(folder), keep
         self._failing = False
@@ -124,7 +125,10 @@ def packed(tensors: dict[str, Tensor], about: dict) -> bytes:
     """Return the content of a checkpoint: a safetensors file with its description and digest in the header."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {"format": FORMAT, "about": json.dumps(about, allow_nan=False), "digest": 64 * "0"}
-    content = bytearray(safetensors.torch.save(plain, metadata=described))
+    try:
+        content = bytearray(safetensors.torch.save(plain, metadata=described))
+    except RuntimeError as error:  # two tensors in one memory
+        raise CheckpointError(str(error).strip().splitlines()[0]) from error
     place = content.index(_NO_DIGEST, 8, _header_end(content)) + len(b'"digest":"')
     content[place : place + 64] = hashlib.sha256(content).hexdigest().encode()
     return bytes(content)

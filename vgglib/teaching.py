@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Number
+from numbers import Integral, Number
 from typing import Any
 
 
@@ -193,7 +193,7 @@ def _same(got: object, expected: object) -> bool:
     if isinstance(got, bool) or isinstance(expected, bool):
         return isinstance(got, bool) and isinstance(expected, bool) and got == expected
     if isinstance(got, Number) and isinstance(expected, Number):
-        if isinstance(got, int) and isinstance(expected, int):
+        if isinstance(got, Integral) and isinstance(expected, Integral):
             return got == expected
         return cmath.isclose(complex(got), complex(expected), rel_tol=1e-6, abs_tol=1e-12)
     if isinstance(got, list | tuple) and isinstance(expected, list | tuple):

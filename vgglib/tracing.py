@@ -18,7 +18,7 @@ def trace(module: nn.Module, input_size: int | tuple[int, ...]) -> FieldTable:
     convolution where they are not given. Names are the modules' paths, and torch.fx's where a function did the work;
     a module's second use is "path (2)". The network is looked at in evaluation mode and left as it is. A unit is
     all channels at one place; a tensor without rows and columns, as after flattening, is one unit. Units that all
-    see the same have stride 0. Nodes that do not depend on the picture are left out.
+    see the same have stride 0. Nodes that do not depend on the picture are left out. Hooks do not run.
     Raises UnalignedError where paths meet with different strides or centres (Distill, "alignment"), and
     UnknownReceptiveFieldError for what cannot be known, both with the module's path.
     """

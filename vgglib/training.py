@@ -273,6 +273,8 @@ def fit(
     if validation is not None and tuple(validation.classes) != tuple(train.classes):
         names = [", ".join(some.classes) for some in (train, validation)]
         raise ValueError(f"the classes to train on are {names[0]}, those of the validation set {names[1]}")
+    if validation is not None and (channels := [_channels(some) for some in (train, validation)])[0] != channels[1]:
+        raise ValueError(f"the pictures to train on have {channels[0]} channels, those to watch {channels[1]}")
     device = best_device() if device is None else torch.device(device)
     net, train = net.to(device), _on(train, device)
     settings = conditions(recipe, device)
@@ -295,7 +297,8 @@ def fit(
     forward = torch.compile(forward) if settings["compile"] else forward
     guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
     if progress.visible and not run.finished:
-        progress.show(foretold(net, train, recipe), final=True)
+        with _for_use(net):  # should it be interrupted here
+            progress.show(foretold(net, train, recipe), final=True)
     with progress, Interrupts() as interrupts, kept_memory(settings["keep_memory"]), _for_use(net):
         while not run.finished:
             number = run.epoch
@@ -332,7 +335,12 @@ def fit(
             synchronise(device)
             trained = run.seconds
             loss, right = (distributed.total(run.totals) / run.seen).tolist()
-            watched = None if validation is None else watched_accuracy(net, validation, settings["bf16"])
+            try:
+                watched = None if validation is None else watched_accuracy(net, validation, settings["bf16"])
+            except Exception:  # a picture that cannot be read: the epoch that was trained must not be lost
+                if distributed.world() == 1:
+                    run.save()
+                raise
             last_rate = rate(number, run.step - 1)
             history.epochs.append(Epoch(number, loss, right, watched, last_rate, run.seconds, run.seen / trained))
             progress.show(str(history), final=True)
@@ -580,36 +588,38 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     settings, few = conditions(recipe, device), _on(train[: min(8, recipe.micro_batch or 8, len(train))], device)
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
-    net.train()
-    random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with random, kept_memory(settings["keep_memory"]):
-        slowest = None
-        while slowest is None:
-            try:
-                for _ in range(2):  # the first step also warms up
-                    slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
-            except RuntimeError as error:
-                if not out_of_memory(error) or len(few) <= 2:
-                    raise
-                slowest, few = None, few[: len(few) // 2]
-                release()
-        most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
-        affordable, times = max(min(8, most), min(most, int(1 / slowest))), None
-        while times is None:  # until a batch fits into memory
-            try:
-                some = _on(train[:affordable], device)
-                times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
-            except RuntimeError as error:
-                if not out_of_memory(error) or affordable <= 2:
-                    raise
-                affordable //= 2
-                release()
-    for name, buffer in net.named_buffers():
-        buffer.copy_(buffers[name])
-    for module, mode in modes.items():
-        module.training = mode
-    for parameter, gradient in zip(net.parameters(), gradients, strict=True):
-        parameter.grad = gradient
+    try:
+        net.train()
+        random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with random, kept_memory(settings["keep_memory"]):
+            slowest = None
+            while slowest is None:
+                try:
+                    for _ in range(2):  # the first step also warms up
+                        slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
+                except RuntimeError as error:
+                    if not out_of_memory(error) or len(few) <= 2:
+                        raise
+                    slowest, few = None, few[: len(few) // 2]
+                    release()
+            most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
+            affordable, times = max(min(8, most), min(most, int(1 / slowest))), None
+            while times is None:  # until a batch fits into memory
+                try:
+                    some = _on(train[:affordable], device)
+                    times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
+                except RuntimeError as error:
+                    if not out_of_memory(error) or affordable <= 2:
+                        raise
+                    affordable //= 2
+                    release()
+    finally:  # also after Ctrl-C
+        for name, buffer in net.named_buffers():
+            buffer.copy_(buffers[name])
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+            parameter.grad = gradient
     speed = len(some) / sorted(times)[len(times) // 2]
     return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
 
@@ -618,6 +628,10 @@ def foretold(net: nn.Module, train: ImageSet, recipe: Recipe) -> str:
     """Return how long the whole run will take, as a line to print; each process of a group does its share of it."""
     seconds = estimate(net, train, recipe).seconds / distributed.world()
     return f"about {duration(seconds)} on {describe(device_of(net))}"
+
+
+def _channels(pictures: ImageSet) -> int:
+    return pictures.channels if _is_streamed(pictures) else pictures.images.shape[1]
 
 
 def _on(train: ImageSet, device: torch.device) -> ImageSet:
