@@ -620,6 +620,26 @@ def test_a_folder_of_pictures(small, sets, tmp_path, capsys, monkeypatch, tested
     assert len(other["epochs"]) == len(run["epochs"]) == 2
 
 
+def test_resume_starts_from_the_network_that_the_run_began_with(begun, tmp_path, capsys, monkeypatch):
+    """A run that was stopped before its first checkpoint reads that network once more."""
+    command, before = begun
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(command) not in (0, 1)
+    assert not list((tmp_path / "runs" / "laptop-seed0" / "checkpoints").glob("*.safetensors"))
+    file, content = before / "network.safetensors", (before / "network.safetensors").read_bytes()
+    net = load_network(file)
+    with torch.no_grad():
+        net.classifier[-1].bias.add_(1)
+    save_network(net, file, net.about)
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 1
+    assert "has changed since the run began" in capsys.readouterr().err
+    file.write_bytes(content)
+    assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 0
+    assert load_network(tmp_path / "runs" / "laptop-seed0" / "network.safetensors").about["start"] == digest(file)
+
+
 def test_a_folder_of_other_classes_starts_from_a_grey_network(begun, tmp_path, capsys):
     command, before = begun
     for number in range(12):

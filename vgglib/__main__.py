@@ -239,17 +239,22 @@ def _train(options: argparse.Namespace) -> int:
 def _begin(options: argparse.Namespace) -> None:
     """Find out what process 0, the only one that must see it, knows of the network to start from."""
     from vgglib import distributed
-    from vgglib.checkpoint import NETWORKS, digest
 
     content = b""
     if options.start_from is not None and distributed.rank() == 0:
         channels = _network(options.start_from).in_channels
-        file = _file_of(options.start_from) or NETWORKS / f"{options.start_from}.safetensors"
-        content = json.dumps([digest(file), channels]).encode()
+        content = json.dumps([_digest_of(options.start_from), channels]).encode()
     content = distributed.from_first(content)
     options.start, channels = json.loads(content) if content else (None, 3)
     if options.data != "fashion-mnist" and options.channels is None:
         options.channels = channels
+
+
+def _digest_of(network: str) -> str:
+    """The SHA-256 of the file in which a network lies, also one that comes with vgglib."""
+    from vgglib.checkpoint import NETWORKS, digest
+
+    return digest(_file_of(network) or NETWORKS / f"{network}.safetensors")
 
 
 def _file_of(network: str) -> Path | None:
@@ -563,6 +568,11 @@ def _trained(
         _expect_start(checkpoints.folder, options.start)
     elif alone:
         if options.start_from:  # the other processes take over the weights of this one
+            if (now := _digest_of(options.start_from)) != options.start:
+                raise ValueError(
+                    f"{options.start_from} has changed since the run began (sha256 {now[:12]}..., then "
+                    f"{options.start[:12]}...): put it back, or begin anew with train"
+                )
             copied = start_from(net, _network(options.start_from))
             print(f"begins with {', '.join(copied)} of {options.start_from}")
         settings = {
