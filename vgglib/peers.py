@@ -58,7 +58,7 @@ def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = F
     """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit.
 
     It is in the mode (training or evaluation), on the device and in the number format of theirs.
-    Raises ValueError for a network that is none of torchvision's VGGs.
+    Raises ValueError for a network without a classifier that ends in a linear layer.
     A state dict holds no mean and spread of pixels: net.mean stays 0 and net.std 1, so vgglib.evaluation hands pixels
     in 0..1 on as they are. imagenet_network() sets both for the published weights.
     """
