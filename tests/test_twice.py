@@ -1,5 +1,6 @@
 """A chapter is run twice in one kernel: what its cells leave behind must not change what they do."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ def test_the_second_time_is_compared_too(tmp_path, kind, failed):
     (tmp_path / "notebooks").mkdir()
     nbformat.write(notebook, tmp_path / "notebooks" / "chapter.ipynb")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
-    done = subprocess.run([*command, "--twice"], cwd=tmp_path, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # such as --durations
+    done = subprocess.run([*command, "--twice"], cwd=tmp_path, capture_output=True, text=True, env=env)
     counts = ([f"{failed} failed"] if failed else []) + [f"{2 * len(CELLS[kind]) - failed} passed"]
     assert ", ".join(counts) in done.stdout, done.stdout
     assert ("Cell 0 again" in done.stdout) == bool(failed)
