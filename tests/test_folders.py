@@ -438,6 +438,15 @@ def test_a_class_of_other_files_is_refused(root):
         image_folder(root)
 
 
+@pytest.mark.parametrize(("clear", "seen"), [(0, [255, 0, 117, 234]), (30_000, [0, 0, 255, 234])])
+def test_what_is_transparent_in_sixteen_bits_becomes_white(tmp_path, clear, seen):
+    """Only the level that is named: its neighbours look alike in eight bits."""
+    levels = np.array([[0, 1], [30_000, 60_000]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "x.png", transparency=clear)
+    for channels in (1, 3):
+        assert (read_picture(tmp_path / "x.png", channels).flatten(1) == torch.tensor(seen)).all()
+
+
 @pytest.mark.parametrize(("names", "given"), [(("training", "validation"), "training"), (("test", "val"), "test")])
 def test_sets_by_other_names_are_not_taken_for_classes(root, names, given):
     both = root.parent / "both"

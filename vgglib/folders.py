@@ -333,7 +333,11 @@ def _as_tensor(image: Image.Image, path: str | os.PathLike, channels: int) -> Te
     image.load()
     turn = _turn(image)  # after loading, which turns a TIFF by itself
     if image.mode.startswith("I;16") or sixteen_bits:
-        image = Image.fromarray(_upper_bits(np.asarray(image).astype(np.int32), path))
+        values, transparent = np.asarray(image).astype(np.int32), image.info.get("transparency")
+        levels = _upper_bits(values, path)
+        if isinstance(transparent, int):  # one grey level, which eight bits would not tell from its neighbours
+            levels[values == transparent] = 255
+        image = Image.fromarray(levels)
     elif image.mode in ("I", "F"):
         raise DataError(f"{path} holds 32-bit numbers, without a range from black to white; save it with 8 or 16 bits")
     if image.has_transparency_data:
