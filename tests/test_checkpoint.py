@@ -1,6 +1,7 @@
 """Networks on disk: they come back exactly, damage is named, nothing half-written stays, nothing is unpickled."""
 
 import json
+import math
 import os
 import random
 from contextlib import suppress
@@ -144,6 +145,17 @@ def test_a_description_of_another_network_is_refused(path, change):
         load_network(path)
 
 
+@pytest.mark.parametrize(
+    "about", ["[1, 2]", "3", '{"classes": 5}', '{"classes": ["a", "b"]}', '{"classes": [1, 2, 3, 4]}']
+)
+def test_what_is_no_description_is_refused(path, about):
+    metadata, tensors = described(path)
+    metadata["about"] = about
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"net\.safetensors is damaged: weights and description do not fit"):
+        load_network(path)
+
+
 def test_another_kind_of_safetensors_is_refused(tmp_path):
     save_file({"weight": torch.ones(3)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"other\.safetensors was not written by vgglib \(format None\)"):
@@ -240,6 +252,19 @@ def test_whole_networks_and_other_things_are_refused(net, tmp_path):
         torch.save(other, path)
         with pytest.raises(CheckpointError, match="holds no weights by name"):
             load_pt(path)
+    for other, kind in (
+        (torch.eye(2).to_sparse(), "'w' is of type Tensor, layout torch.sparse_coo"),
+        (3, "'w' is of type int"),
+    ):
+        torch.save({"v": torch.ones(1), "w": other}, path)
+        with pytest.raises(CheckpointError, match=kind):
+            load_pt(path)
+    torch.save({0: torch.ones(2)}, path)
+    with pytest.raises(CheckpointError, match="0 is of type Tensor"):
+        load_pt(path)
+    torch.save({"w": torch.tensor([complex(0, math.inf)])}, path)
+    with pytest.raises(CheckpointError, match="w holds numbers that are not finite"):
+        load_pt(path)
     torch.save({"w": torch.tensor([torch.nan])}, path)
     with pytest.raises(CheckpointError, match=r"net\.pt: w holds numbers that are not finite"):
         load_pt(path)

@@ -18,6 +18,8 @@ NETS = {
     "batch normalisation": dict(configuration="5 6 | 7 |", image_size=16, hidden=9, batch_norm=True),
     "no dropout": dict(configuration="5 | 7/5 |", image_size=16, hidden=9, dropout=0.0),
     "no pooling at the end": dict(configuration="5 | 7 8/1", image_size=16, hidden=9),
+    "poolings first": dict(configuration="| | 5 | 7 |", in_channels=2, image_size=32, hidden=9),
+    "all dropped": dict(configuration="5 |", image_size=16, hidden=9, dropout=1.0),
     "one channel": dict(configuration="5 |", in_channels=1, image_size=16, hidden=9),
 }
 
@@ -33,6 +35,46 @@ def test_kept_is_what_torch_saves(name, count, device):
     net = VGG(num_classes=11, **NETS[name]).to(device)
     X, y = (tensor.to(device) for tensor in batch_for(net, count))
     assert memory(net, count).activations == kept_for_backward(net, X, y)
+
+
+@pytest.mark.parametrize("frozen", [1, 2, 3, 4, 5, 7, 9, 11])
+def test_first_layers_that_are_frozen_keep_nothing(frozen):
+    net = VGG(num_classes=11, **NETS["batch normalisation"])
+    layers = [*net.features, *net.classifier]
+    nn.Sequential(*layers[:frozen]).requires_grad_(False)
+    assert memory(net, 3).activations == kept_for_backward(net, *batch_for(net, 3))
+    trained = sum(4 * parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    whole = sum(4 * parameter.numel() for parameter in net.parameters())
+    found = memory(net, 3, "Adam")
+    assert (found.parameters, found.gradients, found.optimiser) == (whole, trained, 2 * trained)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_float64_keeps_what_torch_saves(name):
+    net = VGG(num_classes=11, **NETS[name]).double()
+    X, y = batch_for(net, 3)
+    assert memory(net, 3).activations == kept_for_backward(net, X.double(), y)
+    assert memory(net, 3).parameters == sum(8 * parameter.numel() for parameter in net.parameters())
+
+
+def test_what_is_not_predicted_is_refused():
+    net = VGG(num_classes=11, **NETS["two blocks"])
+    with pytest.raises(ValueError, match="float32 or float64, got bfloat16"):
+        memory(net.to(torch.bfloat16))
+    net.classifier.float()
+    with pytest.raises(ValueError, match="got bfloat16, float32"):
+        memory(net)
+    net = VGG(num_classes=11, **NETS["two blocks"])
+    net.classifier.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"only the first layers are frozen: not so for this Linear"):
+        memory(net)
+    net.requires_grad_(False)
+    assert memory(net, 1, "inference").activations > 0
+    with pytest.raises(ValueError, match="nothing of this network is trained"):
+        memory(net)
+    net.requires_grad_(True).features[0].bias.requires_grad_(False)
+    with pytest.raises(ValueError, match="not so for this Conv2d"):
+        memory(net)
 
 
 def test_d_at_full_size_by_hand():

@@ -93,6 +93,28 @@ def test_units_that_see_no_pixel_are_refused():
         ReceptiveField(size=3, stride=5, padding=3).window(0, 23)  # it ends just before the first
 
 
+@pytest.mark.parametrize(
+    ("layers_of", "said"),
+    [
+        ("D", r"got 'D': write layers\('D'\)"),
+        (["64", "|"], r"got '64': write layers\('64'\)"),
+        (nn.Conv2d(1, 1, 3), "for a module there is trace"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3)), "for a module there is trace"),
+        ([3, 1, 1], r"expected configurations\.Layer, got 3"),
+        (None, "got None"),
+        ([Layer("conv", 3), Layer("conv", 0)], "a layer's kernel must be 1 or more, got Layer"),
+        ([Layer("pool", 2, stride=0)], "a layer's stride must be 1 or more"),
+        ([Layer("conv", 3, padding=-1)], "a layer's padding must be 0 or more"),
+        ([Layer("conv", 3, dilation=0)], "a layer's dilation must be 1 or more"),
+        ([Layer("conv", 3.0)], r"a layer's kernel must be a whole number, got 3\.0"),
+    ],
+)
+def test_what_are_no_layers_is_refused_in_words(layers_of, said):
+    for ask in (receptive_field, table):
+        with pytest.raises(ValueError, match=said):
+            ask(layers_of)
+
+
 def test_negative_units_are_refused():
     for ask in (ReceptiveField(3, 2, 1).window, ReceptiveField(3, 2, 1).centre):
         with pytest.raises(ValueError, match="index -1"):

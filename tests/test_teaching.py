@@ -1,6 +1,7 @@
 """The reader's tools: verdicts, counterexamples, named mistakes that are rejected, answers that stay hidden."""
 
 import math
+from decimal import Decimal
 from pathlib import Path
 
 import nbformat
@@ -190,6 +191,10 @@ def test_no_cell_answers_while_the_dots_stand(path, capsys):
         (0.3, 0, "It is 0 pixels; you guessed 0.3."),
         (math.nan, 212, "It is 212 pixels; you guessed nan."),
         ((7, 7), (6, 6), "It is (6, 6) pixels; you guessed (7, 7)."),
+        (1j, 4, "It is 4 pixels; you guessed 1j."),
+        (Decimal("1.5"), 1, "It is 1 pixels; you guessed 1.5, too high by a factor 1.50."),
+        (10**400, 4, f"It is 4 pixels; you guessed {10**400:,}."),
+        (10.5, 10**400, f"It is {10**400:,} pixels; you guessed 10.5."),
     ],
 )
 def test_a_guess_is_compared(capsys, guess, actual, said):

@@ -153,6 +153,15 @@ def test_the_seed_decides_start_order_views_and_dropout(train):
     assert (start.features[0].weight - again.features[0].weight).abs().max() > 1e-5
 
 
+@pytest.mark.parametrize("seed", [-1, -(2**70), 2**63, 2**64 + 5, 10**40])
+def test_any_whole_number_is_a_seed(train, seed):
+    one, first = run(train, seed=seed, **RANDOM)
+    two, second = run(train, seed=seed, **RANDOM)
+    assert same(weights(one), weights(two))
+    assert first.column("train_loss") == second.column("train_loss")
+    assert not same(weights(one), weights(run(train, seed=seed + 1, **RANDOM)[0]))
+
+
 def test_the_global_dice_are_left_alone(train):
     dice = torch.get_rng_state()
     net, _ = run(train, **RANDOM)
@@ -608,6 +617,9 @@ def test_a_network_is_left_in_evaluation_mode(train, stop):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
+        ("learning_rate", math.inf, "learning_rate must be finite, got inf"),
+        ("width", math.inf, "width must be finite"),
+        ("weight_decay", math.inf, "weight_decay must be finite"),
         ("momentum", 1.5, "momentum must be from 0 to 1, got 1.5"),
         ("momentum", -0.1, "momentum must be from 0 to 1"),
         ("dropout", 2, "dropout must be from 0 to 1, got 2"),

@@ -97,7 +97,8 @@ def colour_axes(images: Tensor) -> Tensor:
 
 def stream(seed: int, epoch: int, purpose: str) -> int:
     """Return the seed of one of an epoch's streams of random numbers: "order", "pictures", "dropout" or "colours"."""
-    return (seed * 1_000_003 + epoch) * 3 + {"order": 0, "pictures": 1, "dropout": 2, "colours": 2**48}[purpose]
+    number = (seed * 1_000_003 + epoch) * 3 + {"order": 0, "pictures": 1, "dropout": 2, "colours": 2**48}[purpose]
+    return number % 2**64  # torch takes no larger seeds
 
 
 def view(images: Tensor, crop: int | tuple[int, int], scale: int | None = None) -> Tensor:

@@ -138,11 +138,20 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
         net.load_state_dict(tensors)
         for buffer, values in ((net.mean, described["mean"]), (net.std, described["std"])):
             buffer.copy_(buffer.new_tensor(json.loads(values)).view_as(buffer))
-        net.about = json.loads(described["about"])
-        net.classes = tuple(net.about["classes"]) if net.about.get("classes") else None
+        net.about = {**json.loads(described["about"])}
+        net.classes = _classes(net.about.get("classes"), net.classifier[-1].out_features)
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{path.name} is damaged: weights and description do not fit: {error}") from error
     return net.eval()
+
+
+def _classes(names: object, count: int) -> tuple[str, ...] | None:
+    """Return the names of a network's classes, None where it has none; ValueError for what are no ``count`` names."""
+    if not names:
+        return None
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{names!r} are no names of {count} classes")
+    return tuple(names)
 
 
 def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
@@ -171,13 +180,26 @@ def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     for name in ("state_dict", "model", "model_state_dict"):
         if isinstance(found, dict) and isinstance(found.get(name), dict):
             found = found[name]
-    if not isinstance(found, dict) or not found or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise CheckpointError(f"{path.name} holds no weights by name: {type(found).__name__}")
+    if not isinstance(found, dict) or not found or not all(map(_is_weight, found, found.values())):
+        raise CheckpointError(f"{path.name} holds no weights by name: {_kinds(found)}")
     found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
     for name, tensor in found.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if not tensor.isfinite().all():
             raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
     return found
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided
+
+
+def _kinds(found: object) -> str:
+    """Return in words what a file holds in place of weights by name: the kind, and of a dictionary the first oddity."""
+    if not isinstance(found, dict) or not found:
+        return f"a {type(found).__name__}" if not isinstance(found, dict) else "an empty dictionary"
+    name, value = next((name, value) for name, value in found.items() if not _is_weight(name, value))
+    layout = f", layout {value.layout}" if isinstance(value, torch.Tensor) else ""
+    return f"{name!r} is of type {type(value).__name__}{layout}"
 
 
 def digest(path: str | os.PathLike) -> str:

@@ -157,7 +157,7 @@ def drawn_apart(count: int, validation: int, seed: int) -> tuple[torch.Tensor, t
         number = whole(validation, "validation")
     if not 1 <= number < count:
         raise ValueError(f"validation must be a number of images from 1 to {count - 1}, got {validation!r}")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(whole(seed, "seed")))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(whole(seed, "seed") % 2**64))
     return order[number:].sort().values, order[:number].sort().values
 
 
@@ -209,7 +209,7 @@ def on_canvas(garments: ImageSet, seed: int = 0) -> ImageSet:
     is no benchmark that anybody else uses: say "on canvases" beside every result. Picture number n depends on the
     seed and on n alone; another machine may round a grey level differently.
     """
-    dice = torch.rand(len(garments), 3, generator=torch.Generator().manual_seed(seed)).double()
+    dice = torch.rand(len(garments), 3, generator=torch.Generator().manual_seed(seed % 2**64)).double()
     sides = (SMALLEST * ((CANVAS + 1) / SMALLEST) ** dice[:, 0]).long().clamp(max=CANVAS)
     rows, columns = ((dice[:, n] * (CANVAS - sides + 1)).long() for n in (1, 2))
     parts = [part.to(garments.images.device).split(2000) for part in (garments.images, sides, rows, columns)]

@@ -40,11 +40,12 @@ class Memory:
 
 
 def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memory:
-    """Return what a step of ``net`` on ``batch`` pictures of float32 holds, predicted from its layers.
+    """Return what a step of ``net`` on ``batch`` pictures in its number format holds, predicted from its layers.
 
-    purpose: a key of PURPOSES. Nothing is computed: the network may be on torch's "meta" device. Raises ValueError
-    for an unknown purpose, a batch below 1, and a network with local response normalisation, of which torch keeps
-    several intermediate results that are not counted here.
+    purpose: a key of PURPOSES. Nothing is computed: the network may be on torch's "meta" device. The first layers may
+    be frozen (requires_grad False): nothing of them waits for the backward pass. Raises ValueError for an unknown
+    purpose, a batch below 1, a network in anything but float32 or float64, frozen layers behind trained ones, and a
+    network with local response normalisation, of which torch keeps several intermediate results not counted here.
     """
     if purpose not in PURPOSES:
         raise ValueError(f"unknown purpose {purpose!r}: choose from {', '.join(PURPOSES)}")
@@ -56,36 +57,58 @@ def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memo
     for layer in [*net.features, *net.classifier]:
         if not isinstance(layer, known) or getattr(layer, "output_size", 1) not in (1, (1, 1)):
             raise ValueError(f"what a {type(layer).__name__} keeps is not predicted here: only a VGG's layers' is")
-    parameters = 4 * sum(parameter.numel() for parameter in net.parameters())
+    formats = {parameter.dtype for parameter in net.parameters()}
+    if formats not in ({torch.float32}, {torch.float64}):
+        found = ", ".join(sorted(str(one).removeprefix("torch.") for one in formats)) or "no parameters"
+        raise ValueError(f"memory is predicted for networks in float32 or float64, got {found}")
+    size = formats.pop().itemsize
+    held = size * sum(parameter.numel() for parameter in net.parameters())
+    trained = size * sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
     gradients, optimiser = PURPOSES[purpose]
-    activations = _at_once(net, batch) if purpose == "inference" else _kept(net, batch)
-    return Memory(parameters, gradients * parameters, optimiser * parameters, activations)
+    activations = _at_once(net, batch, size) if purpose == "inference" else _kept(net, batch, size)
+    return Memory(held, gradients * trained, optimiser * trained, activations)
 
 
-def _kept(net: VGG, batch: int) -> int:
+def _kept(net: VGG, batch: int, size: int) -> int:
     """Return the bytes that the backward pass waits for: outputs, where each maximum was, dropout, the loss."""
-    table = cost(net, (net.in_channels, *net.image_size))
-    rows, per_picture, once, values = iter(table[1:]), table.activation_bytes + 8, 4, 0  # the label is 8 bytes wide
-    before = None
+    table = cost(net, (net.in_channels, *net.image_size), size)
+    rows, per_picture, once = iter(table[1:]), 8, size  # the label is 8 bytes wide; the loss was divided by a number
+    values, before, waits = table[0].activation_bytes, None, False
     for layer in [*net.features, *net.classifier]:
-        if isinstance(layer, nn.AdaptiveAvgPool2d) and isinstance(before, nn.MaxPool2d):
+        if _is_trained(layer, waits) and not waits:
+            waits, per_picture = True, per_picture + values  # the way back ends here, with what this layer read
+        if waits and isinstance(layer, nn.AdaptiveAvgPool2d) and isinstance(before, nn.MaxPool2d):
             per_picture -= values  # a mean over the map needs its size alone on the way back, and so do the maxima
         before = layer
         if isinstance(layer, nn.Dropout):
-            per_picture += 2 * values if layer.p else 0  # its output, and what it multiplied by
+            per_picture += values if waits and layer.p else 0  # its output
+            per_picture += values if waits and 0 < layer.p < 1 else 0  # and what it multiplied by:
+            once += size if waits and layer.p == 1 else 0  # a single zero, if all is dropped
         elif not isinstance(layer, nn.ReLU):  # which works in place
             values = next(rows).activation_bytes
-            per_picture += 2 * values if isinstance(layer, nn.MaxPool2d) else 0  # each maximum's position, 8 bytes
-            once += 8 * layer.num_features if isinstance(layer, nn.BatchNorm2d) else 0  # the batch's mean and spread
+            if waits:
+                per_picture += values
+                per_picture += 8 * values // size if isinstance(layer, nn.MaxPool2d) else 0  # each maximum's position
+                once += 2 * size * layer.num_features if isinstance(layer, nn.BatchNorm2d) else 0  # mean and spread
+    if not waits:
+        raise ValueError("nothing of this network is trained: all its parameters are frozen")
     return batch * per_picture + once
 
 
-def _at_once(net: VGG, batch: int) -> int:
+def _is_trained(layer: nn.Module, waits: bool) -> bool:
+    """Return whether a layer has parameters that are trained; ValueError for frozen ones among or behind such."""
+    trained = {parameter.requires_grad for parameter in layer.parameters()}
+    if len(trained) == 2 or (waits and trained == {False}):
+        raise ValueError(f"memory is predicted where only the first layers are frozen: not so for this {layer}")
+    return trained == {True}
+
+
+def _at_once(net: VGG, batch: int, size: int) -> int:
     """Return the bytes of the picture, and of the input and the output of the layer where they are most together."""
-    table = cost(net, (net.in_channels, *net.image_size))
+    table = cost(net, (net.in_channels, *net.image_size), size)
     before, most = 0, 0  # the first layer's input is the picture
     for row in table[1:]:
-        positions = 2 * row.activation_bytes if row.kind == "MaxPool2d" else 0  # found even where nobody asks for them
+        positions = 8 * row.activation_bytes // size if row.kind == "MaxPool2d" else 0  # found even if nobody asks
         most = max(most, before + row.activation_bytes + positions)
         before = row.activation_bytes
     return batch * (table[0].activation_bytes + most)

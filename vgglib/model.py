@@ -34,7 +34,8 @@ class VGG(nn.Module):
     two fully connected layers (section 3.1).
     forward takes pictures as vgglib.evaluation.prepared gives them, less ``mean``, over ``std``: two buffers that
     training sets. The state dict, as torchvision's, has neither; vgglib.checkpoint.save_network keeps both.
-    Raises ValueError for an unknown configuration and for an image_size that a pooling reduces to nothing.
+    Raises ValueError for an unknown configuration, for an image_size that a pooling reduces to nothing, and for more
+    than 2^42 weights.
     """
 
     __jit_unused_properties__ = ("blocks",)  # torch.jit.script leaves it out
@@ -62,9 +63,10 @@ class VGG(nn.Module):
         self.configuration, self.in_channels, self.width = configuration, in_channels, width
         self.image_size = height_and_width(image_size, "image_size")
         side = map_size(stack, self.image_size)
+        _refuse_the_unbuildable(stack, in_channels, width, side[0] * side[1], hidden, num_classes)
         modules, channels = [], in_channels
         for layer in stack:
-            out = channels if layer.channels is None else max(1, round(layer.channels * width))
+            out = _channels(layer, channels, width)
             modules += _modules(layer, channels, out, batch_norm)
             channels = out
         self.features = nn.Sequential(*modules)
@@ -314,6 +316,7 @@ def _normal(std: float) -> Callable[..., object]:
     return lambda weight, generator: nn.init.normal_(weight, std=std, generator=generator)
 
 
+MOST_WEIGHTS = 2**42  # 16 TiB in float32
 INITIALISATIONS: dict[str, Callable[..., object]] = {
     "normal-0.01": _normal(0.01),  # section 3.1 as most implementations read it: standard deviation 0.01
     "normal-0.1": _normal(0.1),  # section 3.1 to the letter: variance 0.01
@@ -332,13 +335,34 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     if how not in INITIALISATIONS:
         raise ValueError(f"unknown initialisation {how!r}: choose from {', '.join(INITIALISATIONS)}")
     device = next((parameter.device for parameter in net.parameters()), "cpu")
-    generator = torch.Generator(device).manual_seed(whole(seed, "seed"))
+    generator = torch.Generator(device).manual_seed(whole(seed, "seed") % 2**64)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             INITIALISATIONS[how](module.weight, generator)
             if biases and module.bias is not None:
                 nn.init.zeros_(module.bias)
     return net
+
+
+def _channels(layer: Layer, before: int, width: float) -> int:
+    """Return the channels that a layer gives, in a network whose convolutions are ``width`` times as wide."""
+    return before if layer.channels is None else max(1, round(layer.channels * width))
+
+
+def _refuse_the_unbuildable(
+    stack: list[Layer], in_channels: int, width: float, places: int, hidden: int, num_classes: int
+) -> None:
+    """Raise ValueError for a network of more weights than any machine holds, before torch overflows."""
+    weights, channels = 0, in_channels
+    for layer in stack:
+        before, channels = channels, _channels(layer, channels, width)
+        weights += before * channels * layer.kernel**2 if layer.kind == "conv" else 0
+    fully_connected = channels * places * hidden + hidden**2 + hidden * num_classes
+    if weights + fully_connected > MOST_WEIGHTS:
+        raise ValueError(
+            f"this network would have {weights + fully_connected:.1e} weights, {fully_connected:.1e} of them fully "
+            "connected: take a smaller width, image_size or hidden, or more poolings"
+        )
 
 
 def _refuse_nonsense(kind: type, **sizes: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vgglib.configurations import Layer, names
-from vgglib.sizes import height_and_width
+from vgglib.sizes import height_and_width, whole
 from vgglib.tables import as_html, as_text
 
 Pair = tuple[int, int]
@@ -149,9 +149,13 @@ class FieldTable(dict[str, ReceptiveField]):
 
 
 def receptive_field(layers: Iterable[Layer]) -> ReceptiveField:
-    """Return what one unit after ``layers`` (input side first) sees of the input; an empty stack sees one pixel."""
+    """Return what one unit after ``layers`` (input side first) sees of the input; an empty stack sees one pixel.
+
+    Raises ValueError for what is no layer, and for a layer that cannot be: kernel, stride and dilation are whole
+    numbers from 1 on, padding from 0 on. Of a module ask ``trace``.
+    """
     field = ReceptiveField()
-    for layer in layers:
+    for layer in _stack(layers):
         field = ReceptiveField(
             size=field.size + layer.dilation * (layer.kernel - 1) * field.stride,
             stride=field.stride * layer.stride,
@@ -162,8 +166,29 @@ def receptive_field(layers: Iterable[Layer]) -> ReceptiveField:
 
 def table(layers: Iterable[Layer]) -> FieldTable:
     """Return the receptive field after each layer, by the paper's names: conv1_1, ..., pool5."""
-    stack = layers if isinstance(layers, str) else list(layers)  # names() says what is wrong with a string
+    stack = _stack(layers)
     return FieldTable((name, receptive_field(stack[: n + 1])) for n, name in enumerate(names(stack)))
+
+
+def _stack(layers: Iterable[Layer]) -> list[Layer]:
+    """Return the layers as a list; ValueError for anything else."""
+    alone = isinstance(layers, str | Layer) or not isinstance(layers, Iterable)
+    return [_possible(layer) for layer in ([layers] if alone else layers)]
+
+
+def _possible(layer: Layer) -> Layer:
+    """Return a layer; ValueError, saying what is wrong, for anything else."""
+    for what, lowest in {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}.items():
+        try:
+            value = getattr(layer, what)
+        except AttributeError:
+            hint = (
+                f"layers({layer!r})" if isinstance(layer, str) else "[Layer(...), ...]; for a module there is trace()"
+            )
+            raise ValueError(f"expected configurations.Layer, got {layer!r}: write {hint}") from None
+        if whole(value, f"a layer's {what}") < lowest:
+            raise ValueError(f"a layer's {what} must be {lowest} or more, got {layer}")
+    return layer
 
 
 def pair(value: object) -> tuple:

@@ -85,7 +85,7 @@ class Run:
         cuda = self._device.type == "cuda"
         with torch.random.fork_rng(devices=[self._device] if cuda else []):
             # every process drops other units; process 0 those of a lone one
-            torch.manual_seed(stream(self._history.seed, self.epoch, "dropout") + 2**40 * distributed.rank())
+            torch.manual_seed((stream(self._history.seed, self.epoch, "dropout") + 2**40 * distributed.rank()) % 2**64)
             if self._dice:
                 torch.set_rng_state(self._dice["cpu"][distributed.rank()])
                 if cuda and "cuda" in self._dice:

@@ -37,8 +37,7 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
     shown = f"{_shown(actual)} {unit}".strip()
     if _same(guess, actual) or _rounds_to(guess, actual):
         print(f"Yes: {shown}.")
-    elif isinstance(guess, Number) and isinstance(actual, Number) and guess and actual and guess * actual > 0:
-        ratio = max(guess / actual, actual / guess)
+    elif (ratio := _ratio(guess, actual)) is not None:
         side = "high" if guess > actual else "low"
         by = f"by a factor {ratio:.2f}" if ratio >= 1.005 else "by less than a hundredth"
         print(f"It is {shown}; you guessed {_shown(guess)}, too {side} {by}.")
@@ -46,11 +45,21 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
         print(f"It is {shown}; you guessed {_shown(guess)}.")
 
 
+def _ratio(guess: object, actual: object) -> float | None:
+    """Return how often the smaller of two numbers of one sign goes into the larger; None where there is no answer."""
+    try:
+        one, other = sorted((abs(float(guess)), abs(float(actual))))
+        same_sign = isinstance(guess, Number) and isinstance(actual, Number) and guess * actual > 0
+    except (TypeError, ValueError, OverflowError):  # no numbers, complex ones, or more digits than a float holds
+        return None
+    return other / one if same_sign and one else None
+
+
 def _rounds_to(guess: object, actual: object) -> bool:
     """Return whether a number is ``actual`` with more digits, where those make less than a hundredth."""
-    if not all(
-        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in (guess, actual)
-    ):
+    if _ratio(guess, actual) is None or not all(isinstance(one, int | float) for one in (guess, actual)):
+        return False
+    if isinstance(guess, bool) or isinstance(actual, bool) or not math.isfinite(guess) or not math.isfinite(actual):
         return False
     digits = len(repr(actual).partition(".")[2]) if "e" not in repr(actual) else 0
     return round(guess, digits) == actual and abs(guess - actual) < abs(actual) / 100
@@ -195,7 +204,10 @@ def _same(got: object, expected: object) -> bool:
     if isinstance(got, Number) and isinstance(expected, Number):
         if isinstance(got, Integral) and isinstance(expected, Integral):
             return got == expected
-        return cmath.isclose(complex(got), complex(expected), rel_tol=1e-6, abs_tol=1e-12)
+        try:
+            return cmath.isclose(complex(got), complex(expected), rel_tol=1e-6, abs_tol=1e-12)
+        except OverflowError:  # a whole number beyond what a float holds
+            return got == expected
     if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
         return len(got) == len(expected) and all(map(_same, got, expected))
     if hasattr(got, "tolist") or hasattr(expected, "tolist"):  # tensors and arrays, also of one number

@@ -96,6 +96,9 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate", "patience"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("learning_rate", "weight_decay", "rgb_shift", "width"):
+            if math.isinf(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed are {', '.join(allowed)}")
@@ -202,7 +205,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     _expect(recipe, train)
     seed = whole(seed, "seed")
     with torch.random.fork_rng(devices=gpus()):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed % 2**64)
         net = VGG(
             recipe.configuration, _channels(train), len(train.classes), recipe.image_size,
             recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
