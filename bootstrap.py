@@ -294,9 +294,19 @@ def install(verb):
     else:
         say("Checking the packages in .venv against requirements.txt.")
     with open(os.path.join(VENV, "install.log"), "w", encoding="utf-8") as log:
-        pip(options + ["-r", "requirements.txt"], log, verb)
+        pip(options + ["--no-compile", "-r", "requirements.txt"], log, verb)
         pip(["--no-deps", "-e", "."], log, verb)
+        precompile(log)
     write_stamp("installed.stamp", fingerprint())
+
+
+def precompile(log):
+    """Compile the packages on all cores, where pip takes one; what does not compile fails when it is imported."""
+    tests = r"site-packages.*[/\\](tests?|testing[/\\]_internal)[/\\]"  # nobody imports those here
+    words = [venv_python(), "-m", "compileall", "-q", "-j", "0", "-x", tests, site_packages("")]
+    log.flush()
+    with Heartbeat():
+        subprocess.call(words, cwd=ROOT, env=clean_env(), stdout=log, stderr=log, close_fds=WINDOWS)
 
 
 def install_for_teachers(verb):

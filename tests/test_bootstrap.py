@@ -206,6 +206,16 @@ def test_changed_file_installs_again(name, book):
     assert calls(book) == 4
 
 
+def test_packages_are_compiled(book):
+    part = pip_folder(book).parent / "part"
+    (part / "tests").mkdir(parents=True)
+    for name, source in {"__init__.py": "x = 1\n", "broken.py": "x = (", "tests/one.py": "x = 1\n"}.items():
+        (part / name).write_text(source)
+    assert bootstrap.main(["setup"]) == 0
+    assert "--no-compile -r requirements.txt" in (pip_folder(book) / "calls").read_text()
+    assert [path.name.partition(".")[0] for path in part.rglob("*.pyc")] == ["__init__"]
+
+
 def test_setup_repairs_although_nothing_changed(book):
     assert bootstrap.main(["setup"]) == bootstrap.main(["setup"]) == 0
     assert calls(book) == 4
