@@ -226,6 +226,20 @@ def test_estimate_leaves_no_gradients_where_there_were_none(train):
     assert not any(module.training for module in net.modules())
 
 
+@pytest.mark.parametrize(
+    ("second", "steps", "batches"),
+    [(4.0, 3, [8] * 4), (4.0, 1, [8] * 2), (0.4, 2, [8, 8, 20, 20, 20]), (0.1, 1, [8, 8, 40, 40])],
+)
+def test_an_estimate_times_no_more_steps_than_it_needs(train, monkeypatch, second, steps, batches):
+    """Eight pictures take ``second``: from over a second on, those are the batch, and their first timed step counts."""
+    seen = []
+    monkeypatch.setattr(training, "_timed_step", lambda net, few, *_: seen.append(len(few)) or second * len(few) / 8)
+    found = estimate(build(TINY, train), train, replace(TINY, batch_size=40), steps)
+    assert seen == batches
+    assert (found.pictures, found.steps) == (batches[-1], steps)
+    assert found.images_per_second == pytest.approx(8 / second)
+
+
 def test_validation_is_watched_with_the_networks_own_preprocessing(train):
     part, held_out = train.split(40)
     net, history = run(part, validation=held_out, epochs=1)

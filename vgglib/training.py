@@ -595,22 +595,25 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
         net.train()
         random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with random, kept_memory(settings["keep_memory"]):
-            slowest = None
-            while slowest is None:
+            took = None
+            while took is None:
                 try:
-                    for _ in range(2):  # the first step also warms up
-                        slowest = _timed_step(net, few, recipe, settings["bf16"]) / len(few)
+                    _timed_step(net, few, recipe, settings["bf16"])  # warms up
+                    took = _timed_step(net, few, recipe, settings["bf16"])
                 except RuntimeError as error:
                     if not out_of_memory(error) or len(few) <= 2:
                         raise
-                    slowest, few = None, few[: len(few) // 2]
+                    few = few[: len(few) // 2]
                     release()
             most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
-            affordable, times = max(min(8, most), min(most, int(1 / slowest))), None
+            affordable, times = max(min(8, most), min(most, int(len(few) / took))), None
             while times is None:  # until a batch fits into memory
                 try:
-                    some = _on(train[:affordable], device)
-                    times = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(steps + 1)][1:]
+                    known = [took] if affordable == len(few) else []  # warmed up and timed already
+                    some = few if known else _on(train[:affordable], device)
+                    wanted = steps - 1 if known else steps + 1
+                    found = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(wanted)]
+                    times = known + found if known else found[1:]
                 except RuntimeError as error:
                     if not out_of_memory(error) or affordable <= 2:
                         raise
