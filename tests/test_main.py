@@ -23,6 +23,7 @@ from vgglib.checkpoint import digest, load_network, save_network
 from vgglib.data import CLASSES, DataError, ImageSet
 from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error, top5_error
 from vgglib.model import VGG
+from vgglib.resuming import CheckpointWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few steps teach nothing
 
@@ -470,6 +471,68 @@ def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "epoch 1/2" not in said  # nothing is trained again
     assert load_network(folder / "network.safetensors").about["test_accuracy"] is not None
+
+
+def test_an_overwriting_run_that_got_nowhere_leaves_the_finished_one_guarded(small, tmp_path, capsys, monkeypatch):
+    assert main(small) == 0
+    folder = tmp_path / "runs" / "laptop-seed0"
+    before = digest(folder / "network.safetensors")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main([*small, "--overwrite"]) == 130
+    assert (folder / "checkpoints" / "run.json").exists()
+    capsys.readouterr()
+    assert main([*small, "--learning-rate", "0.07"]) == 1
+    assert "holds a finished run with other settings: recipe.learning_rate is 0.07" in capsys.readouterr().err
+    assert main(small) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert digest(folder / "network.safetensors") == before
+
+
+@pytest.mark.parametrize("held_out", [4, 46], ids=["to train on", "to watch"])
+def test_a_picture_that_is_replaced_costs_no_step(tmp_path, capsys, monkeypatch, held_out):
+    """The run goes on where it was; the pictures are others, so only where that is asked for."""
+    there, folder = training.batches, tmp_path / "runs" / "laptop-seed0"
+    for name in ("ant", "bee"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for n in range(24):
+            Image.new("L", (14, 14), 9 * n).save(tmp_path / "pictures" / name / f"{n}.png")
+    broken = tmp_path / "pictures" / "bee" / "1.png"  # it is in the larger part, whichever that is
+
+    def batches(*arguments, **named):
+        for number, batch in enumerate(there(*arguments, **named)):
+            yield batch
+            if number == 0 and not named:  # not in the estimate
+                broken.write_bytes(b"hello")
+
+    words = ["--data", str(tmp_path / "pictures"), "--workers", "0", "--batch-size", "1", "--batch-norm", "false"]
+    words += ["--validation", str(held_out), "--device", "cpu", "--out", str(tmp_path / "runs")]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "batches", batches)
+        assert main([*SMALL, *words]) == 1
+    said = capsys.readouterr().err
+    assert f"{broken} is no picture" in said
+    assert said.rstrip().endswith(f"then: python -m vgglib resume {folder} --changed-pictures")
+    (saved,) = (folder / "checkpoints").glob("epoch-0001-*.safetensors")
+    assert not saved.stem.endswith("-0000000")
+    Image.new("L", (30, 14), 99).save(broken)
+    again = ["resume", str(folder), "--device", "cpu"]
+    assert main(again) == 1
+    assert "if pictures were only mended or replaced, resume --changed-pictures goes on" in capsys.readouterr().err
+    with pytest.warns(CheckpointWarning, match=r"from epoch 1, step [1-9]\d*, but not bit for bit .*contents is"):
+        assert main([*again, "--changed-pictures"]) == 0
+    assert len(json.loads((folder / "history.json").read_text())["epochs"]) == 2
+
+
+def test_other_labels_are_no_replaced_pictures(small, sets, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        stopping(patch, 6)
+        assert main(small) == 130
+    turned = ImageSet(sets[0].images.flip(3), sets[0].labels.flip(0), sets[0].classes), sets[1]
+    monkeypatch.setattr(data, "fashion_mnist", lambda root=None, device="cpu": turned)
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu", "--changed-pictures"]) == 1
+    assert "data.labels is" in capsys.readouterr().err
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch, capsys):

@@ -115,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     resume.set_defaults(run=_resume)
     resume.add_argument("folder", help="the run's folder, such as runs/laptop-seed0")
+    resume.add_argument(
+        "--changed-pictures",
+        action="store_true",
+        help="go on although some pictures are others than before, as after a damaged file was replaced; there must be "
+        "as many of each class",
+    )
     for command in (train, resume):
         command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
         command.add_argument("--result", help="also write the summary to this JSON file")
@@ -483,10 +489,10 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
     wanted: its identity, as _identity gives it.
     """
     from vgglib import distributed
-    from vgglib.resuming import differences
+    from vgglib.resuming import Checkpoints, differences
 
     history, network, content = folder / "history.json", folder / "network.safetensors", b""
-    going_on = options.overwrite or (folder / "checkpoints").exists()  # a whole run keeps none
+    going_on = options.overwrite or bool(Checkpoints(folder / "checkpoints").paths())  # a whole run keeps none
     if distributed.rank() == 0 and not going_on and history.is_file() and network.is_file():
         content = history.read_bytes()
     if not (content := distributed.from_first(content)):
@@ -562,7 +568,7 @@ def _trained(
             f"batch normalisation: each of {distributed.world()} processes takes the statistics of its own {share:g} "
             "pictures a step, so the figures are not those of one process"
         )
-    checkpoints = Checkpoints(folder / "checkpoints", options.keep)
+    checkpoints = Checkpoints(folder / "checkpoints", options.keep, getattr(options, "changed_pictures", False))
     alone = distributed.rank() == 0
     if alone and checkpoints.paths():
         _expect_start(checkpoints.folder, options.start)
@@ -596,6 +602,9 @@ def _trained(
                 where = shlex.quote(str(folder))
                 interrupt.args = (f"{interrupt}; go on with: {again} vgglib resume {where}",)
             raise
+        except DataError as error:
+            again = f"python -m vgglib resume {shlex.quote(str(folder))} --changed-pictures"
+            raise DataError(f"{error}. To go on, mend the picture or put another there, then: {again}") from error
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": None, "conditions": history.conditions}
     about["classes"] = list(part.classes)
     about |= {"start": options.start} if options.start else {}

@@ -36,13 +36,15 @@ class Checkpoints:
     """A folder with the last ``keep`` states of one run.
 
     ``Checkpoints("runs/mine", keep=2)``; given to fit, which saves to it and goes on from it. Raises ValueError
-    unless at least one is kept. One process may write to a folder at a time.
+    unless at least one is kept. One process may write to a folder at a time. changed_pictures: go on, with a warning,
+    although some pictures are others than before, as after a damaged file was replaced; there must be as many, with
+    the same labels.
     """
 
-    def __init__(self, folder: str | os.PathLike, keep: int = 2):
+    def __init__(self, folder: str | os.PathLike, keep: int = 2, changed_pictures: bool = False):
         if (keep := whole(keep, "keep")) < 1:
             raise ValueError(f"keep must be 1 or more, got {keep}")
-        self.folder, self.keep = Path(folder), keep
+        self.folder, self.keep, self.changed_pictures = Path(folder), keep, changed_pictures
         self._failing = False
         self._damaged: set[Path] = set()
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -145,11 +146,13 @@ class Run:
         tensors, about = found
         # older runs know less of their data, and nothing of their network
         was = self._identity | about["run"] | {"data": self._identity["data"] | about["run"]["data"]}
-        if differing := differences(self._identity, was):
+        differing = differences(self._identity, was)
+        pictures = [line for line in differing if re.match(r"data\.(watched\.)?contents is", line)]
+        if differing and not (self.checkpoints.changed_pictures and differing == pictures):
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise CheckpointError(
                 f"{self.checkpoints.folder} holds checkpoints of another run: {'; '.join(differing[:3])}{more}. Take "
-                "another folder, or the same settings"
+                f"another folder, or the same settings{_REPLACED if differing == pictures else ''}"
             )
         self._restore_network({n.removeprefix("net."): t for n, t in tensors.items() if n.startswith("net.")})
         for name, parameter in self._net.named_parameters():
@@ -165,7 +168,7 @@ class Run:
         totals = tensors["totals"].to(self._device)
         self.totals = totals if distributed.rank() == 0 else torch.zeros_like(totals)
         self._gone = position["seconds"]
-        changed = differences(self._history.conditions, about["conditions"])
+        changed = pictures + differences(self._history.conditions, about["conditions"])
         if not changed and self.step:
             every = range(distributed.world())
             kinds = {name.split(".")[1] for name in tensors if name.startswith("dice.")}
@@ -210,6 +213,7 @@ def _described(net: nn.Module) -> dict[str, str]:
     return found
 
 
+_REPLACED = "; if pictures were only mended or replaced, resume --changed-pictures goes on"
 _SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
 
 

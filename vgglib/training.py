@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vgglib import distributed
 from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.augment import Augment, colour_axes, stream
-from vgglib.data import ImageSet
+from vgglib.data import DataError, ImageSet
 from vgglib.devices import (
     autocast,
     best_device,
@@ -308,9 +308,8 @@ def fit(
             run.start_clock()
             _learning(net)
             with run.dice():
-                for X, y in batches(
-                    net, train, recipe, seed, number, run.step, distributed.rank(), distributed.world()
-                ):
+                where = (number, run.step, distributed.rank(), distributed.world())
+                for X, y in _or_saved(batches(net, train, recipe, seed, *where), run):
                     for group in optimiser.param_groups:
                         group["lr"] = rate(number, run.step)
                     count = min(recipe.batch_size, len(train) - run.seen)  # pictures in this step, of all processes
@@ -355,6 +354,16 @@ def fit(
             if interrupts.asked is not None and distributed.world() == 1:
                 raise _interrupted(run, history, interrupts.asked)
     return history
+
+
+def _or_saved(pictures: Iterator[tuple[Tensor, Tensor]], run: Run) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the batches; at a picture that cannot be read, save the steps before it: they must not be lost."""
+    try:
+        yield from pictures
+    except DataError:
+        if distributed.world() == 1 and run.step:
+            run.save()
+        raise
 
 
 @contextmanager
