@@ -35,6 +35,27 @@ def test_a_missing_result_names_those_there_are(tmp_path, monkeypatch):
         results.load("one")
 
 
+def test_a_record_goes_on_only_if_it_is_one(tmp_path):
+    path, run = tmp_path / "one.json", {"label": "A", "seed": 0, "recipe": {}}
+    assert results.so_far(path, "label", "seed") == {"runs": []}
+    results.write(path, {"runs": [run], "question": "?"})
+    assert results.so_far(path, "label", "seed") == {"runs": [run], "question": "?"}
+    for other, said in (
+        ([run], "lists no runs"),
+        ({}, "lists no runs"),
+        ({"runs": {"A": run}}, "lists no runs"),
+        ({"runs": [run, {**run, "recipe": None}]}, "its run 2 lacks recipe"),
+        ({"runs": [{"label": "A", "recipe": {}}]}, "its run 1 lacks seed"),
+        ({"runs": ["A"]}, "its run 1 lacks label"),
+    ):
+        results.write(path, other)
+        with pytest.raises(ValueError, match=rf"one\.json is no record of .*{said}"):
+            results.so_far(path, "label", "seed")
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"one\.json is no result"):
+        results.so_far(path)
+
+
 def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "one.json"
     results.write(path, {"n": 1})

@@ -104,7 +104,7 @@ def run_warm_starts(
     ``data/results/warm-start.json``.
     """
     path = path or results.FOLDER / "warm-start.json"
-    runs = results.read(path)["runs"] if path.is_file() else []
+    runs = results.so_far(path, "label", "seed")["runs"]
     runs = [run for run in runs if made_by(run, recipe_of(run["label"]))]
     few = data[0][:PICTURES]
     plan = [(label, seed) for seed in SEEDS for label in LABELS]

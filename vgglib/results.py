@@ -31,6 +31,22 @@ def read(path: str | os.PathLike) -> dict:
         raise ValueError(f"{path} is no result: {error}") from error
 
 
+def so_far(path: Path, *told: str) -> dict:
+    """Return the record of a study that goes on, ``{"runs": []}`` where there is none yet.
+
+    told: what each of its runs must say beside its recipe. Raises ValueError, naming the file, for any other content.
+    """
+    record = read(path) if path.is_file() else {"runs": []}
+    runs = record.get("runs") if isinstance(record, dict) else None
+    if not isinstance(runs, list):
+        raise ValueError(f"{path} is no record of a study: it lists no runs")
+    for number, run in enumerate(runs, start=1):
+        missing = [name for name in told if not isinstance(run, dict) or name not in run]
+        if missing or not isinstance(run.get("recipe"), dict):
+            raise ValueError(f"{path} is no record of this study: its run {number} lacks {[*missing, 'recipe'][0]}")
+    return record
+
+
 def recorded() -> list[str]:
     """Return the names of all recorded results."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
