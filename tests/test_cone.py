@@ -118,6 +118,7 @@ def test_the_arithmetic_is_that_of_vgglib_and_of_torch(program):
         ([Layer("conv", 3), Layer("conv", 6)], "conv 2: its kernel spans 6 units, and the map below holds 5"),
         ([Layer("pool", 8, padding=0)], "pool 1: its kernel spans 8 units"),
         ([Layer("pool", 2, padding=2)], "pool 1: a padding of 2 is more than half"),
+        ([Layer("pool", 3, padding=2, dilation=2)], "pool 1: a padding of 2 is more than half of its kernel of 3"),
         ([Layer("conv", 3, padding=3)], "conv 1: with a padding of 3 its first unit would see nothing"),
         ([Layer("conv", 0)], "conv 1: a kernel of 0 reads nothing"),
         ([Layer("conv", 2, dilation=0)], "conv 1: a dilation of 0 would read no neighbours"),

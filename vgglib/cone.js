@@ -40,8 +40,8 @@ export function refusal(layers, pixels) {
       const held = padding ? `the map below holds ${padded}, padding included` : `the map below holds ${units}`;
       return refuse(`its kernel spans ${span} units, and ${held}`);
     }
-    if (layer.kind === "pool" && padding > Math.floor(span / 2))
-      return refuse(`a padding of ${padding} is more than half of the ${span} units it spans, which torch refuses`);
+    if (layer.kind === "pool" && padding > Math.floor(kernel / 2))
+      return refuse(`a padding of ${padding} is more than half of its kernel of ${kernel}, which torch refuses`);
     if (padding >= span) return refuse(`with a padding of ${padding} its first unit would see nothing but padding`);
     if (padded > MOST.units) return refuse(`there is room for ${MOST.units} units in a row, padding included`);
     units = Math.floor((padded - span) / stride) + 1;

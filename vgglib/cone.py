@@ -117,7 +117,7 @@ def counts(layers: Sequence[Layer], input_size: int) -> list[int]:
             "a padding is 0 or more": layer.padding < 0,
             f"its kernel spans {span} units, and the padded map below holds {padded}": span > padded,
             "torch refuses a pooling with more padding than half its kernel": (
-                layer.kind == "pool" and layer.padding > span // 2
+                layer.kind == "pool" and layer.padding > layer.kernel // 2
             ),
             "its first unit would see nothing but padding": layer.padding >= span,
             f"there is room for {MOST_UNITS} units in a row, padding included": padded > MOST_UNITS,
