@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from vgglib.configurations import layers, names
-from vgglib.model import VGG
+from vgglib.cost import cost
+from vgglib.model import VGG, fully_convolutional
 from vgglib.receptive_field import (
     ReceptiveField,
     UnalignedError,
@@ -887,3 +888,17 @@ def test_what_the_code_writes_down_is_put_back():
     assert calls.item() == 0
     assert net[0].seen is None
     assert not hasattr(net[0], "last")
+
+
+def test_a_vgg_is_traced_at_its_own_size():
+    """Flattened, 17 pixels give the map of 16: the network refuses them, and so does what looks at it."""
+    net = VGG("5 | 7 |", in_channels=2, num_classes=3, image_size=16, hidden=8)
+    assert trace(net, 16)["classifier.0"].size == 16
+    for ask in (trace, measured, cost):
+        with pytest.raises(ValueError, match="built for 16 x 16 pictures, got 17 x 17"):
+            ask(net, 17)
+        with pytest.raises(ValueError, match="smaller than the crop 16 x 16"):
+            ask(fully_convolutional(net), 15)
+        with pytest.raises(ValueError, match=r"expected a batch \(N, 2, H, W\)"):
+            ask(net, (3, 16, 16))
+    assert trace(fully_convolutional(net), 17)["classifier.0"].size == 22

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vgglib.model import VGG, FullyConvolutional
 from vgglib.receptive_field import UnknownReceptiveFieldError
 from vgglib.sizes import whole
 
@@ -72,9 +73,12 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
 
     input_size: a side in pixels, (height, width) or (channels, height, width); channels are read off the first
     convolution where they are not given. Raises UnknownReceptiveFieldError, with the path of the module, where
-    torch.fx cannot follow the code, where the code asks for values, and where it cannot work on such a picture.
+    torch.fx cannot follow the code, where the code asks for values, and where it cannot work on such a picture;
+    ValueError, as the network itself, for pictures that a vgglib.model.VGG was not built for.
     """
     shape = picture_shape(module, input_size)
+    if isinstance(module, VGG | FullyConvolutional):  # torch.fx passes its check by
+        module._check(torch.empty(1, *shape, device="meta"))
     if fx.Tracer().is_leaf_module(module, ""):
         module = nn.Sequential(module)  # torch.fx looks into networks, not into torch's own layers
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
