@@ -1,5 +1,6 @@
 """The command line: files written, JSON and nothing else where it is asked for, one sentence for every error."""
 
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vgglib import __main__, data, doctor, folders, training
+from vgglib import __main__, data, doctor, durable, folders, training
 from vgglib import run as running
 from vgglib.__main__ import main
 from vgglib.checkpoint import digest, load_network, save_network
@@ -471,6 +472,29 @@ def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "epoch 1/2" not in said  # nothing is trained again
     assert load_network(folder / "network.safetensors").about["test_accuracy"] is not None
+
+
+@pytest.mark.parametrize(("module", "name"), [("checkpoint", "write_durably"), ("results", "os.replace")])
+def test_a_disk_that_is_full_at_the_end_costs_no_training(small, tmp_path, capsys, monkeypatch, module, name):
+    folder = tmp_path / "runs" / "laptop-seed0"
+    last = folder / ("network.safetensors" if module == "checkpoint" else "history.json")
+    whole = {"checkpoint": durable.write_durably, "results": os.replace}[module]
+
+    def full(*arguments):
+        if last in arguments:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return whole(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"vgglib.{module}.{name}", full)
+        assert main(small) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"vgglib: {last} could not be written (No space left on device); all that was trained is in")
+    assert said.rstrip().endswith(f"then: python -m vgglib resume {folder}")
+    assert main(["resume", str(folder), "--device", "cpu"]) == 0
+    assert "epoch 1/2" not in capsys.readouterr().out  # nothing is trained again
+    assert load_network(folder / "network.safetensors").about["test_accuracy"] is not None
+    assert (folder / "history.json").exists()
 
 
 def test_an_overwriting_run_that_got_nowhere_leaves_the_finished_one_guarded(small, tmp_path, capsys, monkeypatch):

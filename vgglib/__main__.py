@@ -621,18 +621,35 @@ def _trained(
     print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
     if alone:
         about["test_accuracy"] = accuracy
-        digest = save_network(net, folder / "network.safetensors", about)  # before anything else can go wrong
+        with _or_kept(folder / "network.safetensors", checkpoints):  # before anything else can go wrong
+            digest = save_network(net, folder / "network.safetensors", about)
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
     run["throughput"] = {**asdict(speed), "share": speed.share}
     run["data"] = data
     if not alone:
         return run
-    results.write(folder / "history.json", run)
+    with _or_kept(folder / "history.json", checkpoints):
+        results.write(folder / "history.json", run)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)  # the run is whole
     print(speed)
     print(f"wrote {folder / 'network.safetensors'} (sha256 {digest[:12]}...) and {folder / 'history.json'}")
     return run
+
+
+@contextlib.contextmanager
+def _or_kept(path: Path, checkpoints: object) -> Iterator[None]:
+    """Say, where a file cannot be written at the end of a run, that its last state is kept, and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        again = f"python -m vgglib resume {shlex.quote(str(checkpoints.folder.parent))}"
+        kept = (
+            f"; all that was trained is in {checkpoints.folder}: make room, then: {again}"
+            if checkpoints.paths()
+            else ""
+        )
+        raise OSError(f"{path} could not be written ({error.strerror or error}){kept}") from error
 
 
 def _expect_start(checkpoints: Path, start: str | None) -> None:
