@@ -301,9 +301,9 @@ def install(verb):
 
 
 def precompile(log):
-    """Compile the packages on all cores, where pip takes one; what does not compile fails when it is imported."""
+    """Compile the packages and vgglib on all cores, where pip takes one; what does not compile fails when imported."""
     tests = r"site-packages.*[/\\](tests?|testing[/\\]_internal)[/\\]"  # nobody imports those here
-    words = [venv_python(), "-m", "compileall", "-q", "-j", "0", "-x", tests, site_packages("")]
+    words = [venv_python(), "-m", "compileall", "-q", "-j", "0", "-x", tests, site_packages(""), "vgglib"]
     log.flush()
     with Heartbeat():
         subprocess.call(words, cwd=ROOT, env=clean_env(), stdout=log, stderr=log, close_fds=WINDOWS)

@@ -214,6 +214,7 @@ def test_packages_are_compiled(book):
     assert bootstrap.main(["setup"]) == 0
     assert "--no-compile -r requirements.txt" in (pip_folder(book) / "calls").read_text()
     assert [path.name.partition(".")[0] for path in part.rglob("*.pyc")] == ["__init__"]
+    assert len(list((book / "vgglib").rglob("*.pyc"))) == 2
 
 
 def test_setup_repairs_although_nothing_changed(book):
