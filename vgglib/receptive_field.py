@@ -7,8 +7,9 @@ vgglib.gradients, which need torch; the arithmetic here does not.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
 
 import numpy as np
 
@@ -155,13 +156,26 @@ def receptive_field(layers: Iterable[Layer]) -> ReceptiveField:
     numbers from 1 on, padding from 0 on. Of a module ask ``trace``.
     """
     field = ReceptiveField()
-    for layer in _stack(layers):
+    for layer in layers:
         field = ReceptiveField(
             size=field.size + layer.dilation * (layer.kernel - 1) * field.stride,
             stride=field.stride * layer.stride,
             padding=field.padding + layer.padding * field.stride,
         )
     return field
+
+
+def _of_layers(function: Callable[[list[Layer]], ReceptiveField]) -> Callable[[Iterable[Layer]], ReceptiveField]:
+    """Return the function for layers that were looked at first."""
+
+    @wraps(function)
+    def checked(layers: Iterable[Layer]) -> ReceptiveField:
+        return function(_stack(layers))
+
+    return checked
+
+
+receptive_field = _of_layers(receptive_field)  # above it stands as chapter 02 shows it
 
 
 def table(layers: Iterable[Layer]) -> FieldTable:
