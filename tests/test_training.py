@@ -228,7 +228,7 @@ def test_estimate_leaves_no_gradients_where_there_were_none(train):
 
 @pytest.mark.parametrize(
     ("second", "steps", "batches"),
-    [(4.0, 3, [8] * 4), (4.0, 1, [8] * 2), (0.4, 2, [8, 8, 20, 20, 20]), (0.1, 1, [8, 8, 40, 40])],
+    [(4.0, 3, [2, 8, 8, 8]), (4.0, 1, [2, 8]), (0.4, 2, [2, 8, 20, 20, 20]), (0.1, 1, [2, 8, 40, 40])],
 )
 def test_an_estimate_times_no_more_steps_than_it_needs(train, monkeypatch, second, steps, batches):
     """Eight pictures take ``second``: from over a second on, those are the batch, and their first timed step counts."""

@@ -607,7 +607,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             took = None
             while took is None:
                 try:
-                    _timed_step(net, few, recipe, settings["bf16"])  # warms up
+                    _timed_step(net, few[:2], recipe, settings["bf16"])  # warms up
                     took = _timed_step(net, few, recipe, settings["bf16"])
                 except RuntimeError as error:
                     if not out_of_memory(error) or len(few) <= 2:
