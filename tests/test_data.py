@@ -836,14 +836,34 @@ def test_set_of_ones_own():
     assert repr(own) == "ImageSet(20 images of 3x4x5, 2 classes, cpu)"
 
 
+def test_a_position_gives_a_picture_and_its_label():
+    whole = small()
+    for index in (0, 7, -1, np.int64(3), torch.tensor(5)):
+        image, label = whole[index]
+        assert torch.equal(image, whole.images[index])
+        assert (type(label), label) == (int, whole.labels[index].item())
+    for beyond in (20, -21):
+        with pytest.raises(IndexError, match=f"no picture {beyond} in a set of 20"):
+            whole[beyond]
+    assert [label for _, label in whole] == whole.labels.tolist()  # so it ends, too
+
+
+def test_torchs_loader_takes_a_set_as_it_is():
+    whole = small()
+    batches = list(torch.utils.data.DataLoader(whole, batch_size=8))
+    assert torch.equal(torch.cat([X for X, _ in batches]), whole.images)
+    assert torch.equal(torch.cat([y for _, y in batches]), whole.labels)
+
+
 def test_slices_share_memory_and_nothing_else_is_taken():
     whole = small()
     first = whole[:5]
     assert first.images.data_ptr() == whole.images.data_ptr()
     assert first.labels.tolist() == [0, 1, 2, 3, 4]
     assert len(whole[3:99:4]) == 5
-    with pytest.raises(TypeError, match=r"slices such as \[:100\], got 3"):
-        whole[3]
+    for wrong in (3.0, "3", True, None, [3], torch.tensor([3, 4])):
+        with pytest.raises(TypeError, match=r"slices such as \[:100\], got .*for several positions use \.subset"):
+            whole[wrong]
     with pytest.raises(ValueError, match="must not be empty"):
         whole[20:]
 

@@ -547,8 +547,16 @@ def test_slices_and_subsets(root):
     assert len(pictures[::2]) == 6
     assert pictures.subset([-1, 0]).path(0) == pictures.path(11)
     assert pictures.subset(pictures.labels == 1).labels.tolist() == [1] * 4
-    with pytest.raises(TypeError, match="takes slices"):
-        pictures[3]
+    for index in (3, -1, np.int64(5)):
+        picture, label = pictures[index]
+        assert torch.equal(picture, pictures.picture(int(index) % 12))
+        assert label == pictures.labels[int(index)]
+    same = image_folder(root).subset([3, 3])
+    assert [tuple(X.shape[1:]) for X, _ in torch.utils.data.DataLoader(same, batch_size=2)] == [same[0][0].shape]
+    with pytest.raises(TypeError, match="takes a position, or slices"):
+        pictures["3"]
+    with pytest.raises(IndexError, match="no picture 12 in a set of 12"):
+        pictures[12]
     with pytest.raises(ValueError, match="at least one"):
         pictures[5:5]
     with pytest.raises(IndexError):

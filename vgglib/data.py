@@ -112,10 +112,14 @@ class ImageSet:
         size = "x".join(map(str, self.images.shape[1:]))
         return f"ImageSet({len(self)} images of {size}, {len(self.classes)} classes, {self.images.device})"
 
-    def __getitem__(self, index: slice) -> "ImageSet":
-        """The images of a slice, sharing memory with this set; TypeError for anything but a slice."""
+    def __getitem__(self, index: slice | int) -> "ImageSet | tuple[torch.Tensor, int]":
+        """The images of a slice, sharing memory with this set; or one image, uint8 (C, H, W), with its label.
+
+        So torch's DataLoader takes a set as it is. Raises IndexError beyond the set, TypeError for anything else.
+        """
         if not isinstance(index, slice):
-            raise TypeError(f"an ImageSet takes slices such as [:100], got {index!r}; for positions use .subset([...])")
+            at = position(index, len(self))
+            return self.images[at], int(self.labels[at])
         return ImageSet(self.images[index], self.labels[index], self.classes)
 
     def subset(self, indices: Sequence[int] | np.ndarray | torch.Tensor) -> "ImageSet":
@@ -159,6 +163,18 @@ def drawn_apart(count: int, validation: int, seed: int) -> tuple[torch.Tensor, t
         raise ValueError(f"validation must be a number of images from 1 to {count - 1}, got {validation!r}")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(whole(seed, "seed") % 2**64))
     return order[number:].sort().values, order[:number].sort().values
+
+
+def position(index: int, count: int) -> int:
+    """Return a position in a set of ``count``, from 0; IndexError beyond it, TypeError for no whole number."""
+    try:
+        at = whole(index, "a position")
+    except ValueError:
+        several = "for several positions use .subset([...])"
+        raise TypeError(f"a set takes a position, or slices such as [:100], got {index!r}; {several}") from None
+    if not -count <= at < count:
+        raise IndexError(f"there is no picture {at} in a set of {count}")
+    return at % count
 
 
 def positions(indices: Sequence[int] | np.ndarray | torch.Tensor, count: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as V
 
 from vgglib.augment import Augment, stream
-from vgglib.data import DataError, drawn_apart, positions
+from vgglib.data import DataError, drawn_apart, position, positions
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # what the bytes may be; some others run programs
@@ -74,10 +74,15 @@ class FolderSet:
     def __repr__(self) -> str:
         return f"FolderSet({len(self)} pictures in {self.root}, {len(self.classes)} classes)"
 
-    def __getitem__(self, index: slice) -> "FolderSet":
-        """The pictures of a slice; TypeError for anything but a slice."""
+    def __getitem__(self, index: slice | int) -> "FolderSet | tuple[Tensor, int]":
+        """The pictures of a slice; or one picture, opened now, uint8 (channels, H, W), with its label.
+
+        So torch's DataLoader takes a set as it is, if its pictures have one size. Raises IndexError beyond the set,
+        DataError where the file is no picture, TypeError for anything else.
+        """
         if not isinstance(index, slice):
-            raise TypeError(f"a FolderSet takes slices such as [:100], got {index!r}; for positions use .subset([...])")
+            at = position(index, len(self))
+            return self.picture(at), int(self.labels[at])
         return self.subset(torch.arange(len(self))[index])
 
     def subset(self, indices: Sequence[int] | np.ndarray | Tensor) -> "FolderSet":
