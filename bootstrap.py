@@ -305,7 +305,8 @@ def precompile(log):
     tests = r"site-packages.*[/\\](tests?|testing[/\\]_internal)[/\\]"  # nobody imports those here
     words = [venv_python(), "-m", "compileall", "-q", "-j", "0", "-x", tests, site_packages(""), "vgglib"]
     log.flush()
-    with Heartbeat():
+    with Heartbeat() as heart:
+        heart.beat("  compiling them")
         subprocess.call(words, cwd=ROOT, env=clean_env(), stdout=log, stderr=log, close_fds=WINDOWS)
 
 

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--recipe laptop. With --max-restarts 3 torchrun starts them again after one is lost, and they go on from the "
         "last checkpoint. " + _EXIT,
     )
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_train, changed_pictures=False)
     train.add_argument("--recipe", default="laptop", help=f"one of {', '.join(RECIPES)} (default: laptop)")
     train.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="one run per seed (default: 0)")
     train.add_argument(
@@ -568,7 +568,7 @@ def _trained(
             f"batch normalisation: each of {distributed.world()} processes takes the statistics of its own {share:g} "
             "pictures a step, so the figures are not those of one process"
         )
-    checkpoints = Checkpoints(folder / "checkpoints", options.keep, getattr(options, "changed_pictures", False))
+    checkpoints = Checkpoints(folder / "checkpoints", options.keep, options.changed_pictures)
     alone = distributed.rank() == 0
     if alone and checkpoints.paths():
         _expect_start(checkpoints.folder, options.start)
@@ -593,18 +593,20 @@ def _trained(
             results.write(checkpoints.folder / "run.json", settings)
     if alone and not checkpoints.paths() and not Progress().visible:  # else fit's own line says it
         print(foretold(net.to(device or best_device()), part, chosen))
+    start = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
+    again = f"{start} vgglib resume {shlex.quote(str(folder))}"
     with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
         try:
             history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
         except Interrupted as interrupt:
             if checkpoints.paths() or not alone:
-                again = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
-                where = shlex.quote(str(folder))
-                interrupt.args = (f"{interrupt}; go on with: {again} vgglib resume {where}",)
+                interrupt.args = (f"{interrupt}; go on with: {again}",)
             raise
         except DataError as error:
-            again = f"python -m vgglib resume {shlex.quote(str(folder))} --changed-pictures"
-            raise DataError(f"{error}. To go on, mend the picture or put another there, then: {again}") from error
+            raise DataError(
+                f"{error}. This run goes on with as many pictures: put a good one there, then: {again} "
+                "--changed-pictures"
+            ) from error
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": None, "conditions": history.conditions}
     about["classes"] = list(part.classes)
     about |= {"start": options.start} if options.start else {}
@@ -615,7 +617,7 @@ def _trained(
             save_network(net, folder / "network.safetensors", about)
         raise DataError(
             f"{error}. The network is trained and lies in {folder / 'network.safetensors'}; to test it, mend the "
-            f"picture, then: python -m vgglib resume {shlex.quote(str(folder))}"
+            f"picture, then: {again}"
         ) from error
     tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
     print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")

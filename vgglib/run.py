@@ -213,7 +213,10 @@ def _described(net: nn.Module) -> dict[str, str]:
     return found
 
 
-_REPLACED = "; if pictures were only mended or replaced, resume --changed-pictures goes on"
+_REPLACED = (
+    "; if pictures were only mended or replaced, resume --changed-pictures goes on "
+    "(in Python Checkpoints(folder, changed_pictures=True))"
+)
 _SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
 
 

@@ -57,9 +57,10 @@ def _ratio(guess: object, actual: object) -> float | None:
 
 def _rounds_to(guess: object, actual: object) -> bool:
     """Return whether a number is ``actual`` with more digits, where those make less than a hundredth."""
-    if _ratio(guess, actual) is None or not all(isinstance(one, int | float) for one in (guess, actual)):
+    ratio = _ratio(guess, actual)
+    if ratio is None or not math.isfinite(ratio):
         return False
-    if isinstance(guess, bool) or isinstance(actual, bool) or not math.isfinite(guess) or not math.isfinite(actual):
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (guess, actual)):
         return False
     digits = len(repr(actual).partition(".")[2]) if "e" not in repr(actual) else 0
     return round(guess, digits) == actual and abs(guess - actual) < abs(actual) / 100

@@ -607,7 +607,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             took = None
             while took is None:
                 try:
-                    _timed_step(net, few[:2], recipe, settings["bf16"])  # warms up
+                    # warms up; a GPU chooses its programs by the size of the batch
+                    _timed_step(net, few[:2] if device.type == "cpu" else few, recipe, settings["bf16"])
                     took = _timed_step(net, few, recipe, settings["bf16"])
                 except RuntimeError as error:
                     if not out_of_memory(error) or len(few) <= 2:
