@@ -260,7 +260,7 @@ def test_whole_networks_and_other_things_are_refused(net, tmp_path):
         with pytest.raises(CheckpointError, match=kind):
             load_pt(path)
     torch.save({0: torch.ones(2)}, path)
-    with pytest.raises(CheckpointError, match="0 is of type Tensor"):
+    with pytest.raises(CheckpointError, match="its key 0 is no name"):
         load_pt(path)
     torch.save({"w": torch.tensor([complex(0, math.inf)])}, path)
     with pytest.raises(CheckpointError, match="w holds numbers that are not finite"):
@@ -290,9 +290,14 @@ def test_names_of_classes_travel_with_the_network(net, tmp_path):
     found = load_network(tmp_path / "net.safetensors")
     assert found.classes == net.classes
     assert found.about == {"classes": list(net.classes)}
-    net.classes = None
-    save_network(net, tmp_path / "net.safetensors", ABOUT)
-    assert load_network(tmp_path / "net.safetensors").classes is None
+    for net.classes in (None, ("of", "another", "layer")):
+        save_network(net, tmp_path / "net.safetensors", ABOUT)
+        assert load_network(tmp_path / "net.safetensors").classes is None
+    before = digest(tmp_path / "net.safetensors")
+    for classes in ("abcdef", ["a", "b"], [1, 2, 3, 4, 5, 6]):
+        with pytest.raises(ValueError, match="are no names of 6 classes, a string each"):
+            save_network(net, tmp_path / "net.safetensors", {"classes": classes})
+    assert digest(tmp_path / "net.safetensors") == before
 
 
 def test_weights_of_others_are_sent_to_load_pt(net, tmp_path):
@@ -374,6 +379,16 @@ def test_what_changes_no_function_is_saved(tmp_path):
     save_network(net, tmp_path / "net.safetensors")
     X = torch.rand(2, 2, 6, 6)
     assert torch.equal(load_network(tmp_path / "net.safetensors")(X), net.eval()(X))
+
+
+def test_another_dropout_or_momentum_is_no_network_to_save(tmp_path):
+    net = VGG("4 | 5", in_channels=2, num_classes=3, image_size=6, hidden=7, batch_norm=True)
+    net.classifier[5].p = 0.1
+    with pytest.raises(ValueError, match=r"classifier.5 is Dropout\(p=0.1\), where .* has Dropout\(p=0.5\)"):
+        save_network(net, tmp_path / "net.safetensors")
+    net.classifier[5].p, net.features[1].momentum = 0.5, 0.3
+    with pytest.raises(ValueError, match=r"momentum=0\.3"):
+        save_network(net, tmp_path / "net.safetensors")
 
 
 def test_what_torch_compile_wraps_is_saved(tmp_path):

@@ -25,8 +25,8 @@ from PIL import Image, ImageFile, ImageOps
 from torch import nn
 from torchvision.datasets import ImageFolder
 
-from vgglib import folders, peers
-from vgglib.augment import Augment, colour_axes, stream
+from vgglib import folders, peers, training
+from vgglib.augment import Augment, colour_axes, stream, view
 from vgglib.data import DataError, ImageSet, image_folder
 from vgglib.folders import SUFFIXES, TURNS, read_picture, train_and_validation
 from vgglib.model import VGG
@@ -606,6 +606,36 @@ def test_batches_are_section_3_1(root, settings):
         assert label == pictures.labels[index]
 
 
+def test_centre_crops_are_those_of_one_crop(root):
+    pictures = image_folder(root, workers=2)
+    found = list(pictures.centre_crops((16, 12), 20, batch_size=5))
+    assert [len(some) for some in found] == [5, 5, 2]
+    for crop, (picture, _) in zip(torch.cat(found), pictures.pictures(), strict=True):
+        assert torch.equal(crop, view(picture[None], (16, 12), 20)[0])
+
+
+def test_batches_lie_where_they_are_wanted(root, settings):
+    pictures = image_folder(root)
+    part, _ = pictures.to("meta").split(4)
+    for X, y in part.batches(settings, seed=4, epoch=2):
+        assert X.device.type == y.device.type == "meta"
+        assert X.dtype == torch.float32
+    assert pictures.device.type == "cpu"
+
+
+def test_an_estimate_counts_the_readers(root, settings, monkeypatch):
+    """Eight pictures are read in 4 seconds by one process, and learned in one."""
+    monkeypatch.setattr(training, "_timed_step", lambda net, few, *_: (few.workers == 0 and len(few) / 2, len(few) / 8))
+    monkeypatch.setattr(training.os, "cpu_count", lambda: 16)
+    pictures, small = image_folder(root), replace(settings, configuration="4 |", hidden=5, batch_size=8)
+    net = training.build(small, pictures)
+    for workers, speed in ((0, 1.6), (1, 2.0), (2, 4.0), (16, 8.0), (64, 8.0)):
+        pictures.workers = workers
+        found = training.estimate(net, pictures, small)
+        assert found.images_per_second == pytest.approx(speed), workers
+        assert pictures.workers == workers
+
+
 def test_views_are_those_of_augment():
     """Every scale from shrinking to enlarging, both shapes; torchvision rounds to bytes, twice."""
     dice = np.random.default_rng(0)
@@ -616,7 +646,7 @@ def test_views_are_those_of_augment():
         picture = torch.from_numpy(noise(int(height), int(width), seed=n)).permute(2, 0, 1)
         draw = augment.draws(1, seed=n, epoch=1)
         found = folders._view(picture, augment, draw[0], "x.png")
-        assert (found - augment(picture[None], draw)[0]).abs().max() < 1.1 / 255
+        assert (found / 255 - augment(picture[None], draw)[0]).abs().max() < 1.1 / 255
 
 
 def test_batches_depend_on_seed_epoch_and_index_alone(root, settings):
@@ -825,7 +855,7 @@ def test_the_readmes_code_for_practitioners_runs(tmp_path, monkeypatch):
     assert names["labels"].tolist() == [1, 1]
     assert names["posteriors"].shape == (2, 2)
     assert names["scores"].shape == (6, 2)
-    assert not names["net"].training
+    assert names["net"].training
 
 
 def narrow(net):

@@ -17,11 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vgglib import __main__, data, doctor, durable, folders, training
+from vgglib import __main__, data, distributed, doctor, durable, folders, results, training
 from vgglib import run as running
 from vgglib.__main__ import main
+from vgglib.augment import view
 from vgglib.checkpoint import digest, load_network, save_network
-from vgglib.data import CLASSES, DataError, ImageSet
+from vgglib.data import CLASSES, DataError, ImageSet, ReaderDied
 from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error, top5_error
 from vgglib.model import VGG
 from vgglib.resuming import CheckpointWarning
@@ -301,11 +302,14 @@ def test_of_several_seeds_those_that_are_finished_stay(small, tmp_path, capsys, 
 
 def test_the_test_computes_in_the_format_of_the_recipe(small, monkeypatch):
     there, asked = training.watched_accuracy, []
-    monkeypatch.setattr(
-        training, "watched_accuracy", lambda net, pictures, bf16: asked.append(bf16) or there(net, pictures, bf16)
-    )
+
+    def watched(net, pictures, bf16, scale):
+        asked.append((bf16, scale))
+        return there(net, pictures, bf16, scale)
+
+    monkeypatch.setattr(training, "watched_accuracy", watched)
     assert main(small) == 0
-    assert asked == [False, False, False]
+    assert asked == 3 * [(False, 12)]
 
 
 def test_a_stop_in_the_last_validation_is_not_forgotten(small, tmp_path, capsys, monkeypatch):
@@ -497,13 +501,94 @@ def test_a_disk_that_is_full_at_the_end_costs_no_training(small, tmp_path, capsy
     assert (folder / "history.json").exists()
 
 
+def test_a_disk_that_is_full_for_long_costs_what_was_trained_since(small, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "runs" / "laptop-seed0"
+
+    def full(path, content):
+        if path.name == "network.safetensors" or "epoch-0003" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return whole(path, content)
+
+    whole = durable.write_durably
+    with monkeypatch.context() as patch:
+        for module in ("checkpoint", "resuming"):
+            patch.setattr(f"vgglib.{module}.write_durably", full)
+        with pytest.warns(CheckpointWarning, match="epoch-0003.* could not be written"):
+            assert main(small) == 1
+    newest = folder / "checkpoints" / "epoch-0002-step-0000000.safetensors"
+    assert f"; the newest state that is kept is {newest}: make room, then: " in capsys.readouterr().err
+    assert main(["resume", str(folder), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 2/2" in said
+    assert "epoch 1/2" not in said
+
+
+def test_readers_that_die_break_no_picture(small, tmp_path, capsys, monkeypatch):
+    def dies(*_):
+        raise ReaderDied("a process that reads pictures has died")
+
+    monkeypatch.setattr(training, "fit", dies)
+    assert main(small) == 1
+    folder = tmp_path / "runs" / "laptop-seed0"
+    said = capsys.readouterr().err
+    assert said.startswith("vgglib: a process that reads pictures has died; go on with: python -m vgglib resume ")
+    assert said.endswith(f"{folder} --workers 0\n")
+    asked = []
+    monkeypatch.setattr(__main__, "_one_run", lambda options, *_: asked.append(options.workers) or {"seed": 0})
+    monkeypatch.setattr(__main__, "_summarise", lambda *_: 0)
+    assert main(["resume", str(folder)]) == main(["resume", str(folder), "--workers", "3"]) == 0
+    assert asked == [0, 3]
+
+
+@pytest.mark.parametrize("why", ["a folder that takes no files", "another process"])
+def test_no_more_is_promised_than_there_is(small, tmp_path, capsys, monkeypatch, why):
+    """What cannot be resumed is not said to be; a network that another process would have written lies nowhere."""
+
+    def broken(*_):
+        raise DataError("x.png is no picture")
+
+    if why == "another process":
+        monkeypatch.setattr(distributed, "rank", lambda: 1)
+        monkeypatch.setattr(training, "watched_accuracy", broken)
+        there = training.batches
+        monkeypatch.setattr(training, "batches", lambda *arguments: there(*arguments[:6]))  # it is alone all the same
+        small = [*small, "--validation", "0"]
+    else:
+        there = results.write
+        stop = OSError(errno.EROFS, "Read-only file system")
+        refused = lambda path, what: there(path, what) if path.name != "run.json" else (_ for _ in ()).throw(stop)  # noqa: E731
+        monkeypatch.setattr(results, "write", refused)
+        monkeypatch.setattr(training, "fit", broken)
+    assert main(small) == 1
+    said = capsys.readouterr().err
+    assert "x.png is no picture" in said
+    assert "lies in" not in said
+    assert ("resume" in said) == (why == "another process")
+    assert not (tmp_path / "runs" / "laptop-seed0" / "network.safetensors").exists()
+
+
+def test_the_test_scale_is_section_4_1s(small, sets, tmp_path, capsys):
+    assert main([*small[:7], "--scale", "13,16", *small[9:]]) == 0
+    folder = tmp_path / "runs" / "laptop-seed0"
+    net, history = load_network(folder / "network.safetensors"), json.loads((folder / "history.json").read_text())
+    assert net.about["test_scale"] == 14
+    assert history["test_accuracy"] == accuracy_on(net, sets[1], 14)
+    _, watched = sets[0].split(20)
+    assert history["epochs"][-1]["validation_accuracy"] == accuracy_on(net, watched, 14)
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--method", "single-crop", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["scales"] == [14]
+    assert found["top1_error"] == pytest.approx(1 - history["test_accuracy"])
+
+
 def test_an_overwriting_run_that_got_nowhere_leaves_the_finished_one_guarded(small, tmp_path, capsys, monkeypatch):
     assert main(small) == 0
     folder = tmp_path / "runs" / "laptop-seed0"
     before = digest(folder / "network.safetensors")
     with monkeypatch.context() as patch:
         patch.setattr(training, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert main([*small, "--overwrite"]) == 130
+        assert main([*small, "--overwrite", "--learning-rate", "0.07"]) == 130
     assert (folder / "checkpoints" / "run.json").exists()
     capsys.readouterr()
     assert main([*small, "--learning-rate", "0.07"]) == 1
@@ -511,6 +596,10 @@ def test_an_overwriting_run_that_got_nowhere_leaves_the_finished_one_guarded(sma
     assert main(small) == 0
     assert "is finished" in capsys.readouterr().out
     assert digest(folder / "network.safetensors") == before
+    assert main(["resume", str(folder), "--device", "cpu"]) == 0  # who asks for that run gets it
+    assert json.loads((folder / "history.json").read_text())["recipe"]["learning_rate"] == 0.07
+    assert digest(folder / "network.safetensors") != before
+    assert not (folder / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("held_out", [4, 46], ids=["to train on", "to watch"])
@@ -542,7 +631,14 @@ def test_a_picture_that_is_replaced_costs_no_step(tmp_path, capsys, monkeypatch,
     Image.new("L", (30, 14), 99).save(broken)
     again = ["resume", str(folder), "--device", "cpu"]
     assert main(again) == 1
-    assert "if pictures were only mended or replaced, resume --changed-pictures goes on" in capsys.readouterr().err
+    assert (
+        "if pictures were only mended or replaced, under their names, resume --changed-pictures goes on"
+        in capsys.readouterr().err
+    )
+    other = broken.rename(broken.with_name("99.png"))  # who is held out would be another
+    assert main([*again, "--changed-pictures"]) == 1
+    assert "names is" in capsys.readouterr().err
+    other.rename(broken)
     with pytest.warns(CheckpointWarning, match=r"from epoch 1, step [1-9]\d*, but not bit for bit .*contents is"):
         assert main([*again, "--changed-pictures"]) == 0
     assert len(json.loads((folder / "history.json").read_text())["epochs"]) == 2
@@ -680,6 +776,10 @@ class Folder:
     def pictures(self):
         for number, (image, label) in enumerate(zip(self.images, self.labels.tolist(), strict=True)):
             yield image[:, number % 3 :], label
+
+    def centre_crops(self, crop, scale, batch_size):
+        for image, _ in self.pictures():
+            yield view(image[None], crop, scale)
 
 
 @pytest.mark.parametrize("tested", [True, False])
@@ -888,16 +988,17 @@ def test_evaluate_on_canvases_and_folders(trained, sets, capsys, monkeypatch):
             for n, (picture, label) in enumerate(zip(sets[1].images, sets[1].labels, strict=True)):
                 yield picture[:, n % 2 :], int(label)
 
-    def image_folder(path, classes, channels):
-        asked.append((path, channels))
+    def image_folder(path, classes, channels, workers):
+        asked.append((path, channels, workers))
         return Folder()
 
     monkeypatch.setattr(data, "image_folder", image_folder, raising=False)
-    assert main(["evaluate", trained, "--data", "photos", "--scales", "13", "--device", "cpu", "--json"]) == 0
+    words = ["evaluate", trained, "--data", "photos", "--scales", "13", "--workers", "2", "--device", "cpu", "--json"]
+    assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     right = sum(int(dense(net, picture[None], 13).argmax()) == label for picture, label in Folder().pictures())
     assert found["top1_error"] == pytest.approx(1 - right / 40)
-    assert asked == [("photos", 1)]
+    assert asked == [("photos", 1, 2)]
     monkeypatch.setattr(Folder, "classes", ("a", "b"))
     assert main(["evaluate", trained, "--data", "photos", "--device", "cpu"]) == 1
     assert "knows 10 classes, the pictures have 2" in capsys.readouterr().err

@@ -37,9 +37,11 @@ def test_a_missing_result_names_those_there_are(tmp_path, monkeypatch):
 
 def test_a_record_goes_on_only_if_it_is_one(tmp_path):
     path, run = tmp_path / "one.json", {"label": "A", "seed": 0, "recipe": {}}
-    assert results.so_far(path, "label", "seed") == {"runs": []}
+    assert results.so_far(path, "one", "label", "seed") == {"runs": []}
     results.write(path, {"runs": [run], "question": "?"})
-    assert results.so_far(path, "label", "seed") == {"runs": [run], "question": "?"}
+    assert results.so_far(path, "one", "label", "seed") == {"runs": [run], "question": "?"}
+    results.write(path, {"runs": [run], "command": "python -m vgglib study one --longer 0.25 --result FILE"})
+    assert results.so_far(path, "one", "label", "seed")["runs"] == [run]
     for other, said in (
         ([run], "lists no runs"),
         ({}, "lists no runs"),
@@ -47,13 +49,18 @@ def test_a_record_goes_on_only_if_it_is_one(tmp_path):
         ({"runs": [run, {**run, "recipe": None}]}, "its run 2 lacks recipe"),
         ({"runs": [{"label": "A", "recipe": {}}]}, "its run 1 lacks seed"),
         ({"runs": ["A"]}, "its run 1 lacks label"),
+        ({"runs": [run], "command": "python -m vgglib study one-more"}, "it was made by .* study one-more"),
+        (
+            {"runs": [run], "command": "python -m vgglib train --recipe laptop"},
+            "it was made by .* train --recipe laptop",
+        ),
     ):
         results.write(path, other)
         with pytest.raises(ValueError, match=rf"one\.json is no record of .*{said}"):
-            results.so_far(path, "label", "seed")
+            results.so_far(path, "one", "label", "seed")
     path.write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match=r"one\.json is no result"):
-        results.so_far(path)
+        results.so_far(path, "one")
 
 
 def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

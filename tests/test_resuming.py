@@ -8,6 +8,7 @@ import signal
 import threading
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from test_training import TINY, patterns, same, weights
 from vgglib import resuming, run, training
 from vgglib.checkpoint import CheckpointError
 from vgglib.data import DataError, ImageSet
+from vgglib.guard import Guard
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, read
+from vgglib.run import Run, completed
 from vgglib.training import Recipe, build, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
@@ -82,6 +85,78 @@ def test_every_stop_of_one_run(train, tmp_path):
             continue
     assert same(weights(whole), weights(net))
     assert losses(history) == losses(expected)
+
+
+def test_other_pictures_to_watch_drop_the_same_units(train, tmp_path):
+    """What is trained on stayed the same, so the end is the same bit for bit, dropout included."""
+    whole, _ = start(RANDOM, train)
+    with pytest.raises(SystemExit):
+        start(RANDOM, train, checkpoint=Stopping(tmp_path, 2), every=1)
+    others = ImageSet(train.images[:30].flip(3), train.labels[:30], train.classes)
+    net, checkpoints = build(RANDOM, train, 2), Checkpoints(tmp_path, changed_pictures=True)
+    with pytest.warns(CheckpointWarning, match="watched.contents is"):
+        fit(net, train, others, RANDOM, 2, "cpu", checkpoint=checkpoints)
+    assert same(weights(whole), weights(net))
+
+
+def test_a_stop_in_the_last_step_of_an_epoch_does_not_wait_for_the_validation(train, tmp_path, monkeypatch):
+    """Also where a device is looked at one step later, as a GPU is."""
+    whole, _ = start(RANDOM, train)
+    monkeypatch.setattr(training, "Guard", lambda optimiser, device, wait: Guard(optimiser, device, wait=False))
+    steps, there = -(-len(train) // RANDOM.batch_size), training.batches
+
+    def stopping(*where):
+        for number, batch in enumerate(there(*where), start=1):
+            if number == steps:
+                signal.raise_signal(signal.SIGINT)
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "batches", stopping)
+        patch.setattr(training, "watched_accuracy", lambda *_: pytest.fail("it is validated"))
+        with pytest.raises(Interrupted):
+            start(RANDOM, train, checkpoint=tmp_path)
+    assert Checkpoints(tmp_path).farthest() == (1, steps)
+    net, history = start(RANDOM, train, checkpoint=tmp_path)
+    assert same(weights(whole), weights(net))
+    assert len(history.epochs) == RANDOM.epochs
+
+
+def test_what_an_older_run_did_not_say_is_as_it_is_now():
+    now = {"pictures": 3, "names": "a", "watched": {"pictures": 1, "names": "b"}, "tested": None}
+    assert completed({"pictures": 4, "watched": {"pictures": 2}}, now) == {
+        **now, "pictures": 4, "watched": {"pictures": 2, "names": "b"},
+    }  # fmt: skip
+    assert completed({"watched": None, "more": 1}, now) == {**now, "watched": None, "more": 1}
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((0, 1, 2), None),
+        ((0, 0, 0), None),
+        ((0, 1, 3), r"process 1 has a newer checkpoint \(epoch 1, step 3\) than process 0"),
+        ((2, 0, 0), "process 1 does not train what process 0 trains"),
+    ],
+)
+def test_processes_agree_before_they_train(two, train, monkeypatch, others, said):
+    """The folder holds epoch 1, step 2; others: settings that differ, and the newest epoch and step there."""
+    assert two.farthest() == (1, 3)
+    two.paths()[0].unlink()
+    net = build(RANDOM, train, 2)
+    one = Run(net, None, None, SimpleNamespace(recipe=RANDOM, seed=2), (train, None), two)
+    monkeypatch.setattr(run.distributed, "world", lambda: 2)
+    monkeypatch.setattr(run.distributed, "from_all", lambda told: [told, torch.tensor(others)])
+    monkeypatch.setattr(run.distributed, "from_first", lambda content: content)
+    if said is None:
+        one._expect_agreement()
+    else:
+        with pytest.raises(CheckpointError, match=said):
+            one._expect_agreement()
+    other = json.dumps({**one._identity, "seed": 3}).encode()
+    monkeypatch.setattr(run.distributed, "from_first", lambda _: other)
+    with pytest.raises(CheckpointError, match=r"process 0 does not train what process 0 trains: seed is 2, was 3"):
+        one._expect_agreement()
 
 
 def test_saving_changes_nothing(train, tmp_path):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vgglib import training
 from vgglib.augment import colour_axes
+from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
 from vgglib.data import ImageSet
 from vgglib.model import VGG, vgg
@@ -211,7 +212,9 @@ def test_estimate_leaves_everything_as_it_was(train):
     state = {name: value.clone() for name, value in [*net.state_dict().items(), *net.named_buffers()]}
     gradients = [parameter.grad.clone() for parameter in net.parameters()]
     modes = [module.training for module in net.modules()]
-    found = estimate(net, train, replace(TINY, batch_norm=True, dropout=0.5, epochs=6))
+    strides = [parameter.stride() for parameter in net.parameters()]
+    found = estimate(net, train, replace(TINY, batch_norm=True, dropout=0.5, epochs=6, channels_last=True))
+    assert strides == [parameter.stride() for parameter in net.parameters()]
     assert all(torch.equal(state[name], value) for name, value in [*net.state_dict().items(), *net.named_buffers()])
     assert same(gradients, [parameter.grad for parameter in net.parameters()])
     assert modes == [module.training for module in net.modules()]
@@ -233,11 +236,26 @@ def test_estimate_leaves_no_gradients_where_there_were_none(train):
 def test_an_estimate_times_no_more_steps_than_it_needs(train, monkeypatch, second, steps, batches):
     """Eight pictures take ``second``: from over a second on, those are the batch, and their first timed step counts."""
     seen = []
-    monkeypatch.setattr(training, "_timed_step", lambda net, few, *_: seen.append(len(few)) or second * len(few) / 8)
+
+    def timed(_net, few, *_):
+        seen.append(len(few))
+        return 0.25 * second * len(few) / 8, 0.75 * second * len(few) / 8
+
+    monkeypatch.setattr(training, "_timed_step", timed)
     found = estimate(build(TINY, train), train, replace(TINY, batch_size=40), steps)
     assert seen == batches
     assert (found.pictures, found.steps) == (batches[-1], steps)
     assert found.images_per_second == pytest.approx(8 / second)
+
+
+def test_names_of_classes_are_those_of_the_scores(train, tmp_path):
+    """A network of more scores than classes is trained, saved and loaded, without their names."""
+    net = VGG(TINY.configuration, 1, 12, image_size=TINY.image_size, width=TINY.width, hidden=TINY.hidden)
+    fit(net, train, None, replace(TINY, epochs=1, normalise="nothing"), device="cpu")
+    assert net.classes is None
+    save_network(net, tmp_path / "net.safetensors")
+    assert load_network(tmp_path / "net.safetensors").classes is None
+    assert ImageSet(train.images, train.labels, range(10)).classes == tuple("0123456789")
 
 
 def test_validation_is_watched_with_the_networks_own_preprocessing(train):

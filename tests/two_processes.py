@@ -43,7 +43,10 @@ def main(folder: Path) -> None:
             seen = [X for X, _ in batches(net, train, recipe, 3, 1, 0, rank, world)]
             pictures = sum(map(len, seen))
             save_file(contiguous(net), folder / f"{name}, {rank} of {world}.safetensors")
-            final = training.watched_accuracy(net, train[:31]) if world == 1 else accuracy_on(net, train[:31])
+            scale = recipe.test_scale
+            final = accuracy_on(net, train[:31], scale)
+            if world == 1:
+                final = training.watched_accuracy(net, train[:31], scale=scale)
             said = {
                 "epochs": history.as_dict()["epochs"],
                 "pictures": pictures,

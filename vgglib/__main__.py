@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--recipe laptop. With --max-restarts 3 torchrun starts them again after one is lost, and they go on from the "
         "last checkpoint. " + _EXIT,
     )
-    train.set_defaults(run=_train, changed_pictures=False)
+    train.set_defaults(run=_train, changed_pictures=False, resumed=False)
     train.add_argument("--recipe", default="laptop", help=f"one of {', '.join(RECIPES)} (default: laptop)")
     train.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0], help="one run per seed (default: 0)")
     train.add_argument(
@@ -113,14 +113,15 @@ def _parser() -> argparse.ArgumentParser:
         "ends as it would have without a stop, bit for bit on a CPU; else it says what differs.",
         epilog=_EXIT,
     )
-    resume.set_defaults(run=_resume)
+    resume.set_defaults(run=_resume, resumed=True)
     resume.add_argument("folder", help="the run's folder, such as runs/laptop-seed0")
     resume.add_argument(
         "--changed-pictures",
         action="store_true",
-        help="go on although some pictures are others than before, as after a damaged file was replaced; there must be "
-        "as many of each class",
+        help="go on although some pictures are others than before, as after a damaged file was replaced; the files' "
+        "names must be the same, since they decide which pictures are held out",
     )
+    resume.add_argument("--workers", type=int, help="processes that read pictures of a folder (default: as before)")
     for command in (train, resume):
         command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
         command.add_argument("--result", help="also write the summary to this JSON file")
@@ -154,16 +155,19 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("pictures", nargs="+", metavar="picture", help="picture files")
     predict.add_argument("--top", type=int, help="classes to name (default: 3, or all where there are fewer)")
     methods = ["single-crop", "dense", "multi-crop", "both"]
-    crop = "(default: the network's crop)"
+    own = "(default: that of train's own test, S or the middle of S_min and S_max; else the network's crop)"
     for command in (evaluate, predict):
         command.add_argument(
             "--method", choices=methods, default="dense", help="train has single-crop (default: dense)"
         )
-        command.add_argument("--scales", type=int, nargs="+", help=f"test scales Q in pixels {crop}")
+        command.add_argument("--scales", type=int, nargs="+", help=f"test scales Q in pixels {own}")
         command.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
         command.add_argument("--batch-size", type=int, default=500, help="crops in memory at once (default: 500)")
         command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
         command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+    evaluate.add_argument(
+        "--workers", type=int, default=0, help="processes that read pictures of a folder (default: 0)"
+    )
     evaluate.add_argument(
         "--data", default="fashion-mnist", help="fashion-mnist, canvas, or a folder with one folder for each class"
     )
@@ -334,7 +338,8 @@ def _resume(options: argparse.Namespace) -> int:
         try:
             told = json.loads(distributed.from_first(content))
             for name in _KEPT:
-                setattr(options, name, told["options"][name])
+                if getattr(options, name, None) is None:  # only workers can be asked for anew
+                    setattr(options, name, told["options"][name])
             options.start_from, options.start = (told.get(name) for name in ("start_from", "start"))  # if there is one
             options.channels = told.get("channels", None if options.data == "fashion-mnist" else 3)
             values = {n: tuple(value) if isinstance(value, list) else value for n, value in told["recipe"].items()}
@@ -490,9 +495,10 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
     """
     from vgglib import distributed
     from vgglib.resuming import Checkpoints, differences
+    from vgglib.run import completed
 
     history, network, content = folder / "history.json", folder / "network.safetensors", b""
-    going_on = options.overwrite or bool(Checkpoints(folder / "checkpoints").paths())  # a whole run keeps none
+    going_on = options.overwrite or options.resumed or bool(Checkpoints(folder / "checkpoints").paths())
     if distributed.rank() == 0 and not going_on and history.is_file() and network.is_file():
         content = history.read_bytes()
     if not (content := distributed.from_first(content)):
@@ -503,7 +509,7 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
         there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
         # older runs say less, or nothing; they began from no other network, and took all folders for coloured
         before = {"start": None, "channels": None if wanted["data"]["channels"] is None else 3}
-        there["data"] = wanted["data"] | before | (there["data"] or {})
+        there["data"] = completed(there["data"] or {}, wanted["data"] | before)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{history} is not what train wrote: {error!r}. Take another --out") from error
     if differing := differences(wanted, there):
@@ -546,7 +552,7 @@ def _trained(
 
     from vgglib import distributed, results
     from vgglib.checkpoint import save_network
-    from vgglib.data import DataError
+    from vgglib.data import DataError, ReaderDied
     from vgglib.devices import best_device
     from vgglib.interrupts import Interrupted
     from vgglib.model import start_from
@@ -603,27 +609,35 @@ def _trained(
                 interrupt.args = (f"{interrupt}; go on with: {again}",)
             raise
         except DataError as error:
+            if alone and not (checkpoints.folder / "run.json").is_file():
+                raise  # there is nothing to go on with
+            if isinstance(error, ReaderDied):
+                raise DataError(f"{error}; go on with: {again} --workers 0") from error
             raise DataError(
-                f"{error}. This run goes on with as many pictures: put a good one there, then: {again} "
+                f"{error}. This run goes on with the same files alone: put a good one there, then: {again} "
                 "--changed-pictures"
             ) from error
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": None, "conditions": history.conditions}
     about["classes"] = list(part.classes)
+    about["test_scale"] = chosen.test_scale
     about |= {"start": options.start} if options.start else {}
     try:
-        accuracy = None if test is None else watched_accuracy(net, test, history.conditions["bf16"])
+        accuracy = None
+        if test is not None:
+            accuracy = watched_accuracy(net, test, history.conditions["bf16"], chosen.test_scale)
     except DataError as error:
+        lies = ""
         if alone:
-            save_network(net, folder / "network.safetensors", about)
-        raise DataError(
-            f"{error}. The network is trained and lies in {folder / 'network.safetensors'}; to test it, mend the "
-            f"picture, then: {again}"
-        ) from error
+            with _or_kept(folder / "network.safetensors", checkpoints, again):
+                save_network(net, folder / "network.safetensors", about)
+            lies = f" and lies in {folder / 'network.safetensors'}"
+        remedy = "" if isinstance(error, ReaderDied) else " mend the picture, then:"
+        raise DataError(f"{error}. The network is trained{lies}; to test it,{remedy} {again}") from error
     tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
     print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
     if alone:
         about["test_accuracy"] = accuracy
-        with _or_kept(folder / "network.safetensors", checkpoints):  # before anything else can go wrong
+        with _or_kept(folder / "network.safetensors", checkpoints, again):  # before anything else can go wrong
             digest = save_network(net, folder / "network.safetensors", about)
     speed = throughput(net, history)
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
@@ -631,8 +645,10 @@ def _trained(
     run["data"] = data
     if not alone:
         return run
-    with _or_kept(folder / "history.json", checkpoints):
+    with _or_kept(folder / "history.json", checkpoints, again):
         results.write(folder / "history.json", run)
+    with contextlib.suppress(OSError):  # first: while it lies there, resume goes on
+        (checkpoints.folder / "run.json").unlink()
     shutil.rmtree(checkpoints.folder, ignore_errors=True)  # the run is whole
     print(speed)
     print(f"wrote {folder / 'network.safetensors'} (sha256 {digest[:12]}...) and {folder / 'history.json'}")
@@ -640,17 +656,15 @@ def _trained(
 
 
 @contextlib.contextmanager
-def _or_kept(path: Path, checkpoints: object) -> Iterator[None]:
-    """Say, where a file cannot be written at the end of a run, that its last state is kept, and how to go on."""
+def _or_kept(path: Path, checkpoints: object, again: str) -> Iterator[None]:
+    """Say, where a file cannot be written at the end of a run, which state is kept, and how to go on."""
     try:
         yield
     except OSError as error:
-        again = f"python -m vgglib resume {shlex.quote(str(checkpoints.folder.parent))}"
-        kept = (
-            f"; all that was trained is in {checkpoints.folder}: make room, then: {again}"
-            if checkpoints.paths()
-            else ""
-        )
+        kept = ""
+        if states := checkpoints.paths():
+            newest = "the newest state that is kept is" if checkpoints.failing else "all that was trained is in"
+            kept = f"; {newest} {states[0]}: make room, then: {again}"
         raise OSError(f"{path} could not be written ({error.strerror or error}){kept}") from error
 
 
@@ -696,13 +710,18 @@ def _tester(options: argparse.Namespace) -> object:
     how = {"batch_size": options.batch_size} | ({"grid": options.grid} if options.method == "multi-crop" else {})
 
     def tested(net: object, pictures: object) -> tuple:
-        scales = options.scales or [min(net.image_size)]
+        scales = options.scales or [_own_scale(net)]
         if hasattr(pictures, "images"):
             expect_classes(net, pictures.classes)
             return over_scales(method, net, pictures.images, scales, **how), pictures.labels
         return of_pictures(method, net, pictures, scales, **how)
 
     return tested
+
+
+def _own_scale(net: object) -> int:
+    """Return the scale at which train tested a network, where it says so; else the side of its crop."""
+    return getattr(net, "about", {}).get("test_scale") or min(net.image_size)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -719,7 +738,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, net in zip(options.networks, nets, strict=True):
         pictures = test
         if test is None:
-            pictures = data.image_folder(options.data, known, channels=net.in_channels)
+            pictures = data.image_folder(options.data, known, net.in_channels, options.workers)
             if net.classes is None:
                 order = f"the order of {first}" if first else "alphabetical order"
                 print(
@@ -729,7 +748,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         posteriors, labels = tested(net.to(options.device or best_device()), pictures)
         found.append(posteriors.cpu())
     posteriors = ensemble(found)
-    scales = options.scales or sorted({min(net.image_size) for net in nets})
+    scales = options.scales or sorted({_own_scale(net) for net in nets})
     result = {
         "command": options.command,
         "networks": options.networks,

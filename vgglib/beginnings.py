@@ -18,6 +18,7 @@ from vgglib import results
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.model import VGG, initialise, warm_start
+from vgglib.sizes import torch_seed
 from vgglib.studies import go_on, made_by, plain, summaries
 from vgglib.training import NotLearningWarning, Recipe, build, conditions, fit, recipe
 
@@ -47,7 +48,7 @@ def paper_gain(net: VGG, seed: int = 0) -> VGG:
     A layer multiplies the size of a signal by its standard deviation times the root of its inputs. A narrow network
     has fewer inputs, so each standard deviation here is 0.01 times the root of how many times fewer they are.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(torch_seed(seed))
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             inputs = module.weight[0].numel()
@@ -104,7 +105,7 @@ def run_warm_starts(
     ``data/results/warm-start.json``.
     """
     path = path or results.FOLDER / "warm-start.json"
-    runs = results.so_far(path, "label", "seed")["runs"]
+    runs = results.so_far(path, "warm-start", "label", "seed")["runs"]
     runs = [run for run in runs if made_by(run, recipe_of(run["label"]))]
     few = data[0][:PICTURES]
     plan = [(label, seed) for seed in SEEDS for label in LABELS]

@@ -25,9 +25,10 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     """Write the network with what is needed to build it again, and return the SHA-256 of the file.
 
     about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values; the names of its classes,
-    ``net.classes``, are added where it has them. The file appears whole or not at all. What torch.compile gave is
-    saved as the network in it. Raises OSError if the folder cannot be written; ValueError for any other kind of
-    network, and for a VGG whose layers were exchanged, since load_network would build it without that.
+    ``net.classes``, are added where there is one for each score. The file appears whole or not at all. What
+    torch.compile gave is saved as the network in it. Raises OSError if the folder cannot be written; ValueError for any
+    other kind of network, for a VGG whose layers were exchanged, since load_network would build it without that, and
+    for classes that are no such names.
     """
     net = getattr(net, "_orig_mod", net)  # torch.compile wraps
     if not isinstance(net, VGG):
@@ -35,12 +36,15 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
             f"expected a vgglib.model.VGG, got a {type(net).__name__}: for others, torch.save(net.state_dict(), path)"
         )
     path, build = Path(path), _build(net)
+    named = net.classes and len(net.classes) == build["num_classes"]  # else they are those of a layer that it had
+    about = ({"classes": list(net.classes)} if named else {}) | (about or {})
+    _classes(about.get("classes"), build["num_classes"])
     described = {
         "format": FORMAT,
         "build": json.dumps(build),
         "mean": json.dumps(net.mean.flatten().tolist()),
         "std": json.dumps(net.std.flatten().tolist()),
-        "about": json.dumps(({"classes": list(net.classes)} if net.classes else {}) | (about or {})),
+        "about": json.dumps(about),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +80,8 @@ def _build(net: VGG) -> dict:
     return build
 
 
-_COMPUTES = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode", "ceil_mode", "eps", "size")
+_COMPUTES = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode", "ceil_mode")
+_COMPUTES += ("eps", "momentum", "p", "size", "alpha", "beta", "k")
 
 
 def _described(net: nn.Module) -> dict[str, str]:
@@ -84,7 +89,7 @@ def _described(net: nn.Module) -> dict[str, str]:
     found = {}
     for name, module in net.named_modules():
         if not any(module.children()):
-            settings = [(what, getattr(module, what, None)) for what in (*_COMPUTES, "alpha", "beta", "k")]
+            settings = [(what, getattr(module, what, None)) for what in _COMPUTES]
             said = [f"{what}={_pair(value)}" for what, value in settings if value is not None]
             said += [f"{what} {tuple(tensor.shape)}" for what, tensor in module.state_dict().items()]
             found[name] = f"{type(module).__name__}({', '.join(said)})"
@@ -149,8 +154,8 @@ def _classes(names: object, count: int) -> tuple[str, ...] | None:
     """Return the names of a network's classes, None where it has none; ValueError for what are no ``count`` names."""
     if not names:
         return None
-    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{names!r} are no names of {count} classes")
+    if not isinstance(names, list | tuple) or len(names) != count or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{names!r} are no names of {count} classes, a string each")
     return tuple(names)
 
 
@@ -198,6 +203,8 @@ def _kinds(found: object) -> str:
     if not isinstance(found, dict) or not found:
         return f"a {type(found).__name__}" if not isinstance(found, dict) else "an empty dictionary"
     name, value = next((name, value) for name, value in found.items() if not _is_weight(name, value))
+    if not isinstance(name, str):
+        return f"its key {name!r} is no name"
     layout = f", layout {value.layout}" if isinstance(value, torch.Tensor) else ""
     return f"{name!r} is of type {type(value).__name__}{layout}"
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vgglib.model import VGG
+from vgglib.sizes import torch_seed
 
 
 def low_rank(layer: nn.Linear, rank: int) -> nn.Sequential:
@@ -70,7 +71,7 @@ def lighter_head(net: VGG, head: str, seed: int = 0) -> VGG:
         inputs = channels
     like = dict(device=last.weight.device, dtype=last.weight.dtype)
     layer = nn.utils.skip_init(nn.Linear, inputs, last.out_features, **like)
-    drawn = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed)) / inputs**0.5
+    drawn = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(torch_seed(seed))) / inputs**0.5
     with torch.no_grad():
         layer.weight.copy_(drawn)
         layer.bias.zero_()

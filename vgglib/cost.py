@@ -74,7 +74,8 @@ def cost(
     """Return the cost of each layer of ``module`` for one picture, the picture itself first.
 
     input_size: a side in pixels, (height, width) or (channels, height, width); channels are read off the first
-    convolution where they are not given. A layer used twice costs its MACs twice and its parameters once.
+    convolution where they are not given. A layer used twice costs its MACs twice and its parameters once. Every ReLU is
+    taken to write over its input, as in a VGG: a plain nn.ReLU(), which does not, would add the bytes of its output.
     Raises UnknownCostError, naming what is missing, if the network multiplies outside of its layers.
     """
     shape = picture_shape(module, input_size)

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
-from vgglib.augment import placed
-from vgglib.sizes import whole
+from vgglib.augment import colour_axes, placed
+from vgglib.sizes import torch_seed, whole
 
 if TYPE_CHECKING:
     from vgglib.folders import FolderSet
@@ -67,6 +67,10 @@ class DataError(RuntimeError):
     """The data are not there or not what they should be; the message names the file and the remedy."""
 
 
+class ReaderDied(DataError):
+    """A process that reads pictures has died; the pictures may be good."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Labelled images on one device.
@@ -80,7 +84,7 @@ class ImageSet:
     classes: tuple[str, ...] = CLASSES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "classes", tuple(map(str, self.classes)))
         for name, dtype, shape in [("images", torch.uint8, "(N, C, H, W)"), ("labels", torch.int64, "(N,)")]:
             tensor = getattr(self, name)
             if not isinstance(tensor, torch.Tensor):
@@ -104,6 +108,11 @@ class ImageSet:
     def contents(self) -> str:
         """A digest of the pixels: what tells these pictures from as many others with the same labels."""
         return hashlib.sha256(self.images.cpu().contiguous().numpy()).hexdigest()[:16]
+
+    @cached_property
+    def colour_axes(self) -> torch.Tensor:
+        """The principal axes of the colours, (3, 3), on the device, as vgglib.augment.colour_axes has them."""
+        return colour_axes(self.images).to(self.images.device)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -161,7 +170,7 @@ def drawn_apart(count: int, validation: int, seed: int) -> tuple[torch.Tensor, t
         number = whole(validation, "validation")
     if not 1 <= number < count:
         raise ValueError(f"validation must be a number of images from 1 to {count - 1}, got {validation!r}")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(whole(seed, "seed") % 2**64))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(torch_seed(seed)))
     return order[number:].sort().values, order[:number].sort().values
 
 
@@ -225,7 +234,7 @@ def on_canvas(garments: ImageSet, seed: int = 0) -> ImageSet:
     is no benchmark that anybody else uses: say "on canvases" beside every result. Picture number n depends on the
     seed and on n alone; another machine may round a grey level differently.
     """
-    dice = torch.rand(len(garments), 3, generator=torch.Generator().manual_seed(seed % 2**64)).double()
+    dice = torch.rand(len(garments), 3, generator=torch.Generator().manual_seed(torch_seed(seed))).double()
     sides = (SMALLEST * ((CANVAS + 1) / SMALLEST) ** dice[:, 0]).long().clamp(max=CANVAS)
     rows, columns = ((dice[:, n] * (CANVAS - sides + 1)).long() for n in (1, 2))
     parts = [part.to(garments.images.device).split(2000) for part in (garments.images, sides, rows, columns)]

@@ -66,7 +66,7 @@ def run_depth(
     the accuracy that the network then has.
     """
     path = path or results.FOLDER / "depth.json"
-    record = results.so_far(path, "label", "seed", "pictures")
+    record = results.so_far(path, "depth", "label", "seed", "pictures")
     wanted = {label: recipe_of(label, chosen) for label in NETWORKS}
     runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == pictures]
     plan = [(label, seed) for seed in seeds for label in NETWORKS]

@@ -12,6 +12,8 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
+from vgglib.interrupts import Interrupted
+
 PATIENCE = timedelta(minutes=10)  # with processes that do not answer: then an error, and torchrun may start anew
 
 
@@ -34,7 +36,7 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     """Join the processes that torchrun started, and give the device that this one should use.
 
     Each process gets a GPU of its own where there are enough of them and no device is asked for, and talks by NCCL;
-    else by gloo. Outside of torchrun nothing happens. Leaves the group at the end.
+    else by gloo. Outside of torchrun nothing happens. Leaves the group at the end, unless an error ends this process.
     """
     if not in_torchrun():
         yield device
@@ -56,8 +58,11 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield device
-    finally:
+    except Interrupted:  # in all processes at once
         distributed.destroy_process_group()
+        raise
+    # after another error the others may be waiting for this one: to leave the group in order could wait for them, too
+    distributed.destroy_process_group()
 
 
 def in_torchrun() -> bool:

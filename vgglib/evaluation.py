@@ -68,6 +68,16 @@ def single_crop(
 
 
 @torch.no_grad()
+def of_views(net: nn.Module, views: Tensor, bf16: bool | None = None) -> Tensor:
+    """Return the class posteriors (N, classes) of pictures that are crops already: floats (N, C, H, W) in 0..1.
+
+    They go through the network together, in evaluation mode. bf16: as for single_crop.
+    """
+    with _testing(net, views, len(views), bf16, tell="") as batches:
+        return torch.cat([_posteriors(net(prepared(net, X))) for X in batches])
+
+
+@torch.no_grad()
 def score_map(
     net: nn.Module, images: Tensor, scale: int | None = None, batch_size: int = 500, bf16: bool | None = None
 ) -> Tensor:

@@ -6,6 +6,7 @@ say and not its name. Colour profiles are not applied. A JPEG has no checksum: b
 colours, and no program can tell.
 """
 
+import copy
 import hashlib
 import os
 import signal
@@ -23,8 +24,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as V
 
-from vgglib.augment import Augment, stream
-from vgglib.data import DataError, drawn_apart, position, positions
+from vgglib.augment import Augment, stream, view
+from vgglib.data import DataError, ReaderDied, drawn_apart, position, positions
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # what the bytes may be; some others run programs
@@ -54,6 +55,7 @@ class FolderSet:
         self, root: Path, names: np.ndarray, labels: Tensor, classes: tuple[str, ...], channels: int, workers: int
     ):
         self.root, self.labels, self.classes, self.channels, self.workers = root, labels, classes, channels, workers
+        self.device = torch.device("cpu")  # of the batches
         self._names = names  # bytes in one array: a list of a million strings would be copied into every worker
 
     @cached_property
@@ -67,6 +69,11 @@ class FolderSet:
                 size = -1
             digest.update(bytes(name) + f"\0{size}\n".encode())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def names(self) -> str:
+        """A digest of the files' names below ``root``, in the set's order."""
+        return hashlib.sha256(b"\0".join(map(bytes, self._names))).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,7 +99,7 @@ class FolderSet:
         """
         chosen = positions(indices, len(self))
         names, labels = self._names[chosen.numpy()], self.labels[chosen]
-        return FolderSet(self.root, names, labels, self.classes, self.channels, self.workers)
+        return FolderSet(self.root, names, labels, self.classes, self.channels, self.workers).to(self.device)
 
     def split(self, validation: int = 5000, seed: int = 0) -> tuple["FolderSet", "FolderSet"]:
         """The set without ``validation`` pictures drawn at random, and these pictures; as ImageSet.split.
@@ -117,6 +124,20 @@ class FolderSet:
         """
         for index, picture in enumerate(_done(self.picture, range(len(self)), self.workers)):
             yield _good(picture), int(self.labels[index])
+
+    def centre_crops(self, crop: tuple[int, int], scale: int | None = None, batch_size: int = 32) -> Iterator[Tensor]:
+        """Yield the views of single_crop, vgglib.augment.view, in batches: float32 (N, channels, *crop) in 0..1.
+
+        The pictures may have any sizes. Raises DataError at the first file that is no picture.
+        """
+        waiting = []
+        for crop_of_one in _done(partial(_centre, self, crop, scale), range(len(self)), self.workers):
+            waiting.append(_good(crop_of_one))
+            if len(waiting) == batch_size:
+                yield torch.stack(waiting)
+                waiting.clear()
+        if waiting:
+            yield torch.stack(waiting)
 
     def faults(self) -> list[str]:
         """A sentence for every file that cannot be used, by opening them all; an empty list if all is well."""
@@ -158,6 +179,12 @@ class FolderSet:
         variances, axes = torch.linalg.eigh(products - torch.outer(mean, mean))
         return (axes * variances.clamp(min=0).sqrt()).float()
 
+    def to(self, device: str | torch.device) -> "FolderSet":
+        """The same pictures, whose batches lie on that device: they travel as whole numbers, a quarter of the bytes."""
+        there = copy.copy(self)
+        there.device = torch.device(device)
+        return there
+
     def batches(
         self, recipe: object, seed: int, epoch: int, start: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -181,9 +208,10 @@ class FolderSet:
         steps = [index for index in order.split(recipe.batch_size) if len(index) >= fewest]
         parts = [index.tensor_split(world)[rank].tolist() for index in steps[start:]]
         views = partial(_views, self, augment, augment.draws(len(self), seed, epoch))
-        for result in _done(views, parts, self.workers):
-            X, y = _good(result)
-            yield X, y
+        for result in _done(views, parts, self.workers, pin=self.device.type == "cuda"):
+            X, shift, y = (part.to(self.device, non_blocking=True) for part in _good(result))
+            X = X.float() / 255
+            yield X if augment.colour is None else X + shift[:, :, None, None], y
 
 
 def read_folder(
@@ -405,10 +433,10 @@ class _Jobs:
             return str(error)
 
 
-def _done(work: Callable, items: Sequence, workers: int) -> Iterator:
-    """What ``work`` gives for each item, in order, a string where it failed."""
+def _done(work: Callable, items: Sequence, workers: int, pin: bool = False) -> Iterator:
+    """What ``work`` gives for each item, in order, a string where it failed. pin: for the way to a GPU."""
     loader = DataLoader(
-        _Jobs(work, items), batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available(),
+        _Jobs(work, items), batch_size=None, num_workers=workers, pin_memory=pin,
         generator=torch.Generator(),  # or it would draw a number from the global state
         worker_init_fn=_deaf,
     )  # fmt: skip
@@ -417,7 +445,7 @@ def _done(work: Callable, items: Sequence, workers: int) -> Iterator:
     except RuntimeError as error:
         if isinstance(error, DataError) or not workers:
             raise
-        raise DataError(
+        raise ReaderDied(
             f"a process that reads pictures has died ({str(error).splitlines()[0]}); perhaps memory or /dev/shm is "
             "full: take fewer workers, or workers=0"
         ) from error
@@ -440,6 +468,11 @@ def _opened(pictures: FolderSet, index: int) -> bool:
     return True
 
 
+def _centre(pictures: FolderSet, crop: tuple[int, int], scale: int | None, index: int) -> Tensor:
+    """The centre crop of a rescaled picture, float32 (channels, *crop) in 0..1."""
+    return view(pictures.picture(index)[None], crop, scale)[0]
+
+
 def _histogram(pictures: FolderSet, index: int) -> Tensor:
     """The share of each grey level in each channel, (channels, 256)."""
     levels = pictures.picture(index).flatten(1)
@@ -452,18 +485,17 @@ def _moments(pictures: FolderSet, index: int) -> Tensor:
     return torch.cat([pixels.mean(dim=1)[None], pixels @ pixels.T / pixels.shape[1]])
 
 
-def _views(pictures: FolderSet, augment: Augment, draws: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """One batch: the training views of some pictures, and their labels."""
-    X = torch.empty(len(indices), pictures.channels, augment.crop, augment.crop)
+def _views(pictures: FolderSet, augment: Augment, draws: Tensor, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """One batch: the training views of some pictures, uint8, the shift of their colours (none of grey ones), labels."""
+    X = torch.empty(len(indices), pictures.channels, augment.crop, augment.crop, dtype=torch.uint8)
     for place, index in enumerate(indices):
         X[place] = _view(pictures.picture(index), augment, draws[index], pictures.path(index))
-    if augment.colour is not None:
-        X += augment.shift(X, draws[indices])[:, :, None, None]
-    return X, pictures.labels[indices]
+    shift = torch.empty(0) if augment.colour is None else augment.shift(X, draws[indices])
+    return X, shift, pictures.labels[indices]
 
 
 def _view(picture: Tensor, augment: Augment, draw: Tensor, path: Path) -> Tensor:
-    """Section 3.1's view of one picture, as Augment has it of a batch; float32 (channels, crop, crop) in 0..1."""
+    """Section 3.1's view of one picture, as Augment has it of a batch, but uint8 (channels, crop, crop), no shift."""
     low, high = (augment.scale, augment.scale) if isinstance(augment.scale, int) else augment.scale
     scale = min(high, low + int(draw[0] * (high - low + 1)))
     height, width = (scale * side // min(picture.shape[1:]) for side in picture.shape[1:])
@@ -472,6 +504,4 @@ def _view(picture: Tensor, augment: Augment, draw: Tensor, path: Path) -> Tensor
         raise DataError(f"{path} is {size}, too long and thin to be rescaled to {scale} pixels; crop it or delete it")
     top, left = int(draw[1] * (height - augment.crop + 1)), int(draw[2] * (width - augment.crop + 1))
     picture = V.crop(V.resize(picture, [height, width], antialias=True), top, left, augment.crop, augment.crop)
-    if augment.flip and draw[3] < 0.5:
-        picture = V.horizontal_flip(picture)
-    return picture.float() / 255
+    return V.horizontal_flip(picture) if augment.flip and draw[3] < 0.5 else picture

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from vgglib.operations import follow
 from vgglib.receptive_field import Pair, pair
 from vgglib.recording import Node, Operation, evaluation, record, run
+from vgglib.sizes import torch_seed
 from vgglib.tracing import field_of, views
 from vgglib.windows import laid_out
 
@@ -65,7 +66,8 @@ def measured(module: nn.Module, input_size: int | tuple[int, ...]) -> dict[str, 
 
     input_size: as for ``trace``. The network is recomputed once in float64 from what it does, with averages in the
     place of its weights, maxima and norms; the module itself is left as it is. It also answers for paths that are not
-    aligned. Raises UnknownReceptiveFieldError for operations that are not known.
+    aligned. Raises UnknownReceptiveFieldError for operations that are not known, ValueError for a size that a VGG in
+    the module refuses.
     """
     recording = record(module, input_size)
     places = {node.name: laid_out(view)[1] for node, view in views(recording, strict=False)}
@@ -135,7 +137,7 @@ def effective(
     rows, columns = field.units.window(unit)
     weight = next(module.parameters(), torch.empty(0))
     if pictures is None:
-        dice = torch.Generator().manual_seed(seed)
+        dice = torch.Generator().manual_seed(torch_seed(seed))
         pictures = torch.randn(samples, *recording.picture.shape[1:], generator=dice)
     if pictures.shape[1:] != recording.picture.shape[1:] or len(pictures) == 0:
         expected, got = tuple(recording.picture.shape[1:]), tuple(pictures.shape)

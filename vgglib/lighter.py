@@ -51,7 +51,7 @@ def run_lighter(
     data: training and test set; accuracies are those of the test set after training, and of the pictures held out.
     """
     path = path or results.FOLDER / "lighter.json"
-    runs = results.so_far(path, "label", "seed")["runs"]
+    runs = results.so_far(path, "lighter", "label", "seed")["runs"]
     runs = [run for run in runs if made_by(run, chosen)]
     plan = [(head, seed) for seed in seeds for head in HEADS]
     return go_on(runs, plan, lambda head, seed: _one(head, chosen, seed, data, device), _record, path, tell)

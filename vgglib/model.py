@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vgglib.configurations import Layer, layers, names, notation
-from vgglib.sizes import height_and_width, whole
+from vgglib.sizes import height_and_width, torch_seed
 
 
 def vgg_block(num_convs: int, in_channels: int, out_channels: int) -> nn.Sequential:
@@ -335,7 +335,7 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     if how not in INITIALISATIONS:
         raise ValueError(f"unknown initialisation {how!r}: choose from {', '.join(INITIALISATIONS)}")
     device = next((parameter.device for parameter in net.parameters()), "cpu")
-    generator = torch.Generator(device).manual_seed(whole(seed, "seed") % 2**64)
+    generator = torch.Generator(device).manual_seed(torch_seed(seed))
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             INITIALISATIONS[how](module.weight, generator)
@@ -355,13 +355,15 @@ def _refuse_the_unbuildable(
     """Raise ValueError for a network of more weights than any machine holds, before torch overflows."""
     weights, channels = 0, in_channels
     for layer in stack:
-        before, channels = channels, _channels(layer, channels, width)
+        wanted = channels if layer.channels is None else layer.channels * width
+        before, channels = channels, _channels(layer, channels, width) if wanted < 1e300 else 10**300
         weights += before * channels * layer.kernel**2 if layer.kind == "conv" else 0
     fully_connected = channels * places * hidden + hidden**2 + hidden * num_classes
     if weights + fully_connected > MOST_WEIGHTS:
+        every, share = (round(math.log10(count)) for count in (weights + fully_connected, fully_connected))
         raise ValueError(
-            f"this network would have {weights + fully_connected:.1e} weights, {fully_connected:.1e} of them fully "
-            "connected: take a smaller width, image_size or hidden, or more poolings"
+            f"this network would have about 10^{every} weights, 10^{share} of them fully connected: take a smaller "
+            "width, image_size or hidden, or more poolings"
         )
 
 

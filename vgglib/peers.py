@@ -13,6 +13,7 @@ from torch import nn
 from vgglib.data import DataError, check, prepare
 from vgglib.devices import gpus
 from vgglib.model import VGG
+from vgglib.sizes import torch_seed
 
 BOOK = Path(__file__).resolve().parent.parent
 
@@ -50,7 +51,7 @@ def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0,
     name = TORCHVISION_NAMES[configuration] + ("_bn" if batch_norm else "")
     models = peer("torchvision.models")
     with torch.random.fork_rng(devices=gpus()):
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(seed))
         return getattr(models, name)(weights=None, **options)
 
 

@@ -117,7 +117,7 @@ def run_protocol(
         raise ValueError(f"the plan has seeds 0 to {max(planned)}, got {sorted(chosen)}")
     setting = {"width": width, "training_pictures": pictures, "longer": longer}
     setting |= {} if seeds is None else {"seeds": sorted(chosen)}
-    record = results.so_far(path, "configuration", "seed", "stage")
+    record = results.so_far(path, name, "configuration", "seed", "stage")
     if not isinstance(record.setdefault("ensembles", []), list):
         raise ValueError(f"{path} is no record of this study: its ensembles are no list")
     record = record if path.is_file() else {**setting, **record}

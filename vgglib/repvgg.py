@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgglib.model import VGG
+from vgglib.sizes import torch_seed
 
 
 class RepVGGBlock(nn.Module):
@@ -75,7 +76,7 @@ def with_branches(net: VGG, seed: int = 0) -> VGG:
     The blocks' weights are drawn from ``seed`` by He's rule. Raises ValueError for kernels other than 3x3.
     """
     net, modules = copy.deepcopy(net), []
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(torch_seed(seed))
     for module in net.features:
         if isinstance(module, nn.Conv2d):
             if module.kernel_size != (3, 3):

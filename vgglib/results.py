@@ -31,15 +31,19 @@ def read(path: str | os.PathLike) -> dict:
         raise ValueError(f"{path} is no result: {error}") from error
 
 
-def so_far(path: Path, *told: str) -> dict:
+def so_far(path: Path, study: str, *told: str) -> dict:
     """Return the record of a study that goes on, ``{"runs": []}`` where there is none yet.
 
-    told: what each of its runs must say beside its recipe. Raises ValueError, naming the file, for any other content.
+    told: what each of its runs must say beside its recipe. Raises ValueError, naming the file, for any other content,
+    also for the record of another study.
     """
     record = read(path) if path.is_file() else {"runs": []}
     runs = record.get("runs") if isinstance(record, dict) else None
     if not isinstance(runs, list):
         raise ValueError(f"{path} is no record of a study: it lists no runs")
+    made = str(record.get("command", "")).split()
+    if made and made[:5] != ["python", "-m", "vgglib", "study", study]:
+        raise ValueError(f"{path} is no record of the study {study}: it was made by {' '.join(made)}")
     for number, run in enumerate(runs, start=1):
         missing = [name for name in told if not isinstance(run, dict) or name not in run]
         if missing or not isinstance(run.get("recipe"), dict):

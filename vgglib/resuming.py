@@ -37,15 +37,15 @@ class Checkpoints:
 
     ``Checkpoints("runs/mine", keep=2)``; given to fit, which saves to it and goes on from it. Raises ValueError
     unless at least one is kept. One process may write to a folder at a time. changed_pictures: go on, with a warning,
-    although some pictures are others than before, as after a damaged file was replaced; there must be as many, with
-    the same labels.
+    although some pictures are others than before, as after a damaged file was replaced; their number, labels and
+    files' names must be the same. ``failing`` is true while the newest state could not be written.
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int = 2, changed_pictures: bool = False):
         if (keep := whole(keep, "keep")) < 1:
             raise ValueError(f"keep must be 1 or more, got {keep}")
         self.folder, self.keep, self.changed_pictures = Path(folder), keep, changed_pictures
-        self._failing = False
+        self.failing = False
         self._damaged: set[Path] = set()
 
     def paths(self) -> list[Path]:
@@ -55,6 +55,11 @@ class Checkpoints:
         found = [(_NAMED.fullmatch(path.name), path) for path in self.folder.iterdir()]
         numbered = [(int(match[1]), int(match[2]), path) for match, path in found if match]
         return [path for *_, path in sorted(numbered, reverse=True)]
+
+    def farthest(self) -> tuple[int, int]:
+        """Return (epoch, step) of the newest checkpoint, (0, 0) if there is none."""
+        epoch, step = _NAMED.fullmatch(self.paths()[0].name).groups() if self.paths() else (0, 0)
+        return int(epoch), int(step)
 
     def save(self, epoch: int, step: int, tensors: dict[str, Tensor], about: dict) -> Path | None:
         """Write the state after ``step`` steps of ``epoch`` and return its file, or None where that failed.
@@ -71,11 +76,11 @@ class Checkpoints:
             self._remove_leftovers()
             write_durably(path, content)
         except (OSError, CheckpointError) as error:
-            if not self._failing:
+            if not self.failing:
                 warnings.warn(self._failure(path, error, len(content)), CheckpointWarning, stacklevel=4)
-            self._failing = True
+            self.failing = True
             return None
-        self._failing = False
+        self.failing = False
         self._damaged.discard(path)
         for old in [*self._damaged, *[one for one in self.paths() if one not in self._damaged][self.keep :]]:
             with suppress(OSError):

@@ -18,7 +18,7 @@ from vgglib import distributed
 from vgglib.augment import stream
 from vgglib.checkpoint import CheckpointError
 from vgglib.data import ImageSet
-from vgglib.devices import device_of
+from vgglib.devices import device_of, gpus
 from vgglib.history import Epoch, History
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, unpacked
 from vgglib.sizes import whole
@@ -84,7 +84,7 @@ class Run:
     def dice(self) -> Iterator[None]:
         """Draw dropout from the epoch's own random numbers in this context; those outside are left alone."""
         cuda = self._device.type == "cuda"
-        with torch.random.fork_rng(devices=[self._device] if cuda else []):
+        with torch.random.fork_rng(devices=gpus()):
             # every process drops other units; process 0 those of a lone one
             torch.manual_seed((stream(self._history.seed, self.epoch, "dropout") + 2**40 * distributed.rank()) % 2**64)
             if self._dice:
@@ -134,9 +134,11 @@ class Run:
         """Go on from the newest complete checkpoint, and return whether there was one.
 
         Process 0, which wrote it, reads it and sends it to the others: they need not see its disk.
-        Raises CheckpointError, naming what differs first, if it is of another run; warns CheckpointWarning where the
-        rest will not be the same bit for bit, and why.
+        Raises CheckpointError, naming what differs first, if it is of another run, if the processes do not train the
+        same, or if another process has a newer one; warns CheckpointWarning where the rest will not be the same bit
+        for bit, and why.
         """
+        self._expect_agreement()
         found = self.checkpoints.newest() if self.checkpoints and distributed.rank() == 0 else None
         if self.checkpoints and distributed.world() > 1:
             content = distributed.from_first(packed(*found) if found else b"")
@@ -145,7 +147,7 @@ class Run:
             return False
         tensors, about = found
         # older runs know less of their data, and nothing of their network
-        was = self._identity | about["run"] | {"data": self._identity["data"] | about["run"]["data"]}
+        was = self._identity | about["run"] | {"data": completed(about["run"]["data"], self._identity["data"])}
         differing = differences(self._identity, was)
         pictures = [line for line in differing if re.match(r"data\.(watched\.)?contents is", line)]
         if differing and not (self.checkpoints.changed_pictures and differing == pictures):
@@ -168,12 +170,12 @@ class Run:
         totals = tensors["totals"].to(self._device)
         self.totals = totals if distributed.rank() == 0 else torch.zeros_like(totals)
         self._gone = position["seconds"]
-        changed = pictures + differences(self._history.conditions, about["conditions"])
+        changed = differences(self._history.conditions, about["conditions"])
         if not changed and self.step:
             every = range(distributed.world())
             kinds = {name.split(".")[1] for name in tensors if name.startswith("dice.")}
             self._dice = {kind: [tensors[f"dice.{kind}.{number}"] for number in every] for kind in kinds}
-        changed += differences({"micro_batch": self.micro_batch}, {"micro_batch": position["micro_batch"]})
+        changed += pictures + differences({"micro_batch": self.micro_batch}, {"micro_batch": position["micro_batch"]})
         if changed and not self.finished and distributed.rank() == 0:
             warnings.warn(
                 f"going on from epoch {self.epoch}, step {self.step}, but not bit for bit as it would have without a "
@@ -182,6 +184,32 @@ class Run:
                 stacklevel=3,
             )
         return True
+
+    def _expect_agreement(self) -> None:
+        """Raise CheckpointError in each process of a group, unless all train the same and process 0 has come farthest.
+
+        Process 0 may be another machine after a restart: torchrun numbers machines by their names.
+        """
+        if distributed.world() == 1:
+            return
+        first = json.loads(distributed.from_first(json.dumps(self._identity).encode()))
+        differing = differences(self._identity, first)
+        told = torch.tensor([len(differing), *(self.checkpoints.farthest() if self.checkpoints else (0, 0))])
+        others = [tuple(one.tolist()) for one in distributed.from_all(told)]
+        if differing:
+            raise CheckpointError(
+                f"process {distributed.rank()} does not train what process 0 trains: {'; '.join(differing[:3])}. Give "
+                "all the same recipe, seed and pictures"
+            )
+        if strangers := [number for number, (differ, *_) in enumerate(others) if differ]:
+            raise CheckpointError(f"process {strangers[0]} does not train what process 0 trains: see its own message")
+        ahead = max(range(len(others)), key=lambda number: others[number][1:])
+        if others[ahead][1:] > others[0][1:]:
+            epoch, step = others[ahead][1:]
+            raise CheckpointError(
+                f"process {ahead} has a newer checkpoint (epoch {epoch}, step {step}) than process 0, which alone "
+                "reads and writes them: copy it to the machine of process 0, or remove it there"
+            )
 
     def _restore_network(self, saved: dict[str, Tensor]) -> None:
         """Fill the network; CheckpointError names the first parts that do not fit."""
@@ -214,7 +242,7 @@ def _described(net: nn.Module) -> dict[str, str]:
 
 
 _REPLACED = (
-    "; if pictures were only mended or replaced, resume --changed-pictures goes on "
+    "; if pictures were only mended or replaced, under their names, resume --changed-pictures goes on "
     "(in Python Checkpoints(folder, changed_pictures=True))"
 )
 _SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
@@ -232,7 +260,20 @@ def run_identity(chosen: object, seed: int, train: ImageSet, watched: ImageSet |
 
 
 def told(pictures: ImageSet) -> dict:
-    """Return what tells a set from another: how many pictures, a digest of classes and labels, one of the pictures."""
+    """Return what tells a set from another: how many pictures, and digests of classes and labels, names and pictures.
+
+    The names are those of files, whose order decides who is held out.
+    """
     digest = hashlib.sha256(json.dumps(list(pictures.classes)).encode())
     digest.update(pictures.labels.cpu().numpy().tobytes())
-    return {"pictures": len(pictures), "labels": digest.hexdigest()[:16], "contents": pictures.contents}
+    found = {"pictures": len(pictures), "labels": digest.hexdigest()[:16], "contents": pictures.contents}
+    return found | ({"names": pictures.names} if hasattr(pictures, "names") else {})
+
+
+def completed(older: dict, now: dict) -> dict:
+    """Return what a run said of its data, with what it did not say yet as it is now."""
+    said = {key: older.get(key, value) for key, value in now.items()} | older
+    return {
+        key: completed(value, now[key]) if isinstance(value, dict) and isinstance(now.get(key), dict) else value
+        for key, value in said.items()
+    }

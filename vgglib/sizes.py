@@ -15,6 +15,11 @@ def whole(value: object, what: str) -> int:
     raise ValueError(f"{what} must be a whole number, got {value!r}")
 
 
+def torch_seed(seed: object) -> int:
+    """Return any whole number as a seed that torch takes; ValueError for anything else."""
+    return whole(seed, "seed") % 2**64
+
+
 def height_and_width(value: object, what: str) -> tuple[int, int]:
     """Return (height, width) of a side in pixels, or of a pair of them; ValueError for anything else."""
     sides = value if isinstance(value, tuple | list) else (value, value)

@@ -86,7 +86,7 @@ def run_study(
     if name not in STUDIES:
         raise ValueError(f"unknown study {name!r}: choose from {', '.join(STUDIES)}")
     study, path = STUDIES[name], path or results.FOLDER / f"{name}.json"
-    record = results.so_far(path, "label", "seed")
+    record = results.so_far(path, name, "label", "seed")
     return go_on(
         [
             run

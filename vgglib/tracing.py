@@ -20,7 +20,8 @@ def trace(module: nn.Module, input_size: int | tuple[int, ...]) -> FieldTable:
     all channels at one place; a tensor without rows and columns, as after flattening, is one unit. Units that all
     see the same have stride 0. Nodes that do not depend on the picture are left out. Hooks do not run.
     Raises UnalignedError where paths meet with different strides or centres (Distill, "alignment"), and
-    UnknownReceptiveFieldError for what cannot be known, both with the module's path.
+    UnknownReceptiveFieldError for what cannot be known, both with the module's path; ValueError for a size that a VGG
+    in it refuses.
     """
     recording = record(module, input_size)
     return FieldTable((node.name, field_of(view, recording)) for node, view in views(recording))

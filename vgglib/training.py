@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vgglib import distributed
 from vgglib.allocator import can_keep_memory, kept_memory
-from vgglib.augment import Augment, colour_axes, stream
+from vgglib.augment import Augment, stream
 from vgglib.data import DataError, ImageSet
 from vgglib.devices import (
     autocast,
@@ -32,7 +32,7 @@ from vgglib.devices import (
     out_of_memory,
     synchronise,
 )
-from vgglib.evaluation import accuracy, prepared, single_crop
+from vgglib.evaluation import accuracy, of_views, prepared, single_crop
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
@@ -41,7 +41,7 @@ from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.progress import Progress, duration
 from vgglib.resuming import NAME, Checkpoints
 from vgglib.run import Run
-from vgglib.sizes import whole
+from vgglib.sizes import torch_seed, whole
 
 _ENOUGH_STEPS = 20  # after fewer, a loss says nothing yet
 
@@ -85,6 +85,11 @@ class Recipe:
     fused: bool | None = None  # all parameters in one pass of the optimiser; None: where the device can
     keep_memory: bool | None = None  # a CPU's freed memory stays for the next step; None: where the C library can
     micro_batch: int | None = None  # images at once, their gradients added up; None: the batch, or what fits in memory
+
+    @property
+    def test_scale(self) -> int:
+        """Section 4.1's test scale Q in pixels, for one crop: S, or the middle of S_min and S_max."""
+        return self.scale if isinstance(self.scale, int) else sum(self.scale) // 2
 
     def __post_init__(self) -> None:
         for name, kind in Recipe.__annotations__.items():
@@ -205,7 +210,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     _expect(recipe, train)
     seed = whole(seed, "seed")
     with torch.random.fork_rng(devices=gpus()):
-        torch.manual_seed(seed % 2**64)
+        torch.manual_seed(torch_seed(seed))
         net = VGG(
             recipe.configuration, _channels(train), len(train.classes), recipe.image_size,
             recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
@@ -285,7 +290,7 @@ def fit(
         net = net.to(memory_format=torch.channels_last)
     classes = _count_classes(net, train, recipe)
     _warn_if_unprepared(net, recipe)
-    net.classes = tuple(train.classes)
+    net.classes = tuple(train.classes) if len(train.classes) == classes else None  # more scores than classes: no names
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
     optimiser = torch.optim.SGD(
@@ -328,17 +333,21 @@ def fit(
                         raise _interrupted(run, history, interrupts.asked)
                     if run.due():
                         run.save()
-            broken, _ = guard.last()
+            broken, stop = guard.last()
             if broken is not None:
                 raise NonFiniteLossError(
                     _where_it_broke(net, train, recipe, seed, number, broken, rate, run.micro_batch)
                 )
+            if stop:
+                raise _interrupted(run, history, interrupts.asked)
             distributed.share_buffers(net)  # those that are saved are those that are tested
             synchronise(device)
             trained = run.seconds
             loss, right = (distributed.total(run.totals) / run.seen).tolist()
             try:
-                watched = None if validation is None else watched_accuracy(net, validation, settings["bf16"])
+                watched = None
+                if validation is not None:
+                    watched = watched_accuracy(net, validation, settings["bf16"], recipe.test_scale)
             except Exception:  # a picture that cannot be read: the epoch that was trained must not be lost
                 if distributed.world() == 1:
                     run.save()
@@ -413,9 +422,9 @@ def batches(
     """
     if _is_streamed(train):
         for X, y in train.batches(recipe, seed, epoch, start, rank, world):
-            yield prepared(net, X.to(device_of(net), non_blocking=True)), y.to(device_of(net), non_blocking=True)
+            yield prepared(net, X.to(device_of(net))), y.to(device_of(net))
         return
-    colour = recipe.rgb_shift * colour_axes(train.images) if recipe.rgb_shift and train.images.shape[1] > 1 else None
+    colour = recipe.rgb_shift * train.colour_axes if recipe.rgb_shift and train.images.shape[1] > 1 else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
     draws = augment.draws(len(train), seed, epoch).to(train.images.device)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
@@ -499,25 +508,28 @@ def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, re
     return found
 
 
-def watched_accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None = None) -> float:
-    """Return the accuracy of ``net`` by single_crop; every process of a group looks at its share of the pictures."""
+def watched_accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None = None, scale: int | None = None) -> float:
+    """Return the accuracy of ``net`` by single_crop at the test scale ``scale``, by default the side of its crop.
+
+    Every process of a group looks at its share of the pictures.
+    """
     if distributed.world() == 1:
-        return _accuracy(net, pictures, bf16)
+        return _accuracy(net, pictures, bf16, scale)
     mine = distributed.share(len(pictures))
     some = len(range(*mine.indices(len(pictures))))  # none, where there are more processes than pictures
-    found = some * _accuracy(net, pictures[mine], bf16) if some else 0.0
+    found = some * _accuracy(net, pictures[mine], bf16, scale) if some else 0.0
     right = torch.tensor(round(found), device=device_of(net))
     return distributed.total(right).item() / len(pictures)
 
 
-def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None) -> float:
-    if _is_streamed(pictures):  # one by one: they have many sizes
-        posteriors = torch.cat([single_crop(net, picture[None], bf16=bf16) for picture, _ in pictures.pictures()])
-        return accuracy(posteriors, pictures.labels)
+def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None, scale: int | None) -> float:
+    if _is_streamed(pictures):
+        views = pictures.centre_crops(net.image_size, scale, batch_size=32)
+        return accuracy(torch.cat([of_views(net, X, bf16) for X in views]), pictures.labels)
     size, posteriors = 500, None
     while posteriors is None:  # until a batch fits into memory: the epoch that was trained must not be lost
         try:
-            posteriors = single_crop(net, pictures.images, batch_size=size, bf16=bf16)
+            posteriors = single_crop(net, pictures.images, scale, batch_size=size, bf16=bf16)
         except RuntimeError as error:
             if not out_of_memory(error) or size == 1:
                 raise
@@ -587,8 +599,9 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     """Return the speed of training ``net`` on its device, from ``steps`` steps, and the time of the recipe's epochs.
 
     Forward and backward pass on up to a batch of pictures; where one step takes over a second, on a few pictures
-    only. The network is left as it was: no step of the optimiser, gradients and batch statistics put
-    back. Validation and the start-up of a compiled network are not in it.
+    only. Pictures in files are read by this process; ``workers`` processes are taken to read so many times as fast,
+    while the network is at work. The network is left as it was: no step of the optimiser, gradients and batch
+    statistics put back. Validation and the start-up of a compiled network are not in it.
     """
     _expect(recipe, train)
     if whole(steps, "steps") < 1:
@@ -597,7 +610,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]
     net.zero_grad()
-    settings, few = conditions(recipe, device), _on(train[: min(8, recipe.micro_batch or 8, len(train))], device)
+    settings, few = conditions(recipe, device), _some(train, min(8, recipe.micro_batch or 8), device)
+    layouts = [parameter.data for parameter in net.parameters()]
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
     try:
@@ -608,19 +622,19 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             while took is None:
                 try:
                     # warms up; a GPU chooses its programs by the size of the batch
-                    _timed_step(net, few[:2] if device.type == "cpu" else few, recipe, settings["bf16"])
+                    _timed_step(net, _some(train, 2, device) if device.type == "cpu" else few, recipe, settings["bf16"])
                     took = _timed_step(net, few, recipe, settings["bf16"])
                 except RuntimeError as error:
                     if not out_of_memory(error) or len(few) <= 2:
                         raise
-                    few = few[: len(few) // 2]
+                    few = _some(train, len(few) // 2, device)
                     release()
             most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
-            affordable, times = max(min(8, most), min(most, int(len(few) / took))), None
+            affordable, times = max(min(8, most), min(most, int(len(few) / sum(took)))), None
             while times is None:  # until a batch fits into memory
                 try:
                     known = [took] if affordable == len(few) else []  # warmed up and timed already
-                    some = few if known else _on(train[:affordable], device)
+                    some = few if known else _some(train, affordable, device)
                     wanted = steps - 1 if known else steps + 1
                     found = [_timed_step(net, some, recipe, settings["bf16"]) for _ in range(wanted)]
                     times = known + found if known else found[1:]
@@ -634,9 +648,11 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             buffer.copy_(buffers[name])
         for module, mode in modes.items():
             module.training = mode
-        for parameter, gradient in zip(net.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-    speed = len(some) / sorted(times)[len(times) // 2]
+        for parameter, gradient, layout in zip(net.parameters(), gradients, layouts, strict=True):
+            parameter.data, parameter.grad = layout, gradient
+    workers = min(getattr(train, "workers", 0), os.cpu_count() or 1)
+    seconds = sorted(max(reading / workers, learning) if workers else reading + learning for reading, learning in times)
+    speed = len(some) / seconds[len(seconds) // 2]
     return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
 
 
@@ -646,25 +662,33 @@ def foretold(net: nn.Module, train: ImageSet, recipe: Recipe) -> str:
     return f"about {duration(seconds)} on {describe(device_of(net))}"
 
 
-def _channels(pictures: ImageSet) -> int:
-    return pictures.channels if _is_streamed(pictures) else pictures.images.shape[1]
-
-
 def _on(train: ImageSet, device: torch.device) -> ImageSet:
-    """Return a set on a device, if it is in memory at all."""
-    return train if _is_streamed(train) else train.to(device)
+    """Return a set on a device; one that is read while training gives its batches there."""
+    return train.to(device) if hasattr(train, "to") else train
 
 
-def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) -> float:
-    """Return the seconds of one forward and backward pass over ``images`` as one batch."""
-    device, started = device_of(net), time.perf_counter()
-    whole = replace(recipe, batch_size=max(2, len(images)))
-    for X, y in batches(net, images, whole, seed=0, epoch=1):
+def _some(train: ImageSet, count: int, device: torch.device) -> ImageSet:
+    """Return the first pictures of a set, on a device; or in files, to be read by this process."""
+    some = _on(train[:count], device)
+    if _is_streamed(some):
+        some.workers = 0
+    return some
+
+
+def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) -> tuple[float, float]:
+    """Return the seconds in which ``images`` become a batch, and of a forward and a backward pass over it."""
+    device, one_batch = device_of(net), replace(recipe, batch_size=max(2, len(images)))
+    if recipe.rgb_shift and _channels(images) == 3:
+        _ = images.colour_axes  # worked out once for a run
+    started, reading = time.perf_counter(), 0.0
+    for X, y in batches(net, images, one_batch, seed=0, epoch=1):
+        synchronise(device)
+        reading = time.perf_counter() - started
         with autocast(device, bf16):
             scores = net(X)
         F.cross_entropy(scores.float(), y).backward()
     synchronise(device)
-    return time.perf_counter() - started
+    return reading, time.perf_counter() - started - reading
 
 
 def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bool | int]:

@@ -39,7 +39,7 @@ def run(label: str, seed: int, data: tuple, device: object) -> dict:
     return {
         "label": label,
         "seed": seed,
-        "test_accuracy": accuracy_on(net, data[1].to(device_of(net))),
+        "test_accuracy": accuracy_on(net, data[1].to(device_of(net)), chosen.test_scale),
         "seconds": history.seconds,
         "share_of_peak": throughput(net, history).share,
         "conditions": history.conditions,
