@@ -184,7 +184,7 @@ MISTAKES = [
     (check.check_kernel_gradient, (sum(G) * K[0], sum(G) * K[1]), "times the kernel"),
     (check.check_kernel_gradient, (1, 2), "not it"),
     (check.check_kernel_gradient, 98, "not it"),
-    (check.check_input_gradient, tuple(TURNED), "flipped"),
+    (check.check_input_gradient, tuple(TURNED), "changed places"),
     (check.check_input_gradient, tuple(G[i] * K[0] + G[i + 1] * K[1] for i in range(2)), "both ends"),
     (check.check_input_gradient, tuple(v / n for v, n in zip(SPREAD, COUNTS, strict=True)), "not averaged"),
     (check.check_input_gradient, (G[0] * 4, G[1] * 4, G[2] * 4, G[2] * 6), "two places"),

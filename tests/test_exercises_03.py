@@ -179,6 +179,8 @@ def test_explanation():
         "It is always true because the receptive field of both is 5x5 and depth makes networks stronger.",
         "There are 18 weights in the pair and 25 in the single layer, so the pair cannot reach them all.",  # no remedy
         "With more channels in between it is true, and with a single one it is of course rather false.",  # no counts
+        "With one channel the pair has only 18 weights, a 5x5 kernel has 25, so it is false.",  # no remedy
+        "Two 3x3 filters have 18 weights and a 5x5 filter has 25, so the pair cannot be it.",
         "no",
         18,
     ):
@@ -203,10 +205,10 @@ RIGHT_WORDS = [
     "The pair has 25 - 18 = 7 weights too few. Use more channels in the middle.",
 ]
 FALSE_WORDS = [
-    ("18 weights cannot reach 25. A ReLU between the channels helps.", "no linear layer"),
-    ("18 weights cannot reach 25 with one channel between. What helps is a ReLU.", "no linear layer"),
-    ("18 weights cannot reach 25 with one channel. A ReLU between them would repair it.", "no linear layer"),
-    ("18 weights cannot reach 25 with one channel. The ReLU is what is missing.", "no linear layer"),
+    ("18 weights cannot reach 25. A ReLU between the channels helps.", "adds no weight"),
+    ("18 weights cannot reach 25 with one channel between. What helps is a ReLU.", "adds no weight"),
+    ("18 weights cannot reach 25 with one channel. A ReLU between them would repair it.", "adds no weight"),
+    ("18 weights cannot reach 25 with one channel. The ReLU is what is missing.", "adds no weight"),
     ("It is never false: 18 weights are enough for 25 dimensions, with any channels between.", "false somewhere"),
     ("18 weights are enough for all 25, with any number of channels between the two.", "cannot reach every point"),
     ("The pair has 25 weights and the 5x5 has only 18, so fewer channels between help.", ""),

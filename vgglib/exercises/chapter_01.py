@@ -59,7 +59,7 @@ def check_kernel_gradient(answer: object) -> Verdict:
 def check_input_gradient(answer: object) -> Verdict:
     """Return the verdict on the gradient of the input (2, 3, 5, 7) in the same calculation."""
     mistakes = {
-        (48, 86, 102, 44): "the kernel is flipped: the first pixel meets only the first weight, 4",
+        (48, 86, 102, 44): "the two weights have changed places: the first pixel meets only the first one, 4",
         (86, 102): "that is the kernel slid over the gradient: it leaves out the pixels at both ends",
         (32, 36, 44, 66): "a pixel in the middle lies under the kernel at two places, and its gradients add up",
         (32, 42, 49, 66): "gradients of a pixel are summed over its places, not averaged",
@@ -158,9 +158,15 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         _AT_ONCE,
     ),
     (
+        r"\b(outside|(py)?torch)\b.*\b(accumulat\w*|built up|made|collected|gathered)\b.*\b(high\w*|old) rates?\b",
+        r"\b(inside|caffe)\b|\b(not|no|never|without|nothing)\b|n['’]t\b",
+        _AT_ONCE,
+    ),
+    (
         r"\b(inside|caffe)\b.*(\bsteps? (is|are|becomes?|will be)( only| just| about)? (a|one) tenth\b"
         r"|\b(drops?|falls?|shrinks?) to (a|one) tenth\b|\b(ten|10) times (smaller|shorter)\b|\btenfold\b)",
-        r"\b(outside|(py)?torch)\b|\b(not|no|never|nothing)\b|n['’]t\b|\b(rate|still|old|gradual\w*|slow\w*)\b",
+        r"\b(outside|(py)?torch)\b|\b(not|no|never|nothing)\b|n['’]t\b|\b(still|old|gradual\w*|slow\w*)\b"
+        r"|\b(new|low\w*|the|learning) rate (is|becomes|drops|falls|shrinks)\b",
         _SLOWLY,
     ),
     (

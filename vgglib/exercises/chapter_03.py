@@ -152,9 +152,16 @@ def check_explanation(answer: object) -> Verdict:
             r"channel|(feature )?maps?\b|wid(e|th)|intermediate",
         ),
     }
-    return check_words(answer, ideas, against=_FALSE)
+    verdict = check_words(answer, ideas, against=_FALSE)
+    return verdict if verdict.status != "passed" else check_words(answer, {"what helps": _MORE})
 
 
+_MORE = (  # a bare "channel" or "filter" is no remedy
+    r"(more|several|extra|additional|enough|many|add\w*) (\w+ ){0,3}(channel|filter|maps|kernels)",
+    r"(two|2|four|4|[24] c) ((feature|hidden|middle|intermediate) )?(channels|filters|maps)",
+    r"(wid|broad|intermediate|hidden)",
+    r"(channels|filters|maps) (\w+ ){0,4}(more|added|enough|suffice)",
+)
 _NOT = (
     r"\b(not|no|never|neither|nor|hardly|scarcely|left out|leaving out|beside the point|"
     r"cannot|without|instead of|rather than|wrong|false)\b|n['’]t\b"
@@ -168,7 +175,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         rf"\b(relus?|non-?linear\w*) (\w+ ){{0,6}}{_HELPS}|\bhelps?( is|:)? (an? |the )?(\w+ )?(relu|non-?linear)",
         _NOT + r"|\blittle\b",
-        "with a ReLU between, the pair is no linear layer: it gives no further 5x5 kernel",
+        "a ReLU between adds no weight: the pair still has 18 numbers, and a 5x5 kernel 25",
     ),
     (
         r"\b(third|another|extra|additional|further|more 3 ?[x×] ?3) ((3 ?[x×] ?3|conv\w*) )?layers? (\w+ ){0,5}"
