@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vgglib.modes import evaluation
 from vgglib.recording import picture_shape
 from vgglib.tables import as_html, as_text
 
@@ -105,17 +106,13 @@ def cost(
         for name, tensor in kind(recurse=False, remove_duplicate=False)
     }
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
-    training = {child: child.training for child in module.modules()}
-    module.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        with evaluation(module), torch.no_grad(), FlopCounterMode(display=False) as flops:
             picture = torch.empty(1, *shape, device="meta", dtype=dtype)
             torch.func.functional_call(module, tensors, (picture,), tie_weights=False)
     finally:
         for hook in hooks:
             hook.remove()
-        for child, mode in training.items():
-            child.training = mode
     if flops.get_total_flops() != 2 * rows.macs:
         raise UnknownCostError(
             f"the layers of {type(module).__name__} account for {rows.macs:,} of {flops.get_total_flops() // 2:,} "

@@ -19,6 +19,7 @@ from vgglib.augment import crop_offsets, expect_pictures, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
 from vgglib.model import VGG, FullyConvolutional, fully_convolutional
+from vgglib.modes import evaluation
 from vgglib.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def _testing(
         raise ValueError("there are no pictures to classify")
     if (batch_size := sizes.whole(batch_size, "batch_size")) < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-    device, modes = device_of(net), {module: module.training for module in net.modules()}
+    device = device_of(net)
 
     def batches() -> Iterator[Tensor]:
         progress, started, done = Progress(), time.monotonic(), 0
@@ -244,13 +245,8 @@ def _testing(
             else:
                 progress.show(f"{tell}: {done:,} pictures in {duration(passed)}", final=True)
 
-    net.eval()
-    try:
-        with autocast(device, fast_in_bf16(device) if bf16 is None else bf16):
-            yield batches()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluation(net), autocast(device, fast_in_bf16(device) if bf16 is None else bf16):
+        yield batches()
 
 
 @contextmanager

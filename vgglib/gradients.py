@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vgglib.modes import evaluation
 from vgglib.operations import follow
 from vgglib.receptive_field import Pair, pair
-from vgglib.recording import Node, Operation, evaluation, record, run
+from vgglib.recording import Node, Operation, record, run
 from vgglib.sizes import torch_seed
 from vgglib.tracing import field_of, views
 from vgglib.windows import laid_out

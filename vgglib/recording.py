@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vgglib.model import VGG, FullyConvolutional
+from vgglib.modes import evaluation
 from vgglib.receptive_field import UnknownReceptiveFieldError
 from vgglib.sizes import whole
 
@@ -110,18 +111,6 @@ def run(recording: Recording, picture: Tensor) -> Iterator[tuple[fx.Node, object
             value = interpreter.run_node(place)
         interpreter.env[place] = value
         yield place, value
-
-
-@contextmanager
-def evaluation(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and every part of it back afterwards."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 @contextmanager

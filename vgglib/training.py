@@ -38,6 +38,7 @@ from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits, release
 from vgglib.model import INITIALISATIONS, VGG, initialise
+from vgglib.modes import evaluation, kept_modes
 from vgglib.progress import Progress, duration
 from vgglib.resuming import NAME, Checkpoints
 from vgglib.run import Run
@@ -606,7 +607,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     _expect(recipe, train)
     if whole(steps, "steps") < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
-    device, modes = device_of(net), {module: module.training for module in net.modules()}
+    device = device_of(net)
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]
     net.zero_grad()
@@ -615,9 +616,9 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
     try:
-        net.train()
-        random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-        with random, kept_memory(settings["keep_memory"]):
+        random = torch.random.fork_rng(devices=gpus())
+        with kept_modes(net), random, kept_memory(settings["keep_memory"]):
+            net.train()
             took = None
             while took is None:
                 try:
@@ -646,8 +647,6 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     finally:  # also after Ctrl-C
         for name, buffer in net.named_buffers():
             buffer.copy_(buffers[name])
-        for module, mode in modes.items():
-            module.training = mode
         for parameter, gradient, layout in zip(net.parameters(), gradients, layouts, strict=True):
             parameter.data, parameter.grad = layout, gradient
     workers = min(getattr(train, "workers", 0), os.cpu_count() or 1)
@@ -716,16 +715,12 @@ def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
             f"batches of {min(recipe.batch_size, len(train))} are too small for {distributed.world()} processes: under "
             "batch normalisation each needs 2 pictures or more"
         )
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    with torch.no_grad():
+    with evaluation(net), torch.no_grad():
         if _is_streamed(train):
             X = torch.zeros(1, train.channels, recipe.image_size, recipe.image_size, device=device_of(net))
         else:
             X = Augment(recipe.image_size, recipe.scale)(train.images[:1], torch.zeros(1, 4))
         classes = net(prepared(net, X)).shape[1]
-    for module, mode in modes.items():
-        module.training = mode
     low, high = train.labels.min().item(), train.labels.max().item()
     if low < 0 or high >= classes:
         raise ValueError(f"labels run from {low} to {high}, but the network has scores for 0 to {classes - 1} only")

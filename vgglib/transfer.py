@@ -8,6 +8,7 @@ from vgglib.augment import whole
 from vgglib.devices import device_of
 from vgglib.evaluation import prepared
 from vgglib.model import VGG, fully_convolutional
+from vgglib.modes import evaluation
 
 
 @torch.no_grad()
@@ -35,16 +36,12 @@ def features(
         raise ValueError(f"scale {scale} is below the {max(net.image_size)} pixels that the network was built for")
     if block is not None and not 1 <= block <= len(net.blocks):
         raise ValueError(f"the network has blocks 1 to {len(net.blocks)}, there is no block {block}")
-    found, modes = [], {module: module.training for module in net.modules()}
-    net.eval()
-    try:
+    found = []
+    with evaluation(net):
         for batch in images.split(batch_size):
             X = prepared(net, whole(batch.to(device_of(net)), scale))
             looks = [X, X.flip(3)] if flip else [X]
             found.append(sum(_look(net, look, block) for look in looks) / len(looks))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return F.normalize(torch.cat(found), dim=1)
 
 
