@@ -184,6 +184,7 @@ def _chain(
         "stage": stage,
         "seed": seed,
         "validation_accuracy": history.epochs[-1].validation_accuracy,
+        "validation_scale": recipe.test_scale,  # runs that do not say it were watched at the crop's side, 28
         "train_loss": history.epochs[-1].train_loss,
         "seconds": history.seconds,
         "tests": tested,
