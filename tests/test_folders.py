@@ -17,6 +17,7 @@ import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -612,6 +613,38 @@ def test_centre_crops_are_those_of_one_crop(root):
     assert [len(some) for some in found] == [5, 5, 2]
     for crop, (picture, _) in zip(torch.cat(found), pictures.pictures(), strict=True):
         assert torch.equal(crop, view(picture[None], (16, 12), 20)[0])
+
+
+def test_validation_takes_what_fits(root, settings, monkeypatch):
+    """Crops of a folder are halved until memory holds them; their order stays."""
+    pictures, small = image_folder(root), replace(settings, configuration="4 |", hidden=5)
+    net, asked, there = training.build(small, pictures).eval(), [], training.of_views
+
+    def limited(net, X, bf16):
+        asked.append(len(X))
+        if len(X) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return there(net, X, bf16)
+
+    expected = training.watched_accuracy(net, pictures, False, 20)
+    posteriors = torch.cat([there(net, X, False) for X in pictures.centre_crops((16, 16), 20)])
+    assert expected == training.accuracy(posteriors, pictures.labels)
+    monkeypatch.setattr(training, "of_views", limited)
+    assert training.watched_accuracy(net, pictures, False, 20) == expected
+    assert asked == [12, 6, 3, 3, 6, 3, 3]
+    one_by_one = SimpleNamespace(batches=None, pictures=pictures.pictures, labels=pictures.labels)
+    assert training.watched_accuracy(net, one_by_one, False, 20) == expected
+
+
+def test_several_runs_read_the_colours_once(root, settings, monkeypatch):
+    looked = []
+    pictures, small = image_folder(root), replace(settings, configuration="4 |", hidden=5, rgb_shift=0.1, epochs=1)
+    small = replace(small, schedule="constant")
+    net, there = training.build(small, pictures), folders._moments
+    monkeypatch.setattr(folders, "_moments", lambda *about: looked.append(1) or there(*about))
+    for _ in range(2):
+        training.fit(net, pictures, None, small, device="cpu")
+    assert len(looked) == len(pictures)
 
 
 def test_batches_lie_where_they_are_wanted(root, settings):

@@ -1019,7 +1019,7 @@ def test_several_networks_are_tested_together(trained, small, sets, tmp_path, ca
     assert main(["evaluate", trained, other, "--device", "cpu"]) == 0  # each at its own crop
     posteriors = ensemble([dense(net, images, net.image_size[0]) for net in nets])
     said = capsys.readouterr().out
-    assert said.startswith("2 networks together, dense at 12, 14: top-1 error ")
+    assert said.startswith("2 networks together, dense each at its own scale (12, 14): top-1 error ")
     assert f"{100 * top1_error(posteriors, labels):.2f} %" in said
     strangers = VGG("4 | 6 |", 1, 10, image_size=12, width=1.0, hidden=9)
     strangers.classes = tuple("abcdefghij")

@@ -133,14 +133,16 @@ def test_what_an_older_run_did_not_say_is_as_it_is_now():
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        ((0, 1, 2), None),
-        ((0, 0, 0), None),
-        ((0, 1, 3), r"process 1 has a newer checkpoint \(epoch 1, step 3\) than process 0"),
-        ((2, 0, 0), "process 1 does not train what process 0 trains"),
+        ((0, 1, 2, 1, 0), None),
+        ((0, 0, 0, 1, 0), None),
+        ((0, 1, 3, 1, 0), r"process 1 has a newer checkpoint in .* \(epoch 1, step 3\) than process 0"),
+        ((2, 0, 0, 1, 0), "process 1 does not train what process 0 trains"),
+        ((0, 0, 0, 0, 0), "process 1 does not save when process 0 saves"),
+        ((0, 1, 2, 1, 5), "process 1 does not save when process 0 saves"),
     ],
 )
 def test_processes_agree_before_they_train(two, train, monkeypatch, others, said):
-    """The folder holds epoch 1, step 2; others: settings that differ, and the newest epoch and step there."""
+    """The folder holds epoch 1, step 2; others: settings that differ, newest epoch and step, saving, and how often."""
     assert two.farthest() == (1, 3)
     two.paths()[0].unlink()
     net = build(RANDOM, train, 2)
@@ -157,6 +159,19 @@ def test_processes_agree_before_they_train(two, train, monkeypatch, others, said
     monkeypatch.setattr(run.distributed, "from_first", lambda _: other)
     with pytest.raises(CheckpointError, match=r"process 0 does not train what process 0 trains: seed is 2, was 3"):
         one._expect_agreement()
+
+
+def test_a_run_that_was_watched_at_another_scale_says_so(train, tmp_path):
+    """Older runs were watched at the side of the crop, and their checkpoints do not say it."""
+    settings = replace(RANDOM, scale=16, dropout=0.0)
+    with pytest.raises(SystemExit):
+        start(settings, train, checkpoint=Stopping(tmp_path, 1))
+    (path,) = Checkpoints(tmp_path).paths()
+    tensors, about = read(path)
+    assert about.pop("test_scale") == 16
+    path.write_bytes(packed(tensors, about))
+    with pytest.warns(CheckpointWarning, match="test_scale is 16, was 12"):
+        start(settings, train, checkpoint=tmp_path)
 
 
 def test_saving_changes_nothing(train, tmp_path):

@@ -12,10 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from vgglib import training
-from vgglib.augment import colour_axes
+from vgglib.augment import colour_axes, view
 from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
 from vgglib.data import ImageSet
+from vgglib.evaluation import accuracy_on, expect_classes
 from vgglib.model import VGG, vgg
 from vgglib.training import (
     RECIPES,
@@ -255,7 +256,33 @@ def test_names_of_classes_are_those_of_the_scores(train, tmp_path):
     assert net.classes is None
     save_network(net, tmp_path / "net.safetensors")
     assert load_network(tmp_path / "net.safetensors").classes is None
-    assert ImageSet(train.images, train.labels, range(10)).classes == tuple("0123456789")
+    few = ImageSet(train.images, train.labels, range(10))
+    net = build(TINY, few)
+    fit(net, few, None, replace(TINY, epochs=1), device="cpu")
+    assert net.classes == tuple("0123456789")
+    expect_classes(net, few.classes)
+
+
+@pytest.mark.parametrize("scale", [14, (13, 17)])
+def test_validation_is_watched_at_section_4_1s_scale(train, scale):
+    part, held_out = train.split(40)
+    net, history = run(part, validation=held_out, epochs=1, scale=scale)
+    expected = accuracy_on(net, held_out, 14 if scale == 14 else 15)
+    assert history.epochs[0].validation_accuracy == expected
+
+
+@pytest.mark.parametrize("size", [None, 12, (12, 12), (28, 28)])
+def test_any_other_network_is_watched_as_it_can_be(train, size):
+    """One that does not say how large its pictures are, one that says it by an int, one of larger pictures."""
+    part, held_out = train.split(40)
+    side = 12 if size is None or size in (12, (12, 12)) else 28
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(36, 10))
+    if size is not None:
+        net.image_size = size
+    history = fit(net, part, held_out, replace(TINY, epochs=1, normalise="nothing"), device="cpu")
+    X = view(held_out.images, side) if size is not None else held_out.images / 255
+    expected = (net(X).argmax(dim=1) == held_out.labels).double().mean().item()
+    assert history.epochs[0].validation_accuracy == expected
 
 
 def test_validation_is_watched_with_the_networks_own_preprocessing(train):

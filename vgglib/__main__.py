@@ -337,6 +337,7 @@ def _resume(options: argparse.Namespace) -> int:
             content = settings.read_bytes()
         try:
             told = json.loads(distributed.from_first(content))
+            options.other_workers = options.workers is not None
             for name in _KEPT:
                 if getattr(options, name, None) is None:  # only workers can be asked for anew
                     setattr(options, name, told["options"][name])
@@ -509,6 +510,7 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
         there["recipe"] = {name: there["recipe"].get(name, value) for name, value in wanted["recipe"].items()}
         # older runs say less, or nothing; they began from no other network, and took all folders for coloured
         before = {"start": None, "channels": None if wanted["data"]["channels"] is None else 3}
+        before["test_scale"] = wanted["recipe"]["image_size"]
         there["data"] = completed(there["data"] or {}, wanted["data"] | before)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{history} is not what train wrote: {error!r}. Take another --out") from error
@@ -536,7 +538,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
 
     sets = _sets(options, chosen)
     identity = _identity(chosen, seed, *sets)
-    identity["data"] |= {"start": options.start, "channels": options.channels}
+    identity["data"] |= {"start": options.start, "channels": options.channels, "test_scale": chosen.test_scale}
     if (finished := _finished(options, identity, folder)) is not None:
         return finished
     with alone_in(folder / "checkpoints") if distributed.rank() == 0 else contextlib.nullcontext():
@@ -600,7 +602,8 @@ def _trained(
     if alone and not checkpoints.paths() and not Progress().visible:  # else fit's own line says it
         print(foretold(net.to(device or best_device()), part, chosen))
     start = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
-    again = f"{start} vgglib resume {shlex.quote(str(folder))}"
+    first = f"{start} vgglib resume {shlex.quote(str(folder))}"
+    again = f"{first} --workers {options.workers}" if options.resumed and options.other_workers else first
     with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
         try:
             history = fit(net, part, watched, chosen, seed, device, monitor, checkpoints, options.checkpoint_every)
@@ -612,7 +615,7 @@ def _trained(
             if alone and not (checkpoints.folder / "run.json").is_file():
                 raise  # there is nothing to go on with
             if isinstance(error, ReaderDied):
-                raise DataError(f"{error}; go on with: {again} --workers 0") from error
+                raise DataError(f"{error}; go on with: {first} --workers 0") from error
             raise DataError(
                 f"{error}. This run goes on with the same files alone: put a good one there, then: {again} "
                 "--changed-pictures"
@@ -631,8 +634,11 @@ def _trained(
             with _or_kept(folder / "network.safetensors", checkpoints, again):
                 save_network(net, folder / "network.safetensors", about)
             lies = f" and lies in {folder / 'network.safetensors'}"
-        remedy = "" if isinstance(error, ReaderDied) else " mend the picture, then:"
-        raise DataError(f"{error}. The network is trained{lies}; to test it,{remedy} {again}") from error
+        remedy = ""
+        if not alone or (checkpoints.folder / "run.json").is_file():
+            mended = f"{first} --workers 0" if isinstance(error, ReaderDied) else f"mend the picture, then: {again}"
+            remedy = f"; to test it, {mended}"
+        raise DataError(f"{error}. The network is trained{lies}{remedy}") from error
     tested = "" if accuracy is None else f"test accuracy {100 * accuracy:.2f} % "
     print(f"{tested}after {duration(history.seconds)} on {history.conditions['device']}")
     if alone:
@@ -748,13 +754,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         posteriors, labels = tested(net.to(options.device or best_device()), pictures)
         found.append(posteriors.cpu())
     posteriors = ensemble(found)
-    scales = options.scales or sorted({_own_scale(net) for net in nets})
+    own = [_own_scale(net) for net in nets]
+    scales = options.scales or sorted({*own})
     result = {
         "command": options.command,
         "networks": options.networks,
         "data": options.data,
         "method": options.method,
         "scales": scales,
+        **({} if options.scales else {"scale_of_each": own}),
         "pictures": len(labels),
         "top1_error": top1_error(posteriors, labels),
     }
@@ -766,7 +774,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         who = f"{len(nets)} networks together, " if len(nets) > 1 else ""
-        print(f"{who}{options.method} at {', '.join(map(str, scales))}: {said} of {len(labels):,} pictures")
+        where = ", ".join(map(str, scales))
+        where = f"at {where}" if options.scales or len(scales) == 1 else f"each at its own scale ({where})"
+        print(f"{who}{options.method} {where}: {said} of {len(labels):,} pictures")
     return 0
 
 

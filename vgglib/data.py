@@ -84,7 +84,7 @@ class ImageSet:
     classes: tuple[str, ...] = CLASSES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(map(str, self.classes)))
+        object.__setattr__(self, "classes", tuple(self.classes))
         for name, dtype, shape in [("images", torch.uint8, "(N, C, H, W)"), ("labels", torch.int64, "(N,)")]:
             tensor = getattr(self, name)
             if not isinstance(tensor, torch.Tensor):

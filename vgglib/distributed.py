@@ -55,10 +55,12 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    if distributed.is_initialized():  # left behind by an error
+        distributed.destroy_process_group()
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield device
-    except Interrupted:  # in all processes at once
+    except (Interrupted, ArithmeticError):  # in all processes at once: a stop, a loss that is not finite
         distributed.destroy_process_group()
         raise
     # after another error the others may be waiting for this one: to leave the group in order could wait for them, too

@@ -387,7 +387,7 @@ def expect_classes(net: nn.Module, classes: Sequence[str]) -> None:
     if scores != len(classes):
         raise ValueError(f"the network knows {scores} classes, the pictures have {len(classes)}")
     for place, (own, given) in enumerate(zip(known, classes, strict=False)):
-        if own != given:
+        if str(own) != str(given):
             raise ValueError(
                 f"class {place} is {own!r} to the network, {given!r} to the pictures: give the pictures the network's "
                 "own classes, net.classes"

@@ -181,6 +181,8 @@ class FolderSet:
 
     def to(self, device: str | torch.device) -> "FolderSet":
         """The same pictures, whose batches lie on that device: they travel as whole numbers, a quarter of the bytes."""
+        if torch.device(device) == self.device:
+            return self
         there = copy.copy(self)
         there.device = torch.device(device)
         return there

@@ -7,7 +7,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -124,6 +124,7 @@ class Run:
                 "seconds": self.seconds if self.step else 0.0, "micro_batch": self.micro_batch,
             },
             "rate": self._rate.state(),
+            "test_scale": self._history.recipe.test_scale,
             "conditions": self._history.conditions,
             "epochs": [asdict(epoch) for epoch in self._history.epochs],
         }  # fmt: skip
@@ -175,6 +176,9 @@ class Run:
             every = range(distributed.world())
             kinds = {name.split(".")[1] for name in tensors if name.startswith("dice.")}
             self._dice = {kind: [tensors[f"dice.{kind}.{number}"] for number in every] for kind in kinds}
+        # older runs were watched at the side of the crop
+        scale = about.get("test_scale", self._history.recipe.image_size)
+        changed += differences({"test_scale": self._history.recipe.test_scale}, {"test_scale": scale})
         changed += pictures + differences({"micro_batch": self.micro_batch}, {"micro_batch": position["micro_batch"]})
         if changed and not self.finished and distributed.rank() == 0:
             warnings.warn(
@@ -186,7 +190,7 @@ class Run:
         return True
 
     def _expect_agreement(self) -> None:
-        """Raise CheckpointError in each process of a group, unless all train the same and process 0 has come farthest.
+        """Raise CheckpointError in each process of a group, unless all train and save alike, and process 0 is farthest.
 
         Process 0 may be another machine after a restart: torchrun numbers machines by their names.
         """
@@ -194,7 +198,10 @@ class Run:
             return
         first = json.loads(distributed.from_first(json.dumps(self._identity).encode()))
         differing = differences(self._identity, first)
-        told = torch.tensor([len(differing), *(self.checkpoints.farthest() if self.checkpoints else (0, 0))])
+        farthest = (0, 0)
+        with suppress(OSError):  # a disk of its own need not be readable
+            farthest = self.checkpoints.farthest() if self.checkpoints else farthest
+        told = torch.tensor([len(differing), *farthest, self.checkpoints is not None, self._every or 0])
         others = [tuple(one.tolist()) for one in distributed.from_all(told)]
         if differing:
             raise CheckpointError(
@@ -203,12 +210,18 @@ class Run:
             )
         if strangers := [number for number, (differ, *_) in enumerate(others) if differ]:
             raise CheckpointError(f"process {strangers[0]} does not train what process 0 trains: see its own message")
-        ahead = max(range(len(others)), key=lambda number: others[number][1:])
-        if others[ahead][1:] > others[0][1:]:
-            epoch, step = others[ahead][1:]
+        if strangers := [number for number, (*_, saves, every) in enumerate(others) if (saves, every) != others[0][3:]]:
             raise CheckpointError(
-                f"process {ahead} has a newer checkpoint (epoch {epoch}, step {step}) than process 0, which alone "
-                "reads and writes them: copy it to the machine of process 0, or remove it there"
+                f"process {strangers[0]} does not save when process 0 saves: give all the same checkpoint and every; "
+                "process 0 alone writes"
+            )
+        ahead = max(range(len(others)), key=lambda number: others[number][1:3])
+        if others[ahead][1:3] > others[0][1:3]:
+            epoch, step = others[ahead][1:3]
+            raise CheckpointError(
+                f"process {ahead} has a newer checkpoint in {self.checkpoints.folder} (epoch {epoch}, step {step}) "
+                "than process 0, which alone reads and writes them: copy it to process 0's machine, or, if it is of an "
+                f"older run, remove it from process {ahead}'s"
             )
 
     def _restore_network(self, saved: dict[str, Tensor]) -> None:

@@ -217,7 +217,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
             recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
         )  # fmt: skip
     initialise(net, recipe.initialisation, seed, biases=recipe.zero_biases)
-    net.classes = tuple(train.classes)
+    net.classes = tuple(map(str, train.classes))
     if recipe.normalise != "nothing":
         mean, std = train.mean_and_std()
         net.mean.copy_(torch.as_tensor(mean).view(1, -1, 1, 1))
@@ -258,10 +258,11 @@ def fit(
     net: what ``build`` gives, or any other network: what the recipe says of its layers, its first weights and
     ``normalise`` is for build, and is not done here (UserWarning where the pictures go in as they are, against the
     recipe). Parameters that need no gradient stay as they are, and so do the averages of a batch normalisation whose
-    own parameters need none. Afterwards it is in evaluation mode, and knows the names
-    of the classes (``net.classes``).
-    train, validation: uint8 pictures and labels, or a folder's; validation may be None. seed: decides the order of
-    the pictures, their crops and flips, and dropout. watch: called with the History after every epoch (a live plot).
+    own parameters need none. Afterwards it is in evaluation mode, and knows the names of the classes
+    (``net.classes``, None where it has more scores than there are classes).
+    train, validation: uint8 pictures and labels, or a folder's; validation may be None, and is watched by one crop at
+    the recipe's test scale (section 4.1). seed: decides the order of the pictures, their crops and flips, and dropout.
+    watch: called with the History after every epoch (a live plot).
     checkpoint: a folder for the state of the run, saved after every epoch and every ``every`` steps; where it holds
     one already, training goes on from there: on a CPU bit for bit with the same machine, threads and versions; on a GPU
     as closely as two runs agree there, whose kernels may add up in another order.
@@ -270,8 +271,9 @@ def fit(
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
     Raises ValueError for labels that the network has no score for, for schedule "plateau" without a validation set
     and for one with other classes, and for a network without a parameter that learns; NonFiniteLossError within one
-    step of the loss becoming infinite or nan, CheckpointError for the checkpoints of another run, BatchTooLargeError
-    where memory ends and the recipe allows no smaller parts; warns NotLearningWarning when an epoch's loss is that of
+    step of the loss becoming infinite or nan, CheckpointError for the checkpoints of another run, and for processes of
+    a group that do not train and save alike, BatchTooLargeError where memory ends and the recipe allows no smaller
+    parts; warns NotLearningWarning when an epoch's loss is that of
     guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
@@ -285,13 +287,14 @@ def fit(
     if validation is not None and (channels := [_channels(some) for some in (train, validation)])[0] != channels[1]:
         raise ValueError(f"the pictures to train on have {channels[0]} channels, those to watch {channels[1]}")
     device = best_device() if device is None else torch.device(device)
-    net, train = net.to(device), _on(train, device)
+    net, given, train = net.to(device), train, _on(train, device)
     settings = conditions(recipe, device)
     if settings["channels_last"]:
         net = net.to(memory_format=torch.channels_last)
     classes = _count_classes(net, train, recipe)
     _warn_if_unprepared(net, recipe)
-    net.classes = tuple(train.classes) if len(train.classes) == classes else None  # more scores than classes: no names
+    names = tuple(map(str, train.classes))
+    net.classes = names if len(names) == classes else None  # of more scores than classes nobody knows the names
     if not any(parameter.requires_grad for parameter in net.parameters()):
         raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
     optimiser = torch.optim.SGD(
@@ -300,7 +303,7 @@ def fit(
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
     progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
-    run = Run(net, optimiser, rate, history, (train, validation), checkpoint, every)
+    run = Run(net, optimiser, rate, history, (given, validation), checkpoint, every)
     run.restore()
     forward = distributed.replicated(net)
     forward = torch.compile(forward) if settings["compile"] else forward
@@ -348,7 +351,7 @@ def fit(
             try:
                 watched = None
                 if validation is not None:
-                    watched = watched_accuracy(net, validation, settings["bf16"], recipe.test_scale)
+                    watched = watched_accuracy(net, validation, settings["bf16"], _test_scale(net, recipe))
             except Exception:  # a picture that cannot be read: the epoch that was trained must not be lost
                 if distributed.world() == 1:
                     run.save()
@@ -524,9 +527,12 @@ def watched_accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None = Non
 
 
 def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None, scale: int | None) -> float:
-    if _is_streamed(pictures):
+    if hasattr(pictures, "centre_crops") and hasattr(net, "image_size"):
         views = pictures.centre_crops(net.image_size, scale, batch_size=32)
-        return accuracy(torch.cat([of_views(net, X, bf16) for X in views]), pictures.labels)
+        return accuracy(torch.cat([_what_fits(net, X, bf16) for X in views]), pictures.labels)
+    if _is_streamed(pictures):  # one by one: they have many sizes
+        found = [single_crop(net, picture[None], scale, bf16=bf16) for picture, _ in pictures.pictures()]
+        return accuracy(torch.cat(found), pictures.labels)
     size, posteriors = 500, None
     while posteriors is None:  # until a batch fits into memory: the epoch that was trained must not be lost
         try:
@@ -537,6 +543,27 @@ def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None, scale: int 
             size //= 2
             release()
     return accuracy(posteriors, pictures.labels)
+
+
+def _what_fits(net: nn.Module, X: Tensor, bf16: bool | None) -> Tensor:
+    """Return the posteriors of crops, in as many parts as memory asks for."""
+    try:
+        return of_views(net, X, bf16)
+    except RuntimeError as error:
+        if not out_of_memory(error) or len(X) == 1:
+            raise
+    release()
+    return torch.cat([_what_fits(net, part, bf16) for part in X.chunk(2)])
+
+
+def _test_scale(net: nn.Module, recipe: Recipe) -> int | None:
+    """Return the scale at which ``net`` is watched; None, pictures as they are or as large as the crop, if it has none.
+
+    A network that does not say how large its pictures are takes them as they come, and one of larger pictures than the
+    recipe's is watched at its own size.
+    """
+    crop = getattr(net, "image_size", math.inf)
+    return recipe.test_scale if (min(crop) if isinstance(crop, tuple | list) else crop) <= recipe.test_scale else None
 
 
 def _interrupted(run: Run, history: History, signal: int | None) -> Interrupted:
@@ -649,7 +676,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             buffer.copy_(buffers[name])
         for parameter, gradient, layout in zip(net.parameters(), gradients, layouts, strict=True):
             parameter.data, parameter.grad = layout, gradient
-    workers = min(getattr(train, "workers", 0), os.cpu_count() or 1)
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share them
+    workers = min(getattr(train, "workers", 0), max(1, cores))
     seconds = sorted(max(reading / workers, learning) if workers else reading + learning for reading, learning in times)
     speed = len(some) / seconds[len(seconds) // 2]
     return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
@@ -669,7 +697,7 @@ def _on(train: ImageSet, device: torch.device) -> ImageSet:
 def _some(train: ImageSet, count: int, device: torch.device) -> ImageSet:
     """Return the first pictures of a set, on a device; or in files, to be read by this process."""
     some = _on(train[:count], device)
-    if _is_streamed(some):
+    if hasattr(some, "workers"):
         some.workers = 0
     return some
 
