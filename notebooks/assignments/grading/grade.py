@@ -311,7 +311,7 @@ def grade_one(
         # first what is shown as it stands: before a question is asked, the student's process knows nothing hidden
         explained = [_by_hand(question, session) for question in assignment.by_hand]
         told: set[int] = set()  # the cells whose errors stand beside an exercise
-        typed = _text(session.ask("value", "student", ("student",)))
+        typed = _id(session.ask("value", "student", ("student",)))
         for exercise in assignment.exercises:
             mark = judge.mark(exercise, session.ask, secret, submission.student)
             row = Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, mark.text)
@@ -324,6 +324,9 @@ def grade_one(
         if number > 0 and number not in told and problem.get("kind") != "NotImplementedError":
             result.notes.append(_failed(number, session))
     result.notes += [f"{name} was graded as it is at its check: a cell below changes it" for name in session.changed]
+    if another(typed, submission):
+        result.notes.insert(0, f"your notebook says `{typed[:60]}`, and it was handed in as `{submission.student}`: "
+                               f"exercises of your own were graded for `{submission.student}`")  # fmt: skip
     result.notes = result.notes[:12]
     result.flags += _flags(assignment, submission, session, typed)
     return result
@@ -334,6 +337,19 @@ def _text(reply: dict) -> str:
         value = judge.plain.loads(str(reply.get("value", "null")))
         return value if isinstance(value, str) else ""
     return ""
+
+
+def _id(reply: dict) -> str:
+    """Return the id that a student typed, also if it is a number."""
+    with contextlib.suppress(judge.plain.NotPlainError):
+        value = judge.plain.loads(str(reply.get("value", "null")))
+        return str(value) if isinstance(value, str | int) else ""
+    return ""
+
+
+def another(typed: str, submission: Submission) -> bool:
+    """Return whether an id was typed, and is not that under which the work was handed in."""
+    return bool(typed) and normal(typed) != normal(submission.student)
 
 
 def _by_hand(question: judge.ByHand, session: Session) -> Row:
@@ -400,7 +416,7 @@ def _flags(assignment: Assignment, submission: Submission, session: Session, typ
             flags.append(f"imports {what}")
         elif kind != "open" or what.startswith("/") or ".." in what:
             flags.append(f"tried: {event}")
-    if typed and normal(typed) != normal(submission.student):
+    if another(typed, submission):
         flags.append(f"another id in the notebook: {typed[:60]}")
     return list(dict.fromkeys(flags))
 
