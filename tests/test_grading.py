@@ -5,6 +5,8 @@ import html
 import importlib
 import json
 import re
+import shutil
+import subprocess
 import time
 import unicodedata
 from collections import OrderedDict, namedtuple
@@ -267,6 +269,25 @@ def test_an_id_that_is_another_one_is_told_to_the_student_and_the_teacher(tmp_pa
     report.write([result], tmp_path / "out", classroom.SECRET)
     (page,) = (tmp_path / "out" / "feedback" / "01_receptive_fields").iterdir()
     assert "<ta" not in page.read_text(encoding="utf-8").replace("<table", "")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_the_guides_commands_for_downloads_leave_files_named_by_ids(tmp_path):
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    (moodle,) = [block for block in blocks if "assignsubmission" in block]
+    (canvas,) = [block for block in blocks if "sed -E" in block]
+    text = json.dumps(classroom.book(classroom.RELEASED[NUMBER]))
+    given = ["moodle/Ada L_12_assignsubmission_file_/ada.ipynb", "moodle/Berta B_3_assignsubmission_file/4711.ipynb"]
+    for name in given:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    subprocess.run(["bash", "-ec", moodle], cwd=tmp_path, check=True)
+    assert sorted(submission.found(tmp_path / "handed_in")) == ["4711", "ada"]
+    for name in ("lovelaceada_123_456_carl g.ipynb", "dd_LATE_7_8_dora_d-1.ipynb", "e_9_10_e-e-12.ipynb"):
+        (tmp_path / "handed_in" / name).write_text(text)
+    subprocess.run(["bash", "-ec", canvas], cwd=tmp_path, check=True)
+    assert sorted(submission.found(tmp_path / "handed_in")) == ["4711", "ada", "carl g", "dora_d", "e-e"]
 
 
 def test_accents_stored_in_two_ways_are_one_student(tmp_path):
@@ -676,6 +697,8 @@ def test_students_with_like_names_keep_their_own_pages():
     names = ["ada", "ada/", "ada?", "..", "Ä", "x" * 300, "", "CON", "<b>"]
     files = {report.file_name(name) for name in names}
     assert len(files) == len(names)
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    assert f"`{report.file_name('Ada Lovelace')}.html`" in guide
     assert all(len(name) < 80 and "/" not in name and name.strip(".") for name in files)
 
 
