@@ -331,6 +331,35 @@ def test_only_lines_for_the_shell_are_taken_out(source, plain):
     assert magics.without_magics(source) == plain
 
 
+@pytest.mark.parametrize(
+    ("source", "loaded"),
+    [
+        ("import math, random\nfrom vgglib.exercises import assignment_01\nx = [1, 2]", False),
+        ("from collections import namedtuple\n%time import json", False),
+        ("if False:\n    import math, scipy.stats as s", True),
+        ("def f():\n    from matplotlib import pyplot", True),
+        ("from . import x", True),
+        ("import importlib", True),
+        ("__import__('numpy')", True),
+        ("import builtins\nbuiltins.exec('import numpy')", True),
+        ("def f(:", True),
+        ("x = 1\n" * 50_000, True),
+    ],
+)
+def test_libraries_are_loaded_where_they_may_be_needed(source, loaded):
+    assert classroom.grade.needed(("numpy",), ["x = 1", source]) == (("numpy",) if loaded else ())
+
+
+def test_chance_is_the_same_in_every_run_of_every_library(tmp_path):
+    drawn = "int(numpy.random.rand() * 10**9), random.randrange(10**9)"
+    for student in ("ada", "berta"):
+        explained = f"import numpy, random\nexplanation = str(({drawn}))"
+        classroom.hand_in(tmp_path, student, classroom.solved(NUMBER, explain_01=explained))
+    first, second = (result.rows[-1].answer for result in classroom.graded(tmp_path, NUMBER).values())
+    assert re.fullmatch(r"\(\d+, \d+\)", first)
+    assert first == second
+
+
 def test_staged_exercises_draw_as_the_real_ones_and_check_nothing():
     for number in classroom.TEACHER:
         name = f"vgglib.exercises.assignment_{number}"

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -151,6 +152,7 @@ class Session:
         plain_checks = {cell.source.strip() for cell, marks in assignment.handed_out
                         if marks.get("locked") and cell.kind == "code" and "check_" in cell.source}  # fmt: skip
         self.cells = [(n, "" if source.strip() in plain_checks else source) for n, source in self.cells]
+        self.preload = needed(assignment.preload, [source for _, source in self.cells])
         self.changed: list[str] = []  # names that are others below their check
         self.lines = {line.strip()[:120] for _, source in self.cells for line in source.splitlines()}
         self.problems: dict[int, dict] = {}  # by cell
@@ -193,7 +195,7 @@ class Session:
             self._restarts += 1
             cells = [(n, source) for n, source in self.cells if "why" not in self.problems.get(n, {})]
             self._student = sandbox.Student(
-                self.limits, cells, self.assignment.preload,
+                self.limits, cells, self.preload,
                 self.submission.folder, self.sandboxed, self.slot, self.checks,
             )  # fmt: skip
             current, began = None, time.monotonic()
@@ -273,6 +275,27 @@ def plan(assignment: Assignment, submission: Submission) -> list[tuple[int, str]
         elif cell.kind == "code" and source and (original.get(cell.grade_id) != source or "check_" in source):
             cells.append((n, cell.source))
     return first + cells
+
+
+def needed(preload: tuple[str, ...], cells: list[str]) -> tuple[str, ...]:
+    """Return the libraries to load, and whose chance to fix, before any code runs: none for Python's own modules alone.
+
+    Most of the time of a short submission goes into this. In doubt all are loaded.
+    """
+    if sum(map(len, cells)) > MOST_PARSED:
+        return preload
+    for source in cells:
+        try:
+            nodes = list(ast.walk(ast.parse(without_magics(source))))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return preload
+        brought = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+        brought += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+        said = {getattr(node, "id", "") for node in nodes} | {getattr(node, "attr", "") for node in nodes}
+        own = {"vgglib", *sys.stdlib_module_names} - {"importlib"}
+        if {name.partition(".")[0] for name in brought} - own or said & {"__import__", "exec", "eval"}:
+            return preload
+    return ()
 
 
 def checked(assignment: Assignment, cells: list[tuple[int, str]]) -> dict[int, list[str]]:
