@@ -4,6 +4,11 @@ from grading import plain
 from grading.grade import NUMBERS, assignment
 from grading.judge import Case, Exercise, cases_of
 
+NAMES = {  # of what an adapter makes the arguments of the student's function
+    "train": ("weight", "bias", "batches", "rate", "momentum"),
+    "convolution": ("weight of linear", "its bias", "map", "side"),
+}
+
 
 def shown(name: str, student: str, secret: str, number: str | None = None) -> str:
     """Return the cases of an exercise, which is called as in scores.csv or as what it asks for, one a line.
@@ -19,17 +24,17 @@ def shown(name: str, student: str, secret: str, number: str | None = None) -> st
 
 def line(exercise: Exercise, case: Case) -> str:
     """Return a case in words: its part, what goes in, and the right answer."""
-    args, looks = case.args, ""
+    args, call = case.args, exercise.wanted
     if exercise.adapter == "value":
         call = args[0]
+    elif exercise.adapter in NAMES:
+        named = zip(NAMES[exercise.adapter], args[1:], strict=True)
+        call += " with " + ", ".join(f"{name} = {written(value)}" for name, value in named)
+    elif exercise.adapter == "network":
+        call += f"({', '.join(map(written, args[:-2]))}), its {args[-2]} on a batch of {args[-1]}"
     else:
-        if exercise.adapter == "network":
-            looks = f", its {args[-2]} on a batch of {args[-1]}"
-            args = args[:-2]
-        elif exercise.adapter in ("train", "convolution"):  # what such arguments are stands in adapters.py
-            looks, args = f", its {args[0]}", args[1:]
-        call = f"{exercise.wanted}({', '.join(map(written, args))})"
-    return f"{case.part}: {call}{looks}: {written(exercise.expected(*case.args))}"
+        call += f"({', '.join(map(written, args))})"
+    return f"{case.part}: {call}: {written(exercise.expected(*case.args))}"
 
 
 def written(value: object) -> str:
