@@ -68,9 +68,10 @@ def hand_in(folder, student, notebook, name="work.ipynb"):
     return path
 
 
-def graded(folder, number, limits=LIMITS, **options):
+def graded(folder, number, limits=LIMITS, workers=2, **options):
     """Return the results by student; inside the sandbox wherever there is one."""
-    results = grade.grade(Path(folder), SECRET, number, limits, sandboxed=sandbox.protection()[0], workers=2, **options)
+    safe = sandbox.protection()[0]
+    results = grade.grade(Path(folder), SECRET, number, limits, sandboxed=safe, workers=workers, **options)
     return {result.student: result for result in results}
 
 

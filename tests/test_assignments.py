@@ -383,6 +383,44 @@ def test_hidden_kernels_are_not_3_and_sizes_differ():
             assert case.args[3] > 3
 
 
+def test_hidden_units_exist():
+    """A unit's window leaves the picture by no more than the padding, and the layers give that unit."""
+    module = importlib.import_module("grading.assignment_01")
+    (one,) = [one for one, _ in coded("01") if one.grade_id == "window"]
+    for n in range(200):
+        for case in classroom.grade.judge.cases_of(one, f"secret {n}", "x"):
+            layers, unit, side = case.args
+            size, jump, padding = module.walk(module.padded(layers))
+            assert 0 <= unit < module.units(layers, side), case
+            over = unit * jump - padding + size - side
+            assert over <= padding
+            assert (over >= 2) == (case.part == "right"), case
+
+
+def test_a_second_fault_does_not_earn_what_the_first_alone_would_not():
+    """What a handed-out program gets right from the start counts only beside something that was mended."""
+    module = importlib.import_module("vgglib.exercises.assignment_04")
+    given = "import torch\nfrom torch.nn import functional as F\n"
+    ids = [f"student {n}" for n in range(400)]
+    for own, second in (
+        ((3, "    net.eval()"), (12, "    return total")),
+        ((12, "    return total"), (3, "    net.eval()")),
+        ((2, module.SLIPS[0][1]), (12, "    return total")),
+    ):
+        loop = [dict([own]).get(n, line) for n, line in enumerate(module.LOOP, start=1)]
+        student = next(one for one in ids if module.my_loop(one).splitlines() == loop)
+        both = "\n".join(dict([second]).get(n, line) for n, line in enumerate(loop, start=1))
+        assert classroom.marked("04", "train", "train_answer", given + both, student).points == 0
+        mended = "\n".join(dict([second]).get(n, line) for n, line in enumerate(module.LOOP, start=1))
+        assert classroom.marked("04", "train", "train_answer", given + mended, student).points == 3
+
+
+def test_a_students_loop_is_printed_without_the_numbers_of_its_lines():
+    loop = importlib.import_module("vgglib.exercises.assignment_04").my_loop("ada")
+    compile(str(loop), "loop", "exec")
+    assert repr(loop).startswith(" 1  def train")
+
+
 def test_what_is_drawn_differs_between_students_and_stays():
     for number in ("01", "02", "03"):
         if number in NUMBERS:

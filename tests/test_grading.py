@@ -1,9 +1,12 @@
 """The grader's parts: what may pass between the processes, what is collected, what is written, and the command line."""
 
 import csv
+import html
 import importlib
 import json
 import re
+import shutil
+import subprocess
 import time
 import unicodedata
 from collections import OrderedDict, namedtuple
@@ -18,6 +21,7 @@ from grading import __main__ as command
 from grading import judge, magics, plain, report, submission
 
 NUMBER = "01"
+ADA = {"student_01": "student = 'ada'"}
 
 
 # --- plain data ---------------------------------------------------------------------------------------------------
@@ -212,6 +216,80 @@ def test_files_with_other_endings_are_named(tmp_path):
     assert said == ["roster.csv is no notebook: it was left out"]
 
 
+MOODLE = "Ada Lovelace_12345_assignsubmission_file_"
+
+
+def test_what_moodle_puts_behind_a_name_is_no_part_of_the_id(tmp_path):
+    text = json.dumps(classroom.book(classroom.RELEASED[NUMBER]))
+    names = (f"{MOODLE}/work.ipynb", "Berta Benz_7_assignsubmission_file/01.ipynb", "emil__late/work.ipynb",
+             "Carl_Gauß_31_assignsubmission_file_02_counting.ipynb", "dora_12_more/work.ipynb",
+             "Ada Lovelace_12345_assignsubmission_onlinetext_/onlinetext.html")  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    said = []
+    found = submission.found(tmp_path, said.append)
+    assert sorted(found) == ["Ada Lovelace", "Berta Benz", "Carl_Gauß", "dora_12_more", "emil"]
+    assert [bool(one.cells) for one in found["Ada Lovelace"]] == [True, False]
+    assert said == []
+
+
+def test_two_students_of_one_name_are_not_taken_for_one(tmp_path):
+    """Moodle calls everybody Participant where a teacher may not know who it is."""
+    for number in (12345, 678):
+        classroom.hand_in(tmp_path, f"Participant_{number}_assignsubmission_file_", classroom.solved(NUMBER))
+    said = []
+    assert sorted(submission.found(tmp_path, said.append)) == ["Participant 12345", "Participant 678"]
+    assert said == ["2 students are called Participant, here Participant 12345 and so on: name each by its id"]
+
+
+@pytest.mark.parametrize(
+    ("student", "typed", "mine"),
+    [
+        ("Ada Lovelace", "'ada  lovelace'", True),
+        ("4711", "'4711'", True),
+        ("4711", "4711", True),
+        ("4711", "4712", False),
+        ("ada_lovelace", "'ada lovelace'", False),
+        ("adalovelace", "'ada lovelace'", False),
+        ("ada", "'b`er<ta'", False),
+    ],
+)
+def test_an_id_that_is_another_one_is_told_to_the_student_and_the_teacher(tmp_path, student, typed, mine):
+    by_hand = importlib.import_module("grading.assignment_01").by_hand
+    answers = "\n".join(f"{name} = {by_hand(name, student)}" for name in ("sizes", "strides", "start"))
+    book = classroom.solved(NUMBER, student_01=f"student = {typed}", by_hand_answer_01=answers)
+    classroom.hand_in(tmp_path / "in", student, book)
+    (result,) = classroom.graded(tmp_path / "in", NUMBER).values()
+    assert result.points == 17
+    told = f"exercises of your own were graded for `{student}`"
+    assert [note for note in result.notes if note.endswith(told)] == ([] if mine else result.notes)
+    assert bool(result.notes) != mine
+    assert ("another id in the notebook" in "".join(result.flags)) != mine
+    report.write([result], tmp_path / "out", classroom.SECRET)
+    (page,) = (tmp_path / "out" / "feedback" / "01_receptive_fields").iterdir()
+    assert "<ta" not in page.read_text(encoding="utf-8").replace("<table", "")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_the_guides_commands_for_downloads_leave_files_named_by_ids(tmp_path):
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", guide, re.DOTALL)
+    (moodle,) = [block for block in blocks if "assignsubmission" in block]
+    (canvas,) = [block for block in blocks if "sed -E" in block]
+    text = json.dumps(classroom.book(classroom.RELEASED[NUMBER]))
+    given = ["moodle/Ada L_12_assignsubmission_file_/ada.ipynb", "moodle/Berta B_3_assignsubmission_file/4711.ipynb"]
+    for name in given:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    subprocess.run(["bash", "-ec", moodle], cwd=tmp_path, check=True)
+    assert sorted(submission.found(tmp_path / "handed_in")) == ["4711", "ada"]
+    for name in ("lovelaceada_123_456_carl g.ipynb", "dd_LATE_7_8_dora_d-1.ipynb", "e_9_10_e-e-12.ipynb"):
+        (tmp_path / "handed_in" / name).write_text(text)
+    subprocess.run(["bash", "-ec", canvas], cwd=tmp_path, check=True)
+    assert sorted(submission.found(tmp_path / "handed_in")) == ["4711", "ada", "carl g", "dora_d", "e-e"]
+
+
 def test_accents_stored_in_two_ways_are_one_student(tmp_path):
     composed, apart = (unicodedata.normalize(form, "Jürgen Müller") for form in ("NFC", "NFD"))
     by_hand = importlib.import_module("grading.assignment_01").by_hand
@@ -253,6 +331,35 @@ def test_only_lines_for_the_shell_are_taken_out(source, plain):
     assert magics.without_magics(source) == plain
 
 
+@pytest.mark.parametrize(
+    ("source", "loaded"),
+    [
+        ("import math, random\nfrom vgglib.exercises import assignment_01\nx = [1, 2]", False),
+        ("from collections import namedtuple\n%time import json", False),
+        ("if False:\n    import math, scipy.stats as s", True),
+        ("def f():\n    from matplotlib import pyplot", True),
+        ("from . import x", True),
+        ("import importlib", True),
+        ("__import__('numpy')", True),
+        ("import builtins\nbuiltins.exec('import numpy')", True),
+        ("def f(:", True),
+        ("x = 1\n" * 50_000, True),
+    ],
+)
+def test_libraries_are_loaded_where_they_may_be_needed(source, loaded):
+    assert classroom.grade.needed(("numpy",), ["x = 1", source]) == (("numpy",) if loaded else ())
+
+
+def test_chance_is_the_same_in_every_run_of_every_library(tmp_path):
+    drawn = "int(numpy.random.rand() * 10**9), random.randrange(10**9)"
+    for student in ("ada", "berta"):
+        explained = f"import numpy, random\nexplanation = str(({drawn}))"
+        classroom.hand_in(tmp_path, student, classroom.solved(NUMBER, explain_01=explained))
+    first, second = (result.rows[-1].answer for result in classroom.graded(tmp_path, NUMBER).values())
+    assert re.fullmatch(r"\(\d+, \d+\)", first)
+    assert first == second
+
+
 def test_staged_exercises_draw_as_the_real_ones_and_check_nothing():
     for number in classroom.TEACHER:
         name = f"vgglib.exercises.assignment_{number}"
@@ -266,7 +373,9 @@ def test_staged_exercises_draw_as_the_real_ones_and_check_nothing():
 
 
 def test_an_error_is_told_by_the_first_line_of_its_cell_and_once(tmp_path):
-    classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, field_answer="\ndef field(layers)\n    return 1"))
+    classroom.hand_in(
+        tmp_path, "ada", classroom.solved(NUMBER, **ADA, field_answer="\ndef field(layers)\n    return 1")
+    )
     (result,) = classroom.graded(tmp_path, NUMBER).values()
     text = classroom.rows(result)["field"].text
     assert text.startswith("the cell that begins with `def field(layers)` did not run to its end: SyntaxError")
@@ -276,7 +385,7 @@ def test_an_error_is_told_by_the_first_line_of_its_cell_and_once(tmp_path):
 
 def test_an_error_beside_a_number_by_hand_or_an_explanation_is_told_there(tmp_path):
     spoilt = {"by_hand_answer_01": "sizes = [1, 2\nstrides = [1]", "explain_01": 'explanation = "never closed'}
-    book = classroom.solved(NUMBER, **spoilt)
+    book = classroom.solved(NUMBER, **ADA, **spoilt)
     book["cells"] += [classroom.code("undefined_name"), classroom.code("1 / 0  # " + "word " * 40)]
     classroom.hand_in(tmp_path, "ada", book)
     (result,) = classroom.graded(tmp_path, NUMBER).values()
@@ -309,7 +418,7 @@ def test_a_deleted_cell_and_a_failed_one_are_told_apart(tmp_path):
 
 def test_files_beside_a_notebook_are_named(tmp_path):
     source = "from helper import field"
-    classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, field_answer=source), "work/a.ipynb")
+    classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, **ADA, field_answer=source), "work/a.ipynb")
     for name in ("helper.py", ".hidden", "__pycache__/helper.pyc", "timestamp.txt"):
         (tmp_path / "ada" / "work" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "ada" / "work" / name).write_text(classroom.solutions(NUMBER)["field_answer"])
@@ -494,6 +603,113 @@ def test_one_student_is_graded_alone(tmp_path, capsys):
     assert "there is no student 'nobody'" in capsys.readouterr().out
 
 
+def test_the_totals_come_with_one_file_for_each_assignment_too(tmp_path):
+    for number, students in {"01": ("ada", "=berta"), "02": ("ada",)}.items():
+        for student in students:
+            classroom.hand_in(tmp_path / number, student, classroom.book(classroom.RELEASED[number]))
+            results = classroom.graded(tmp_path / number, number)
+            report.write([results[student]], tmp_path / "out", classroom.SECRET)
+    lines = {path.name: path.read_text().splitlines() for path in (tmp_path / "out").glob("totals*.csv")}
+    assert sorted(lines) == ["totals.csv", "totals_01_receptive_fields.csv", "totals_02_counting.csv"]
+    header, *rest = lines["totals.csv"]
+    assert rest == ["ada,01_receptive_fields,0,20,0", "'=berta,01_receptive_fields,0,20,0", "ada,02_counting,0,20,0"]
+    assert lines["totals_01_receptive_fields.csv"] == [header, *rest[:2]]
+    assert lines["totals_02_counting.csv"] == [header, *rest[2:]]
+
+
+def test_explanations_are_read_on_one_page_without_names(tmp_path):
+    out = tmp_path / "out"
+    nasty = "<script>alert(1)</script></pre><h3 id='x'>Beyond the edge, `zeros` & \\ud800</h3>"
+    given = {"ada": EXPLAINED, "berta": f'explanation = "{nasty}"', "carl": EXPLAINED, "dora": "explanation = ..."}
+    for student, text in given.items():
+        classroom.hand_in(tmp_path / "in", student, classroom.solved(NUMBER, explain_01=text))
+    results = classroom.graded(tmp_path / "in", NUMBER)
+    assert "\ud800" in results["berta"].rows[-1].answer
+    report.write(list(results.values()), out, classroom.SECRET)
+    page = (out / "read_01.html").read_text(encoding="utf-8")
+    assert not re.search("ada|berta|carl|dora|<script|<h3 id='", page)
+    assert classroom.grade.assignment(NUMBER).by_hand[0].rubric in page.replace("&#x27;", "'")
+    assert page.index("1 point: ") < page.index("<pre>")
+    with (out / "by_hand.csv").open(newline="", encoding="utf-8") as file:
+        lines = {line["student"]: line["fingerprint_of_answer"] for line in csv.DictReader(file)}
+    assert sorted(lines) == ["ada", "berta", "carl"]
+    shown = re.findall(r'<h3 id="([\w-]+)">\1</h3>', page)
+    assert shown == sorted(set(lines.values()))
+    assert len(shown) == 2
+    (out / "by_hand.csv").write_text((out / "by_hand.csv").read_text().replace("explain_01,,", "explain_01,2,"))
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, explain_01='explanation = "Another one."'))
+    report.write([classroom.graded(tmp_path / "in", NUMBER, student="ada")["ada"]], out, classroom.SECRET)
+    again = (out / "read_01.html").read_text(encoding="utf-8")
+    assert again.count("<pre>") == 3  # berta's and carl's from before, and ada's new one
+    assert again.count(", has 2 points</h3>") == 2
+    assert "<pre>Another one.</pre>" in again
+    assert html.escape(nasty.replace("\\ud800", "?")) in again
+
+
+def test_points_are_kept_beside_the_old_name_of_the_fingerprint(tmp_path):
+    said, out = [], tmp_path / "out"
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, explain_01=EXPLAINED))
+    look = lambda: report.write(  # noqa: E731
+        list(classroom.graded(tmp_path / "in", NUMBER).values()), out, classroom.SECRET, said.append
+    )
+    look()
+    text = (out / "by_hand.csv").read_text()
+    (out / "by_hand.csv").write_text(text.replace("fingerprint_of_answer", "answer").replace("_01,,3,", "_01,2,3,"))
+    look()
+    assert points_of(out)["ada"][0] == "2"
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, explain_01='explanation = "Another one."'))
+    (out / "by_hand.csv").write_text((out / "by_hand.csv").read_text().replace("fingerprint_of_answer", "answer"))
+    look()
+    assert points_of(out)["ada"][0] == ""
+    assert len(said) == 1
+
+
+def test_a_person_may_overrule_the_machine_in_any_exercise(tmp_path):
+    out = tmp_path / "out"
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, field_answer="def field(layers): return 1 / 0"))
+    look = lambda: report.write(  # noqa: E731
+        list(classroom.graded(tmp_path / "in", NUMBER).values()), out, classroom.SECRET
+    )
+    look()
+    with (out / "by_hand.csv").open("a") as file:
+        file.write("ada,01_receptive_fields,field,4.5,6,one sign is wrong,\n")
+    for _ in range(2):
+        look()
+        with (out / "scores.csv").open(newline="") as file:
+            (line,) = [line for line in csv.DictReader(file) if line["exercise"] == "field"]
+        assert (line["points"], line["status"], line["line"]) == ("4.5", "by hand", "one sign is wrong")
+
+
+def test_an_appeal_shows_hidden_inputs_and_right_answers(tmp_path, capsys):
+    secret = tmp_path / "secret-1.txt"
+    words = ["grade", str(tmp_path), "--secret", str(secret)]
+    assert command.main([*words, "--student", "ada", "--show", "window"]) == 1
+    assert "there is no secret" in capsys.readouterr().out
+    assert not secret.exists()
+    secret.write_text(classroom.SECRET)
+    assert command.main([*words, "--show", "window"]) == 1
+    assert "--student ada --show window" in capsys.readouterr().out
+    assert command.main([*words, "--student", "ada", "--show", "windows"]) == 1
+    assert "there is no exercise 'windows'; say one of by_hand_01, field, window" in capsys.readouterr().out
+    for number in classroom.TEACHER:
+        for one in classroom.grade.assignment(number).exercises:
+            assert command.main([*words, "--student", "ada", "--show", one.grade_id, "--assignment", number]) == 0
+            lines = capsys.readouterr().out.splitlines()
+            cases = judge.cases_of(one, classroom.SECRET, "ada")
+            assert [line.partition(":")[0] for line in lines] == [case.part for case in cases]
+            if one.adapter == "call":  # what is shown can be pasted, and gives what is shown
+                names = classroom.defined(number, classroom.solutions(number)) | {
+                    "torch": importlib.import_module("torch")
+                }
+                for line in lines:
+                    call, _, right = line.partition(": ")[2].rpartition("): ")
+                    got = plain.loads(plain.dumps(eval(f"{call})", names)))
+                    assert judge.same(got, eval(right, names)), line
+    assert command.main([*words, "--student", "ada", "--show", "sizes"]) == 0
+    by_hand = importlib.import_module("grading.assignment_01").by_hand
+    assert f"sizes: sizes: {by_hand('sizes', 'ada')}\n" in capsys.readouterr().out
+
+
 def test_a_second_look_at_one_student_keeps_the_others(tmp_path):
     for student in ("ada", "=berta"):
         classroom.hand_in(tmp_path / "in", student, classroom.book(classroom.RELEASED[NUMBER]))
@@ -510,6 +726,8 @@ def test_students_with_like_names_keep_their_own_pages():
     names = ["ada", "ada/", "ada?", "..", "Ä", "x" * 300, "", "CON", "<b>"]
     files = {report.file_name(name) for name in names}
     assert len(files) == len(names)
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    assert f"`{report.file_name('Ada Lovelace')}.html`" in guide
     assert all(len(name) < 80 and "/" not in name and name.strip(".") for name in files)
 
 
@@ -519,6 +737,7 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     assert command.main([*words, "--without-sandbox"]) == 0
     said = capsys.readouterr().out
     assert "1 submissions graded" in said
+    assert f"a new secret is made up: {tmp_path / 'secret.txt'}\n" in said
     secret = tmp_path / "secret.txt"
     assert len(secret.read_text().strip()) == 32
     assert secret.stat().st_mode & 0o077 == 0

@@ -132,7 +132,7 @@ WRONG = {
             "as it was handed out; whole-number",
         ),
         "half of the size": ("centre_answer", centre(f"{FIRST} + size / 2"), 0, "not size / 2"),
-        "rounded up": ("centre_answer", centre(f"{FIRST} + size // 2"), 1, "rounded up"),
+        "rounded up": ("centre_answer", centre(f"{FIRST} + size // 2"), 0, "rounded up"),
         "paddings without strides": ("centre_answer", centre(pad="extra"), 0, "multiply it by the strides"),
         "without padding": ("centre_answer", centre(pad="0"), 0, "left the padding out"),
         "nan": ("centre_answer", centre("float('nan')"), 0, "nan"),

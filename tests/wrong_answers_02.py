@@ -48,14 +48,18 @@ def count_macs(layers, channels, height, width):
 
 
 def memory(
-    start="channels * height * width", pool="channels * height * width", gives="values * bytes_per_value", more="0"
+    start="channels * height * width",
+    pool="channels * height * width",
+    gives="values * bytes_per_value",
+    more="0",
+    half="height // 2, width // 2",
 ):
     return f"""
 def count_bytes(layers, channels, height, width, bytes_per_value):
     values = {start}
     for layer in layers:
         if layer == "pool":
-            height, width = height // 2, width // 2
+            height, width = {half}
             values += {pool}
         else:
             kernel, after = layer
@@ -170,6 +174,26 @@ WRONG = {
         ),
         "values": ("bytes_answer", memory(gives="values"), 0, "not of bytes"),
         "bits": ("bytes_answer", memory(gives="8 * values * bytes_per_value"), 0, "wrong for four bytes"),
+        "odd sides rounded up": (
+            "bytes_answer",
+            memory(half="(height + 1) // 2, (width + 1) // 2"),
+            2,
+            "drops the last row, and you kept it",
+        ),
+        "a pooling that needs a convolution before it": (
+            "bytes_answer",
+            memory(pool="after * height * width"),
+            2,
+            "UnboundLocalError",
+        ),
+        "a pooling at the end left out": (
+            "bytes_answer",
+            memory().replace(
+                "values =", 'layers = layers[:-1] if layers[-1:] == ["pool"] else layers\n    values =', 1
+            ),
+            2,
+            "stands first or last",
+        ),
         "the largest map": (
             "bytes_answer",
             memory()
@@ -186,7 +210,7 @@ WRONG = {
             0,
             "the faulty program, as it was handed out; of its two mistakes none",
         ),
-        "a share of the stack": ("saving_answer", saving(of="stack"), 0, "divide by the single layer"),
+        "a share of the stack": ("saving_answer", saving(of="stack"), 2, "divide by the single layer"),
         "the wide map everywhere": (
             "saving_answer",
             saving(first="after", single="after * after"),

@@ -103,12 +103,19 @@ WRONG = {
         "exchanged": (
             "train_answer",
             train(2, "    optimiser = torch.optim.SGD(net.parameters(), lr=momentum, momentum=rate)"),
-            1,
+            0,
             "",
         ),
         "the last loss": ("train_answer", train(12, "    return loss.item()"), 3, "last batch alone"),
         "the sum": ("train_answer", train(12, "    return total"), 3, "divide it by their number"),
         "a tensor with its graph": ("train_answer", train(12, "    return loss"), 3, "last batch alone"),
+        "a tensor": ("train_answer", train(12, "    return torch.tensor(total / count)"), 3, "no tensor: use .item()"),
+        "weight decay": (
+            "train_answer",
+            train(2, "    optimiser = torch.optim.SGD(net.parameters(), rate, momentum, weight_decay=5e-4)"),
+            0,
+            "weight decay was not asked for",
+        ),
         "a mean of means, in evaluation mode": (
             "train_answer",
             train(10, "        total += loss.item()")
@@ -122,14 +129,14 @@ WRONG = {
             train(6, "        loss = F.cross_entropy(net(X).softmax(dim=1), y)")
             .replace("loss.item() * len(y)", "loss.item()")
             .replace("count += len(y)", "count += 1"),
-            1,
+            0,
             "a second one; and the last batch may be smaller",
         ),
-        "logarithms forgotten": ("train_answer", train(6, "        loss = F.nll_loss(net(X), y)"), 1, "nll_loss takes"),
+        "logarithms forgotten": ("train_answer", train(6, "        loss = F.nll_loss(net(X), y)"), 0, "nll_loss takes"),
         "a sum over the batch": (
             "train_answer",
             train(6, '        loss = F.cross_entropy(net(X), y, reduction="sum")'),
-            1,
+            0,
             "you took the sum",
         ),
         "the sum starts anew": (
@@ -141,14 +148,14 @@ WRONG = {
         "the count starts anew": ("train_answer", train(11, "        count = len(y)"), 3, "count starts anew"),
         "the count starts at one": ("train_answer", train(4, "    total, count = 0.0, 1"), 3, "starts at zero"),
         "over the batches": ("train_answer", train(12, "    return total / len(batches)"), 3, "number of batches"),
-        "never a step": ("train_answer", train(9, "        pass"), 1, "the weights after one step"),
-        "backward without brackets": ("train_answer", train(8, "        loss.backward"), 1, "with brackets?"),
+        "never a step": ("train_answer", train(9, "        pass"), 0, "the weights after one step"),
+        "backward without brackets": ("train_answer", train(8, "        loss.backward"), 0, "with brackets?"),
         "step before backward": (
             "train_answer",
             train(8, "        optimiser.step()").replace(
                 "optimiser.step()\n        optimiser.step()", "optimiser.step()\n        loss.backward()"
             ),
-            1,
+            0,
             "after one step",
         ),
     },
@@ -221,6 +228,18 @@ WRONG = {
             convolution().replace(", dtype=linear.weight.dtype", ""),
             1,
             "of the dtype of `linear`",
+        ),
+        "float64 always": (
+            "convolution_answer",
+            convolution().replace("dtype=linear.weight.dtype", "dtype=torch.float64"),
+            2,
+            "may be float32",
+        ),
+        "double": (
+            "convolution_answer",
+            convolution().replace("return conv", "return conv.double()"),
+            2,
+            "may be float32",
         ),
         "a bias left in float32": (
             "convolution_answer",

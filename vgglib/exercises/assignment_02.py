@@ -95,6 +95,7 @@ def check_bytes(attempt: Callable) -> Verdict:
         (((3, 4),), 2, 6, 6, 2): 432,
         (((5, 2),), 3, 4, 6, 8): 960,
         (((3, 4), "pool", (5, 2)), 2, 8, 6, 4): 1_440,
+        (("pool", (3, 2), "pool"), 2, 7, 6, 4): 488,
     }
     return check_function(patient(lambda layers, *sizes: attempt(list(layers), *sizes)), cases, "count_bytes")
 

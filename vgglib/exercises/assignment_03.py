@@ -188,7 +188,11 @@ def _in_words(layer: object) -> str:
         return text if layer.bias is not None else f"{text}, without biases"
     if name == "MaxPool2d":
         text = f"MaxPool2d {_side(layer.kernel_size)}, stride {_side(layer.stride)}"
-        unusual = {"padding": _side(layer.padding) != 0, "dilation": _side(layer.dilation) != 1}
+        unusual = {
+            "padding": _side(layer.padding) != 0,
+            "dilation": _side(layer.dilation) != 1,
+            "ceil_mode": layer.ceil_mode,
+        }
         return text + "".join(f", {what} {_side(getattr(layer, what))}" for what, there in unusual.items() if there)
     return name
 

@@ -45,7 +45,7 @@ FINE = {
     4: "line 4 starts both counts at zero, before the loop, where it belongs",
     5: "line 5 goes through the batches, and nothing is wrong with that",
     6: "line 6 is right: cross-entropy wants the scores as they come, and means over the batch",
-    7: "line 7 is right: it clears the gradients of the step before, and any place before backward will do",
+    7: "line 7 is right: it clears the gradients of the step before, and any place in the loop before backward will do",
     8: "line 8 is right: backward belongs before the step",
     9: "line 9 is right: the step comes after backward",
     10: "line 10 is right: a batch counts as often as it has pictures",
@@ -155,13 +155,13 @@ def check_convolution(attempt: Callable) -> Verdict:
     import torch
     from torch import nn
 
-    for channels, side, units in (2, 3, 4), (3, 2, 5):
-        linear = nn.Linear(channels * side * side, units, dtype=torch.float64)
+    for channels, side, units, dtype in (2, 3, 4, torch.float64), (3, 2, 5, torch.float32):
+        linear = nn.Linear(channels * side * side, units, dtype=dtype)
         with torch.no_grad():
             linear.weight.copy_(_waves(units, channels * side * side))
             linear.bias.copy_(_waves(units, start=50))
         call = f"as_convolution of a layer on {channels} channels of {side}x{side}"
-        X = _waves(2, channels, side, side, start=90)
+        X = _waves(2, channels, side, side, start=90).to(dtype)
         try:
             conv = attempt(linear, channels, side)
             if conv is None or conv is ...:
@@ -178,13 +178,13 @@ def check_convolution(attempt: Callable) -> Verdict:
             return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
         if got.shape != right.shape:
             return Verdict("failed", f"{call} should give {tuple(right.shape)}, yours gave {tuple(got.shape)}")
-        if not torch.allclose(got, right):
+        if not torch.allclose(got, right, atol=1e-5):
             pair = f"{right[0, 0].item():.4f}, yours gave {got[0, 0].item():.4f}"
             return Verdict("failed", f"{call}: the first output should be {pair}")
-        wide = _waves(1, channels, side + 1, side + 2, start=70)
+        wide = _waves(1, channels, side + 1, side + 2, start=70).to(dtype)
         corner = linear(wide[:, :, 1:, 2:].flatten(1))
         got = conv(wide)
-        if got.shape[2:] != (2, 3) or not torch.allclose(got[:, :, 1, 2], corner):
+        if got.shape[2:] != (2, 3) or not torch.allclose(got[:, :, 1, 2], corner, atol=1e-5):
             shape = f"{side + 1}x{side + 2}"
             return Verdict("failed", f"{call}: on a map of {shape} the last of 2x3 places should see its last corner")
     return Verdict("passed", "as_convolution: 2 cases agree")

@@ -8,6 +8,7 @@ inside      the program that runs there, with adapters
 judge       inputs from the teacher's secret, points and a sentence for each exercise
 assignment_NN  the exercises of one assignment: inputs, right answers, known mistakes
 grade       puts it together for a folder of submissions
-report      scores as CSV, feedback as HTML
+report      scores as CSV, feedback and explanations to read as HTML
+show        hidden inputs and right answers of one exercise, for an appeal
 release     the students' editions, made by nbgrader
 """

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from grading import grade, release, report, sandbox
+from grading import grade, release, report, sandbox, show
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -19,8 +19,9 @@ def main(words: list[str]) -> int:
     grading.add_argument("submissions", type=Path, help="a folder, or one notebook")
     grading.add_argument("--assignment", choices=grade.NUMBERS)
     grading.add_argument("--student", help="grade this student alone")
-    grading.add_argument("--into", type=Path, default=HERE / "grades")
-    grading.add_argument("--secret", type=Path, default=HERE / "secret.txt")
+    grading.add_argument("--into", type=at_home, default=HERE / "grades")
+    grading.add_argument("--secret", type=at_home, default=HERE / "secret.txt", help="the file with another secret")
+    grading.add_argument("--show", metavar="EXERCISE", help="grade nothing: print its hidden inputs and right answers")
     grading.add_argument("--workers", type=int)
     grading.add_argument("--without-sandbox", action="store_true", help="grade even where bubblewrap is missing")
     chosen = parser.parse_args(words)
@@ -28,6 +29,8 @@ def main(words: list[str]) -> int:
         for path in release.make(HERE / "release"):
             print(f"wrote {path.relative_to(HERE)}")
         return 0
+    if chosen.show:
+        return told(chosen)
     if os.name == "nt":
         print("Grading needs Linux or macOS, for their limits on programs: on Windows, grade in WSL.")
         return 1
@@ -38,6 +41,8 @@ def main(words: list[str]) -> int:
         return 1
     print(f"isolation: {why}" if safe else f"NOT ISOLATED: {why}")
     try:
+        if not chosen.secret.exists():
+            print(f"a new secret is made up: {chosen.secret}")
         secret = grade.secret_of(chosen.secret)
         report.check(chosen.into)
         results = grade.grade(
@@ -57,6 +62,27 @@ def main(words: list[str]) -> int:
     flagged = sum(bool(result.flags) for result in results)
     print(f"{len(results)} submissions graded, {flagged} flagged: {chosen.into / 'scores.csv'}")
     return 0 if results else 1
+
+
+def at_home(text: str) -> Path:
+    """Return a path, ``~`` understood: the shell leaves it alone within quotes."""
+    return Path(text).expanduser()
+
+
+def told(chosen: argparse.Namespace) -> int:
+    """Print an exercise's hidden inputs and right answers for one student, and return the exit status."""
+    if chosen.student is None:
+        print('Say whose: ARGS="--student ada --show window"')
+        return 1
+    if not chosen.secret.exists():
+        print(f"there is no secret {chosen.secret}: nothing was graded by it, so nothing can be shown")
+        return 1
+    try:
+        print(show.shown(chosen.show, chosen.student, grade.secret_of(chosen.secret), chosen.assignment))
+    except ValueError as error:
+        print(error)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

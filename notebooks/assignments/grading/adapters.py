@@ -71,7 +71,8 @@ def train(names: dict, name: str, args: list) -> object:
     loss = wanted(names, name)(net, batches, rate, momentum)
     if loss is None or loss is ...:
         return None
-    return {"loss": loss, "weight": linear.weight, "bias": linear.bias, "modes": modes[:50]}
+    number = not isinstance(loss, torch.Tensor)
+    return {"loss": loss, "number": number, "weight": linear.weight, "bias": linear.bias, "modes": modes[:50]}
 
 
 def convolution(names: dict, name: str, args: list) -> object:

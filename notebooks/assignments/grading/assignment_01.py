@@ -100,8 +100,25 @@ def window(layers, unit, side, first=0, last=0, jumps=True, clip=True):
     return (max(ends[0], 0), min(ends[1], side - 1)) if clip else ends
 
 
+def units(layers, side):
+    """Return how many units there are side by side behind layers on a picture of this side."""
+    for kernel, stride, padding in layers:
+        side = (side + 2 * padding - kernel) // stride + 1
+    return side
+
+
+def last_unit(chance, layers):
+    """Return the last unit of a picture, which sees padding on the right, and the picture's side."""
+    size, jump, padding = walk(padded(layers))
+    while True:
+        side = size + chance.randint(20, 60)
+        unit = units(layers, side) - 1
+        if unit * jump - padding + size - side >= 2:
+            return unit, side
+
+
 def window_cases(chance: random.Random, student: str) -> list[Case]:
-    """Return units in the middle of a large picture, and at both of its edges."""
+    """Return units in the middle of a large picture, and at both of its edges; all of them exist."""
     found = []
     for count in (2, 3):
         layers = padded_stack(chance, count)
@@ -109,8 +126,7 @@ def window_cases(chance: random.Random, student: str) -> list[Case]:
         inside = padding // jump + chance.randint(2, 5)
         found.append(Case("inside", (layers, inside, inside * jump + size + chance.randint(20, 60))))
         found.append(Case("left", (layers, 0, 4 * size + chance.randint(20, 60))))
-        side = inside * jump - padding + size - chance.randint(2, size - 2)
-        found.append(Case("right", (layers, inside, side)))
+        found.append(Case("right", (layers, *last_unit(chance, layers))))
     return found
 
 

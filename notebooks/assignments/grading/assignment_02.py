@@ -62,13 +62,15 @@ def count_macs(layers, channels, height, width, flops=1, bias=0, shrink=2, up=Fa
     return total
 
 
-def count_bytes(layers, channels, height, width, bytes_per_value, picture=1, pools=1, convs=1, weights=0, most=False):
+def count_bytes(
+    layers, channels, height, width, bytes_per_value, picture=1, pools=1, convs=1, weights=0, most=False, up=False
+):
     """Return the bytes of all maps; the options make it wrong."""
     maps = [picture * channels * height * width]
     extra = weights * count_parameters(layers, channels)
     for layer in layers:
         if layer == "pool":
-            height, width = height // 2, width // 2
+            height, width = ((side + up) // 2 for side in (height, width))
             maps.append(pools * channels * height * width)
         else:
             channels = layer[1]
@@ -88,6 +90,9 @@ def saving(depth, before, after, wide=False, of="single", per=100, sign=1):
 def faulty_saving(*case):
     """Return what the program that was handed out says."""
     return saving(*case, wide=True, of="stack")
+
+
+SHARE = "a saving is a share of what would be spent without it: divide by the single layer"
 
 
 # hidden inputs: all sizes different, none of them 0 or 1, kernels other than 3
@@ -116,9 +121,12 @@ def macs_cases(chance: random.Random, student: str) -> list[Case]:
 
 
 def bytes_cases(chance: random.Random, student: str) -> list[Case]:
-    """Return stacks in float32, and in narrower numbers."""
+    """Return stacks in float32, with poolings of odd maps, first and last ones, and in narrower and wider numbers."""
     sizes = 4 * chance.randint(3, 5), 4 * chance.randint(6, 8)
     found = [Case("float32", (some(chance, n, n - 1), 5, *sizes, 4)) for n in (2, 3)]
+    odd = sizes[0] + 3, sizes[1] + 3
+    for layers in (["pool", *some(chance, 2)], [*some(chance, 2, 1), "pool"]):
+        found.append(Case("pooling", (layers, 5, *odd, 4)))
     return found + [Case("narrow", (some(chance, 3, 1), 5, *sizes, size)) for size in (2, 8)]
 
 
@@ -211,7 +219,11 @@ EXERCISES = [
     ),
     Exercise(
         "count_bytes", "Exercise 4, memory", "count_bytes",
-        {"float32": (2, "wrong for four bytes a value"), "narrow": (1, "wrong for two or eight bytes a value")},
+        {
+            "float32": (1, "wrong for four bytes a value"),
+            "pooling": (1, "wrong where a pooling meets an odd side, or stands first or last"),
+            "narrow": (1, "wrong for two or eight bytes a value"),
+        },
         bytes_cases, count_bytes,
         {
             "you took four bytes a value, whatever was asked for": lambda *case: count_bytes(*case[:-1], 4),
@@ -220,6 +232,8 @@ EXERCISES = [
             "the maps were asked for, and you added the weights": lambda *case: count_bytes(*case, weights=1),
             "all maps are kept for the way back, not only the largest": lambda *case: count_bytes(*case, most=True),
             "that is the number of values, not of bytes": lambda *case: count_bytes(*case[:-1], 1),
+            "a pooling meets an odd side: it drops the last row, and you kept it":
+                lambda *case: count_bytes(*case, up=True),
         },
     ),
     Exercise(
@@ -231,8 +245,7 @@ EXERCISES = [
         saving_cases, saving,
         {
             "of its two mistakes none is mended": faulty_saving,
-            "a saving is a share of what would be spent without it: divide by the single layer":
-                lambda *case: saving(*case, of="stack"),
+            SHARE: lambda *case: saving(*case, of="stack"),
             "take the channels layer by layer: the first layer sees those that come in, the others those that it gives":
                 lambda *case: saving(*case, wide=True),
             "the sign is the other way round: more weights are a negative saving": lambda *case: saving(*case, sign=-1),
@@ -240,7 +253,7 @@ EXERCISES = [
             "that is the share that is left": lambda *case: 100 - saving(*case),
             "a stack may also cost more, and then saves less than nothing": lambda *case: abs(saving(*case)),
         },
-        mends=True, idle=lambda student: faulty_saving,
+        mends=True, idle=lambda student: faulty_saving, credit={SHARE: 2},
     ),
 ]  # fmt: skip
 

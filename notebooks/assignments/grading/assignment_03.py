@@ -8,7 +8,8 @@ from vgglib.exercises.assignment_03 import my_table
 
 NAME = "03_blocks"
 PRELOAD = ("torch",)
-POOL, OVERLAPPING = ("pool", 2, 2, 0), ("pool", 3, 2, 1)
+POOL, OVERLAPPING, SLOW = ("pool", 2, 2, 0), ("pool", 3, 2, 1), ("pool", 2, 1, 0)
+UP = (*POOL, "up")  # keeps what is left over at an odd side
 
 
 # a configuration as a string
@@ -81,7 +82,7 @@ def by_hand(name, student, poolings=4, area=2, channels=None, bias=1, inside=Fal
 
 def description(stack, in_channels, shape, bias=1):
     """Return what a stack of "relu", ("pool", size, stride, padding) and (kernel, channels, padding) is, as
-    adapters.network says it.
+    adapters.network says it. A pooling that ends in "up" rounds up.
     """
     found, parameters, (count, channels, height, width), fits = [], 0, shape, True
     before = in_channels
@@ -89,9 +90,10 @@ def description(stack, in_channels, shape, bias=1):
         if layer == "relu":
             found.append(["ReLU"])
         elif layer[0] == "pool":
-            found.append(["MaxPool2d", *layer[1:], 1])
-            size, stride, pad = layer[1:]
-            height, width = ((one + 2 * pad - size) // stride + 1 for one in (height, width))
+            size, stride, pad, *up = layer[1:]
+            found.append(["MaxPool2d", size, stride, pad, 1])
+            more = stride - 1 if up else 0
+            height, width = ((one + 2 * pad - size + more) // stride + 1 for one in (height, width))
         else:
             kernel, after, padding, *given = layer
             before = given[0] if given else before
@@ -144,12 +146,13 @@ def backwards(num_convs, in_channels, out_channels, kernel, what, shape):
 
 
 def block_cases(chance: random.Random, student: str) -> list[Case]:
-    """Return blocks with kernels other than 3, all channels different."""
+    """Return blocks with kernels other than 3, all channels different, and an odd side where sizes are asked for."""
     found = []
     for what in ("order", "channels", "size", "weights"):
         for num_convs in (2, 3):
             before, after = chance.sample([6, 8, 9, 10, 11, 12], 2)
-            shape = (2, before, 2 * chance.randint(8, 12), 2 * chance.randint(13, 16))
+            odd = what == "size"
+            shape = (2, before, 2 * chance.randint(8, 12) + odd, 2 * chance.randint(13, 16))
             found.append(Case(what, (num_convs, before, after, chance.choice([5, 7]), what, shape)))
     return found
 
@@ -167,9 +170,11 @@ def build(text, in_channels, what, shape, change=lambda stack: stack, bias=1):
 
 def whole(value, args):
     """Return a network's layers and its output's shape; the rest in one part alone, so that it costs one point."""
+    if args[-2] == "channels":
+        channels = [layer[1:3] for layer in value["layers"] if layer[0] == "Conv2d"]
+        return [channels, value["shape"] or "does not run", unusual(value), value["parameters"]]
     layers = [layer[:4] if layer[0] == "Conv2d" else layer[0] for layer in value["layers"]]
-    rest = [unusual(value), value["parameters"]] if args[-2] == "kernels" else []
-    return [layers, value["shape"] or "does not run", *rest]
+    return [layers, value["shape"] or "does not run"]
 
 
 def only_threes(stack):
@@ -194,9 +199,9 @@ def without_open_block(stack):
     return stack
 
 
-def overlapping(stack):
-    """Poolings over 3x3 places."""
-    return [OVERLAPPING if layer == POOL else layer for layer in stack]
+def pooled(by):
+    """Return a change: every pooling is this one."""
+    return lambda stack: [by if layer == POOL else layer for layer in stack]
 
 
 def from_three(stack):
@@ -204,20 +209,46 @@ def from_three(stack):
     return [(*stack[0], 3), *stack[1:]]
 
 
+def always_from(channels):
+    """Return a change: every layer sees so many channels."""
+    return lambda stack: [(*layer, channels) if type(layer[0]) is int else layer for layer in stack]
+
+
+def without_relus(stack):
+    """No ReLU at all."""
+    return [layer for layer in stack if layer != "relu"]
+
+
+def without_last_relus(stack):
+    """No ReLU before a pooling, and none at the end."""
+    following = [*stack[1:], POOL]
+    return [layer for layer, after in zip(stack, following, strict=True) if layer != "relu" or after != POOL]
+
+
+def without_last_relu(stack):
+    """No ReLU behind the network's last convolution."""
+    last = max(n for n, layer in enumerate(stack) if layer == "relu")
+    return stack[:last] + stack[last + 1 :]
+
+
 def build_cases(chance: random.Random, student: str) -> list[Case]:
-    """Return strings with bare numbers, with kernels, and without a pooling at the end."""
+    """Return strings with bare numbers, with kernels, without a pooling at the end, and one for maps of odd sides."""
     a, b, c, d = chance.sample([5, 6, 7, 9, 10, 11, 13], 4)
     shape = (2, 4, 4 * chance.randint(4, 6), 4 * chance.randint(7, 9))
     texts = {"plain": [f"{a} {b} | {c} |", f"{b} | {c} {d} {a} |"], "kernels": [f"{a}/5 {b}/1 | {c} {d}/7 |"]}
     texts["open"] = [f"{d} {a} | {c} {b}"]
-    return [Case(part, (text, 4, part, shape)) for part, several in texts.items() for text in several]
+    found = [Case(part, (text, 4, part, shape)) for part, several in texts.items() for text in several]
+    odd = (2, 4, shape[2] + 3, shape[3] + 2)
+    return [*found, Case("channels", (f"{c} {a} | {d} | {b} |", 4, "channels", odd))]
 
 
+LAST_RELU = "a ReLU is missing: one follows every convolution, the last one, too"
+ODD = "a pooling that meets an odd side drops the last row or column, and yours keeps it"
 EXERCISES = [
     Exercise(
         "mine", "Exercise 1, your own configuration", "mine",
         {
-            "blocks": (2, "the blocks and poolings are not those of your table"),
+            "blocks": (1, "the blocks and poolings are not those of your table"),
             "channels": (1, "the channels are not those of your table"),
             "kernels": (1, "the kernels are not those of your table"),
         },
@@ -256,7 +287,7 @@ EXERCISES = [
     Exercise(
         "block", "Exercise 3, one block", "block",
         {
-            "order": (2, "the layers, or their order, are wrong: convolution, ReLU, again and again, then a pooling"),
+            "order": (1, "the layers, or their order, are wrong: convolution, ReLU, again and again, then a pooling"),
             "channels": (1, "the channels or the kernel are wrong"),
             "size": (1, "the output has the wrong size, or a stride, dilation or pooling was not asked for"),
             "weights": (1, "the number of weights is wrong"),
@@ -264,12 +295,13 @@ EXERCISES = [
         block_cases, block,
         {
             "from the second convolution on, out_channels come in": lambda *args: block(*args, same=True),
-            "a ReLU is missing: one follows every convolution, the last one, too": lambda *args: block(*args, last=0),
+            LAST_RELU: lambda *args: block(*args, last=0),
             "the ReLUs are missing: one follows every convolution": lambda *args: block(*args, relu=0),
             "the pooling is missing": lambda *args: block(*args, pool=None),
             "without padding the map shrinks: pad by kernel // 2": lambda *args: block(*args, pad=0),
             "a padding of 1 is right for 3x3 kernels only: pad by kernel // 2": lambda *args: block(*args, pad=1),
-            "a pooling with stride 1 does not halve the map": lambda *args: block(*args, pool=("pool", 2, 1, 0)),
+            "a pooling with stride 1 does not halve the map": lambda *args: block(*args, pool=SLOW),
+            ODD: lambda *args: block(*args, pool=UP),
             "the pooling is 2x2, and yours looks at 3x3 places": lambda *args: block(*args, pool=OVERLAPPING),
             "the biases are missing: one for each output channel": lambda *args: block(*args, bias=0),
             "the ReLU comes after its convolution, not before it": backwards,
@@ -280,8 +312,9 @@ EXERCISES = [
         "build", "Exercise 4, any configuration", "build",
         {
             "plain": (2, "wrong for bare numbers and poolings"),
-            "kernels": (1, "wrong where a kernel stands behind a slash, or by an option of a layer"),
+            "kernels": (2, "wrong where a kernel stands behind a slash"),
             "open": (1, "wrong where the string does not end in a pooling"),
+            "channels": (1, "wrong in its channels or its weights, at an odd side, or by an option of a layer"),
         },
         build_cases, build,
         {
@@ -293,7 +326,14 @@ EXERCISES = [
                 lambda *args: build(*args, change=with_last_pool),
             "what stands behind the last | is a block, too": lambda *args: build(*args, change=without_open_block),
             "the first layer sees in_channels, not always 3": lambda *args: build(*args, change=from_three),
-            "the pooling is 2x2, and yours looks at 3x3 places": lambda *args: build(*args, change=overlapping),
+            "the pooling is 2x2, and yours looks at 3x3 places": lambda *args: build(*args, change=pooled(OVERLAPPING)),
+            "a pooling with stride 1 does not halve the map": lambda *args: build(*args, change=pooled(SLOW)),
+            ODD: lambda *args: build(*args, change=pooled(UP)),
+            "the ReLUs are missing: one follows every convolution": lambda *args: build(*args, change=without_relus),
+            LAST_RELU: lambda *args: build(*args, change=without_last_relus),
+            f"{LAST_RELU} ": lambda *args: build(*args, change=without_last_relu),
+            "each layer sees the channels that the layer before gives, and yours all see in_channels":
+                lambda *args: build(*args, change=always_from(args[1])),
             "the biases are missing: one for each output channel": lambda *args: build(*args, bias=0),
         },
         adapter="network", read=whole,
@@ -303,7 +343,8 @@ BY_HAND = [
     ByHand(
         "explain_03", "Exercise 5, explain", 4,
         "1 point: a 1x1 layer does not enlarge the receptive field, so C sees what B sees. 1 point: its ReLU makes "
-        "the function bend once more, which is why C does better than B. 1 point: D's third layers are 3x3, see "
+        "the function bend once more, which is why C does better than B (or: C has more depth and weights "
+        "than B, without seeing more). 1 point: D's third layers are 3x3, see "
         "further, and D does better than C, so spatial context matters besides. 1 point: what the comparison leaves "
         "open (D also has more weights; one run each; ImageNet at one scale).",
     )

@@ -15,6 +15,12 @@ NAME = "04_train_and_test"
 PRELOAD = ("torch", "torch._dynamo")  # torch.optim imports the second at the first step
 
 
+def eighths(chance: random.Random, *shape: int) -> plain.Array:
+    """Return float32 numbers between -2 and 2 whose products and sums come out exactly, in whatever order."""
+    values = [chance.randint(-16, 16) / 8 for _ in range(math.prod(shape))]
+    return packed(torch.tensor(values, dtype=torch.float32).reshape(shape))
+
+
 def numbers(chance: random.Random, *shape: int) -> plain.Array:
     """Return float64 numbers between -2 and 2, as they travel to the student's process."""
     values = [chance.uniform(-2, 2) for _ in range(math.prod(shape))]
@@ -52,6 +58,8 @@ def trained(
     modes=True,
     steps=True,
     mean="pictures",
+    decay=0.0,
+    number=True,
 ):
     """Return one side of one pass of training by hand, without an optimiser; the options make it wrong."""
     weight, bias = weight.tensor(), bias.tensor()
@@ -60,7 +68,7 @@ def trained(
     for X, y in batches:
         w, b = weight.clone().requires_grad_(), bias.clone().requires_grad_()
         loss = cost(X.tensor() @ w.T + b, y.tensor())
-        new = torch.autograd.grad(loss, [w, b])
+        new = [grad + decay * old for grad, old in zip(torch.autograd.grad(loss, [w, b]), (weight, bias), strict=True)]
         grads = list(new) if clear or grads is None else [old + one for old, one in zip(grads, new, strict=True)]
         speed = [momentum * v + g for v, g in zip(speed, grads, strict=True)]
         if steps:
@@ -70,7 +78,7 @@ def trained(
     means = {"pictures": total / count, "batches": sum(losses) / len(losses), "last": losses[-1], "sum": total}
     means |= {"too small": sum(losses) / count, "too large": total / len(losses), "one more": total / (count + 1)}
     means |= {"total anew": losses[-1] * len(y.tensor()) / count, "count anew": total / len(y.tensor())}
-    found = {"loss": means[mean], "weight": weight, "bias": bias, "modes": [modes] * len(batches)}
+    found = {"loss": means[mean], "number": number, "weight": weight, "bias": bias, "modes": [modes] * len(batches)}
     return seen(found, (what,))
 
 
@@ -87,6 +95,7 @@ STEPS = {  # what goes wrong before the loss is returned
         wrongly(cost=lambda Z, y: F.cross_entropy(Z, y, reduction="sum")),
     "gradients add up until they are cleared: is zero_grad really called, with brackets?": wrongly(clear=False),
     "the network must be in training mode while it trains": wrongly(modes=False),
+    "section 3.1's weight decay was not asked for here: leave it out": wrongly(decay=5e-4),
     "the momentum is not used": lambda *args, **options: trained(*args[:-1], 0.0, **options),
     "rate and momentum are exchanged": lambda *args, **options: trained(*args[:-2], args[-1], args[-2], **options),
     "the weights after one step are those from before: are backward and step really called, with brackets?":
@@ -103,6 +112,9 @@ MEANS = {
     "the count of pictures starts at zero, before the first batch": "one more",
 }
 LOOPS_MISTAKES = STEPS | {why: wrongly(mean=mean) for why, mean in MEANS.items()}
+NUMBER = "a Python number was asked for, no tensor: use .item()"
+LOOPS_MISTAKES |= {NUMBER: wrongly(number=False)}
+LOOPS_MISTAKES |= {f"{why}; and {NUMBER}": wrongly(mean=mean, number=False) for why, mean in MEANS.items()}
 LOOPS_MISTAKES |= {  # two at a time, where the first changes the losses
     f"{first}; and {second}": lambda *args, one=one, mean=mean: one(*args, mean=mean)
     for first, one in STEPS.items() if "mode" not in first
@@ -132,7 +144,7 @@ def unmended(student):
 def seen(value, args):
     """Return what a case is about."""
     if args[0] == "mean":
-        return value["loss"]
+        return value["loss"] if value["number"] else {"tensor": value["loss"]}
     return value["modes"] if args[0] == "mode" else [value["weight"], value["bias"]]
 
 
@@ -213,21 +225,28 @@ def otherwise(output, kernel=None):
     return lambda what, *rest: output if what != "kernel" else convolved(what, *rest) if kernel is None else kernel
 
 
+def always(dtype):
+    """Return the answer of a convolution that is right, and in this dtype whatever that of the layer."""
+    return lambda what, weight, *rest: (
+        convolved(what, weight, *rest) if what == "kernel" or weight.dtype == dtype else "another dtype"
+    )
+
+
 def output_of(value, args):
     """Return what a case is about."""
     return value["kernel"] if args[0] == "kernel" else value["output"]
 
 
 def convolution_cases(chance: random.Random, student: str) -> list[Case]:
-    """Return layers on maps of their own size, and on larger ones."""
+    """Return layers on maps of their own size, one of them in float32, and on larger ones."""
     found = []
-    for what in ("kernel", "once", "once", "wide"):
+    for what, draw in ("kernel", numbers), ("once", numbers), ("once", eighths), ("wide", numbers):
         channels, side, units = chance.choice([5, 6]), chance.choice([3, 4]), chance.choice([7, 8])
         size = (side + chance.randint(2, 3), side + chance.randint(4, 5)) if what == "wide" else (side, side)
         case = (
-            numbers(chance, units, channels * side * side),
-            numbers(chance, units),
-            numbers(chance, 2, channels, *size),
+            draw(chance, units, channels * side * side),
+            draw(chance, units),
+            draw(chance, 2, channels, *size),
         )
         found.append(Case(what, (what, *case, side)))
     return found
@@ -303,7 +322,9 @@ EXERCISES = [
         convolution_cases, convolved,
         {
             "its weight and its bias have to be of the dtype of `linear`: `nn.Conv2d(..., dtype=linear.weight.dtype)`":
-                otherwise("another dtype"),
+                always("float32"),
+            "its weight and its bias are float64, and those of `linear` may be float32: "
+            "`nn.Conv2d(..., dtype=linear.weight.dtype)`": always("float64"),
             "return an nn.Conv2d: what you gave has no kernel": otherwise("none", kernel=[0]),
             "wrong on a larger map: a stride jumps over places": lambda *args: convolved(*args, stride=args[-1]),
             "flatten goes channel by channel: the weight is (units, channels, side, side), not channels last":

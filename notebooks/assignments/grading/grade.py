@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -151,6 +152,7 @@ class Session:
         plain_checks = {cell.source.strip() for cell, marks in assignment.handed_out
                         if marks.get("locked") and cell.kind == "code" and "check_" in cell.source}  # fmt: skip
         self.cells = [(n, "" if source.strip() in plain_checks else source) for n, source in self.cells]
+        self.preload = needed(assignment.preload, [source for _, source in self.cells])
         self.changed: list[str] = []  # names that are others below their check
         self.lines = {line.strip()[:120] for _, source in self.cells for line in source.splitlines()}
         self.problems: dict[int, dict] = {}  # by cell
@@ -193,7 +195,7 @@ class Session:
             self._restarts += 1
             cells = [(n, source) for n, source in self.cells if "why" not in self.problems.get(n, {})]
             self._student = sandbox.Student(
-                self.limits, cells, self.assignment.preload,
+                self.limits, cells, self.preload,
                 self.submission.folder, self.sandboxed, self.slot, self.checks,
             )  # fmt: skip
             current, began = None, time.monotonic()
@@ -275,6 +277,27 @@ def plan(assignment: Assignment, submission: Submission) -> list[tuple[int, str]
     return first + cells
 
 
+def needed(preload: tuple[str, ...], cells: list[str]) -> tuple[str, ...]:
+    """Return the libraries to load, and whose chance to fix, before any code runs: none for Python's own modules alone.
+
+    Most of the time of a short submission goes into this. In doubt all are loaded.
+    """
+    if sum(map(len, cells)) > MOST_PARSED:
+        return preload
+    for source in cells:
+        try:
+            nodes = list(ast.walk(ast.parse(without_magics(source))))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return preload
+        brought = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+        brought += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)]
+        said = {getattr(node, "id", "") for node in nodes} | {getattr(node, "attr", "") for node in nodes}
+        own = {"vgglib", *sys.stdlib_module_names} - {"importlib"}
+        if {name.partition(".")[0] for name in brought} - own or said & {"__import__", "exec", "eval"}:
+            return preload
+    return ()
+
+
 def checked(assignment: Assignment, cells: list[tuple[int, str]]) -> dict[int, list[str]]:
     """Return which names are asked for as they are after a cell, by its number: a visible check stands there.
 
@@ -311,7 +334,7 @@ def grade_one(
         # first what is shown as it stands: before a question is asked, the student's process knows nothing hidden
         explained = [_by_hand(question, session) for question in assignment.by_hand]
         told: set[int] = set()  # the cells whose errors stand beside an exercise
-        typed = _text(session.ask("value", "student", ("student",)))
+        typed = _id(session.ask("value", "student", ("student",)))
         for exercise in assignment.exercises:
             mark = judge.mark(exercise, session.ask, secret, submission.student)
             row = Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, mark.text)
@@ -324,6 +347,9 @@ def grade_one(
         if number > 0 and number not in told and problem.get("kind") != "NotImplementedError":
             result.notes.append(_failed(number, session))
     result.notes += [f"{name} was graded as it is at its check: a cell below changes it" for name in session.changed]
+    if another(typed, submission):
+        result.notes.insert(0, f"your notebook says `{typed[:60]}`, and it was handed in as `{submission.student}`: "
+                               f"exercises of your own were graded for `{submission.student}`")  # fmt: skip
     result.notes = result.notes[:12]
     result.flags += _flags(assignment, submission, session, typed)
     return result
@@ -334,6 +360,19 @@ def _text(reply: dict) -> str:
         value = judge.plain.loads(str(reply.get("value", "null")))
         return value if isinstance(value, str) else ""
     return ""
+
+
+def _id(reply: dict) -> str:
+    """Return the id that a student typed, also if it is a number."""
+    with contextlib.suppress(judge.plain.NotPlainError):
+        value = judge.plain.loads(str(reply.get("value", "null")))
+        return str(value) if isinstance(value, str | int) else ""
+    return ""
+
+
+def another(typed: str, submission: Submission) -> bool:
+    """Return whether an id was typed, and is not that under which the work was handed in."""
+    return bool(typed) and normal(typed) != normal(submission.student)
 
 
 def _by_hand(question: judge.ByHand, session: Session) -> Row:
@@ -400,7 +439,7 @@ def _flags(assignment: Assignment, submission: Submission, session: Session, typ
             flags.append(f"imports {what}")
         elif kind != "open" or what.startswith("/") or ".." in what:
             flags.append(f"tried: {event}")
-    if typed and normal(typed) != normal(submission.student):
+    if another(typed, submission):
         flags.append(f"another id in the notebook: {typed[:60]}")
     return list(dict.fromkeys(flags))
 

@@ -28,7 +28,8 @@ class Exercise:
     sentence that names them, where the whole of a student's answers gives them away. close: the relative tolerance.
     mends: whether a program that was handed out is to be mended, so that right answers look alike. idle: makes of the
     student's id a program that earns nothing, whatever it gets right: the one that was handed out, or one without a
-    thought. slight: parts that count only beside another one.
+    thought. slight: parts that count only beside another one. credit: points for a known mistake, by its sentence,
+    where it spoils every part though half of the work is done.
     """
 
     grade_id: str
@@ -44,6 +45,7 @@ class Exercise:
     mends: bool = False
     idle: Callable[[str], Callable] | None = None
     slight: tuple[str, ...] = ()
+    credit: dict[str, float] = field(default_factory=dict)
 
     @property
     def points(self) -> float:
@@ -132,8 +134,10 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, stud
     if exercise.idle and _all_as(exercise.idle(student), exercise, cases, got):
         unmended = ["these are the answers of the faulty program, as it was handed out"] if exercise.mends else []
         return Mark(0, "; ".join([*unmended, *known[:1]]), "wrong")
-    if not set(exercise.parts) - set(lost) - set(exercise.slight):
+    earned = set(exercise.parts) - set(lost) - set(exercise.slight)
+    if not earned - _right_from_the_start(exercise, cases, student):
         points = 0
+    points = max([points, *(exercise.credit.get(sentence, 0) for sentence in known)])
     status = "part" if points else "wrong"
     if known:
         return Mark(points, known[0], status)
@@ -158,6 +162,17 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, stud
     return Mark(points, text, status)
 
 
+def _right_from_the_start(exercise: Exercise, cases: list[Case], student: str) -> set[str]:
+    """Return the parts that a program which is to be mended gets right before anybody has touched it."""
+    if not (exercise.mends and exercise.idle):
+        return set()
+    program = exercise.idle(student)
+    given = [plain.loads(plain.dumps(program(*case.args))) for case in cases]
+    wrong = {case.part for case, value in zip(cases, given, strict=True)
+             if not same(value, exercise.expected(*case.args), exercise.close)}  # fmt: skip
+    return set(exercise.parts) - wrong
+
+
 def _known_mistakes(exercise: Exercise, cases: list[Case], got: list) -> list[str]:
     """Return the sentences of the mistakes that explain every one of these answers: several may, where they are few."""
     found = [sentence.strip() for sentence, wrong in exercise.mistakes.items() if _all_as(wrong, exercise, cases, got)]
@@ -168,11 +183,11 @@ def _all_as(program: Callable, exercise: Exercise, cases: list[Case], got: list)
     """Return whether there is an answer to each of these cases, and each is this program's."""
     if not all(there for there, _ in got):
         return False
-    try:
-        gives = [program(*case.args) for case in cases]
+    try:  # one after the other: most programs differ in the first case
+        return all(same(value, program(*case.args), exercise.close)
+                   for case, (_, value) in zip(cases, got, strict=True))  # fmt: skip
     except Exception:
         return False
-    return all(same(value, given, exercise.close) for (_, value), given in zip(got, gives, strict=True))
 
 
 def cut(text: str, most: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from grading.grade import Result, Row
+from grading.grade import NUMBERS, Result, Row, assignment
 
 HEADER = [
     "student",
@@ -25,9 +25,10 @@ HEADER = [
     "secret",
 ]
 TOTALS = ["student", "assignment", "points", "out_of", "waiting"]
-BY_HAND = ["student", "assignment", "exercise", "points", "out_of", "comment", "answer"]
+DIGEST = "fingerprint_of_answer"
+BY_HAND = ["student", "assignment", "exercise", "points", "out_of", "comment", DIGEST]
 NEEDED = ("student", "assignment", "exercise", "points")
-UNKNOWN = "unknown"  # points from before the column ``answer`` was there
+UNKNOWN = "unknown"  # points from before there were fingerprints
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;
 color-scheme:light dark}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #8888;padding:.4rem .6rem;text-align:left;
@@ -61,10 +62,10 @@ def file_name(student: str) -> str:
 
 
 def write(results: list[Result], folder: Path, secret: str, tell: Callable[[str], None] = lambda text: None) -> None:
-    """Write scores.csv, totals.csv, by_hand.csv and feedback/ for the results.
+    """Write scores.csv, totals.csv, by_hand.csv, feedback/ and the explanations to read for the results.
 
-    Lines of other students and assignments, and what a person wrote into by_hand.csv, are kept. ``tell`` gets a
-    sentence for each answer that must be read again.
+    totals.csv comes a second time with one file for each assignment. Lines of other students and assignments, and what
+    a person wrote into by_hand.csv, are kept. ``tell`` gets a sentence for each answer that must be read again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = {(words(cell(result.student)), result.assignment) for result in results}
@@ -78,11 +79,16 @@ def write(results: list[Result], folder: Path, secret: str, tell: Callable[[str]
     save(folder / "scores.csv", HEADER, others(folder / "scores.csv", HEADER, pairs) + lines)
     totals = [[r.student, r.assignment, r.points, sum(row.out_of for row in r.rows),
                sum(row.out_of for row in r.rows if row.points is None)] for r in results]  # fmt: skip
-    save(folder / "totals.csv", TOTALS, others(folder / "totals.csv", TOTALS, pairs) + totals)
+    totals = others(folder / "totals.csv", TOTALS, pairs) + totals
+    save(folder / "totals.csv", TOTALS, totals)
+    for name in sorted({result.assignment for result in results}):
+        save(folder / f"totals_{name}.csv", TOTALS, [line for line in totals if line[1] == name])
+        if name[:2] in NUMBERS:
+            to_read(name, results, folder)
     for result in results:
         place = folder / "feedback" / result.assignment
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"{file_name(result.student)}.html").write_text(page(result), encoding="utf-8")
+        (place / f"{file_name(result.student)}.html").write_text(page(result), encoding="utf-8", errors="replace")
 
 
 def check(folder: Path) -> None:
@@ -142,7 +148,7 @@ def others(path: Path, header: list[str], pairs: set[tuple[str, str]]) -> list[l
 def save(path: Path, header: list[str], lines: list[list]) -> None:
     """Write a CSV file, whole or not at all."""
     new = path.with_suffix(".new")
-    with new.open("w", newline="", encoding="utf-8") as file:
+    with new.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows([cell(value) for value in line] for line in lines)
@@ -154,7 +160,7 @@ def read_by_hand(path: Path) -> dict[tuple, list[str]]:
     lines = {}
     for line in table(path, NEEDED):
         lines[line["student"], line["assignment"], line["exercise"]] = [
-            line.get(name, UNKNOWN if name == "answer" else "") for name in BY_HAND
+            line.get(name, line.get("answer", UNKNOWN) if name == DIGEST else "") for name in BY_HAND
         ]
     return lines
 
@@ -233,6 +239,38 @@ def number(text: str, out_of: float, path: Path, key: tuple) -> float:
     return points
 
 
+def to_read(name: str, results: list[Result], folder: Path) -> None:
+    """Write read_NN.html: an assignment's rubrics, and each explanation under its fingerprint, without a name.
+
+    Answers of an earlier run stay as long as by_hand.csv has a line for them.
+    """
+    path = folder / f"read_{name[:2]}.html"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    answers = dict(re.findall(r'<h3 id="([\w-]+)">.*?</h3>\n<pre>(.*?)</pre>', text, re.DOTALL))
+    for row in [row for result in results if result.assignment == name for row in result.rows]:
+        if row.by_person and row.answer:
+            answers[digest(row.answer)] = html.escape(row.answer)
+    lines = [line for line in read_by_hand(folder / "by_hand.csv").values() if line[1] == name]
+    body = f"<h1>{html.escape(name.replace('_', ' '))}: to read</h1>\n"
+    for one in assignment(name[:2]).by_hand:
+        body += f"<h2>{html.escape(one.title)}, {one.points:g} points</h2>\n<p>{html.escape(one.rubric)}</p>\n"
+        points = {line[6]: line[3] for line in lines if line[2] == one.grade_id}
+        for key in sorted(key for key in points if key in answers):
+            has = f", has {html.escape(points[key])} points" if points[key] else ""
+            body += f'<h3 id="{key}">{key}{has}</h3>\n<pre>{answers[key]}</pre>\n'
+    path.write_text(framed(f"{name}: to read", body), encoding="utf-8", errors="replace")
+
+
+def framed(title: str, body: str) -> str:
+    """Return a page that runs nothing and fetches nothing; ``body`` is HTML, the title text."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>
+{body}</body></html>
+"""
+
+
 def marked(text: str) -> str:
     """Return text for a page, what stands between two backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
@@ -248,16 +286,12 @@ def page(result: Result) -> str:
                     f"<td>{marked(row.text)}{answer}</td></tr>")  # fmt: skip
     out_of = sum(row.out_of for row in result.rows)
     notes = "".join(f"<li>{marked(note)}</li>" for note in result.notes)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{html.escape(result.assignment)}: {html.escape(result.student)}</title><style>{STYLE}</style></head><body>
-<h1>{html.escape(result.assignment.replace("_", " "))}</h1>
+    body = f"""<h1>{html.escape(result.assignment.replace("_", " "))}</h1>
 <p>{html.escape(result.student)}: <strong>{result.points:g} of {out_of:g} points</strong>\
 {" so far" if any(row.points is None for row in result.rows) else ""}</p>
 <table><thead><tr><th>exercise</th><th class=n>points</th><th>what we found</th></tr></thead>
 <tbody>{"".join(rows)}</tbody></table>
 {f"<h2>Also</h2><ul>{notes}</ul>" if notes else ""}
 <p>Something looks wrong? Ask for a second look: the same notebook is graded again, by the same inputs.</p>
-</body></html>
 """
+    return framed(f"{result.assignment}: {result.student}", body)

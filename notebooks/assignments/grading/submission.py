@@ -11,6 +11,7 @@ from pathlib import Path
 
 LARGEST = 20 * 2**20  # bytes of a notebook; what is larger is mostly pictures, or a trap
 MISTAKEN = (".py", ".html", ".pdf", ".json", ".doc", ".docx", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
+MOODLE = re.compile(r"_(\d+)_assignsubmission_(?:file|onlinetext)(?:_.*)?$", re.DOTALL)  # behind a student's name
 MOST_CELLS = 2_000
 MOST_SOURCE = 200_000  # letters in a cell
 
@@ -41,8 +42,9 @@ class Submission:
 def found(place: Path, tell: Callable[[str], None] = lambda text: None) -> dict[str, list[Submission]]:
     """Return what lies in a folder of submissions, by student: every entry is a student's folder or notebook.
 
-    ``ada/any/where.ipynb``, ``ada.ipynb`` and ``ada__01_receptive_fields.ipynb`` all belong to ada. A single notebook
-    may stand in place of the folder. Links are not followed. Raises NotADirectoryError for what is neither.
+    ``ada/any/where.ipynb``, ``ada.ipynb``, ``ada__01_receptive_fields.ipynb`` and Moodle's folder
+    ``ada_12345_assignsubmission_file_/`` all belong to ada. A single notebook may stand in place of the folder. Links
+    are not followed. Raises NotADirectoryError for what is neither.
     """
     if place.suffix.lower() == ".ipynb" and place.is_file():
         name = owner(place.name)
@@ -50,17 +52,16 @@ def found(place: Path, tell: Callable[[str], None] = lambda text: None) -> dict[
     if not place.is_dir():
         raise NotADirectoryError(f"{place} is not a folder of submissions, and no notebook")
     students: dict[str, list[Submission]] = {}
-    for entry in sorted(place.iterdir()):
-        if entry.name.startswith(".") or entry.name in ("__MACOSX", "Thumbs.db"):
-            continue
+    entries = [entry for entry in sorted(place.iterdir())
+               if not entry.name.startswith(".") and entry.name not in ("__MACOSX", "Thumbs.db")]  # fmt: skip
+    names = owners([entry.name for entry in entries], tell)
+    for entry in entries:
+        name = names[entry.name]
         if entry.is_dir() and not entry.is_symlink():
-            name = as_text(entry.name)
             students.setdefault(name, []).extend(_in_folder(entry, name))
         elif entry.suffix.lower() == ".ipynb":
-            name = owner(entry.name)
             students.setdefault(name, []).append(read(entry, name))
         elif ".ipynb" in entry.name.lower() or entry.suffix.lower() in MISTAKEN:
-            name = owner(entry.name)
             students.setdefault(name, []).append(Submission(name, problem=_other_files([entry])))
         else:
             tell(f"{as_text(entry.name)} is no notebook: it was left out")
@@ -73,9 +74,28 @@ def as_text(name: str) -> str:
 
 
 def owner(name: str) -> str:
-    """Return the student that a file belongs to: what stands before its ending, and before ``__``."""
+    """Return the student that a file or folder belongs to: what stands before its ending, before ``__``, and before
+    what Moodle adds.
+    """
     endings = "|".join(map(re.escape, [".ipynb", *MISTAKEN]))
-    return re.split(rf"(?i:{endings})(?=\.|$)", as_text(name), maxsplit=1)[0].partition("__")[0]
+    name = MOODLE.sub("", as_text(name))
+    return re.split(rf"(?i:{endings})(?=\.|$)", name, maxsplit=1)[0].partition("__")[0] or name
+
+
+def owners(names: list[str], tell: Callable[[str], None] = lambda text: None) -> dict[str, str]:
+    """Return the student of each file or folder. Where Moodle has several of one name, its number stays with it."""
+    found = {name: owner(name) for name in names}
+    numbers = {name: number.group(1) for name in names if (number := MOODLE.search(as_text(name)))}
+    known: dict[str, set[str]] = {}
+    for name, number in numbers.items():
+        known.setdefault(found[name], set()).add(number)
+    several = {student: all_of for student, all_of in known.items() if len(all_of) > 1}
+    for student, all_of in several.items():
+        tell(
+            f"{len(all_of)} students are called {student}, here {student} {min(all_of)} and so on: name each by its id"
+        )
+    return {name: f"{one} {numbers[name]}" if one in several and name in numbers else one
+            for name, one in found.items()}  # fmt: skip
 
 
 def _in_folder(folder: Path, student: str) -> list[Submission]:
