@@ -80,6 +80,48 @@ def test_chains_follow_section_3():
         assert before is None or PLAN.index((name, seed, before)) < PLAN.index((name, seed, stage))
 
 
+def test_the_papers_own_sizes():
+    """At 224 pixels the scales are the paper's, and the networks, too, but for batch normalisation."""
+    rows = [line.split() for line in reference.ERRORS_AT_ONE_SCALE.strip().splitlines()]
+    for name, training, tested, *_ in rows:
+        stage = JITTER if training == "[256;512]" else str(int(training) // 8)
+        recipe = recipe_of(name, stage, 1, times=8)
+        assert recipe.scale == ((256, 512) if stage == JITTER else int(training))
+        assert 8 * STAGES[stage].one == int(tested) == recipe.test_scale
+        assert (recipe.configuration, recipe.image_size, recipe.width, recipe.hidden) == (name, 224, 1, 4096)
+        small = recipe_of(name, stage)
+        same = ("epochs", "learning_rate", "batch_size", "dropout", "batch_norm", "normalise", "initialisation")
+        assert [getattr(recipe, field) for field in same] == [getattr(small, field) for field in same]
+    assert [seed for _, seed, _ in protocol.PLAN_224] == [0] * 6
+
+
+def test_the_study_at_224_pixels(tiny, tmp_path, monkeypatch):
+    whole, data = recipe_of, tiny[0]
+    monkeypatch.setitem(globals(), "recipe_of", whole)
+
+    def short(configuration, stage, width, longer, times):
+        assert (width, longer, times) == (1, 1, 8)
+        chosen = whole(configuration, stage, 1 / 64, times=times)
+        return dataclasses.replace(chosen, epochs=1, validation=8, batch_size=8, hidden=4, bf16=False)
+
+    monkeypatch.setattr(protocol, "recipe_of", short)
+    few, told = (data[:24], data[:4]), []
+    record = run_protocol(
+        "protocol-224", few, tmp_path / "it.json", "cpu", told.append, 1, pictures=24, folder=tmp_path
+    )
+    (run,) = record["runs"]
+    assert (run["configuration"], run["seed"], run["stage"]) == ("D", 0, "32")
+    assert [test["scales"] for test in run["tests"]] == [[256], [256], [224, 256, 288]]
+    assert told[0].startswith("D, S = 256, seed 0: top-1 error single crop 256")
+    assert record["command"] == "python -m vgglib study protocol-224 --pictures 24 --result FILE"
+    assert (record["times"], record["width"]) == (8, 1)
+    assert [row[:3] for row in tables(record)["Table 4: three test scales"][1:]] == [("D", "256", "224, 256, 288")]
+    net = load_network(next(tmp_path.glob("protocol-224-1-24/D-32-seed0.network.safetensors")))
+    assert net.image_size == (224, 224)
+    expected = top1_error(over_scales(dense, net, few[1].images, [224, 256, 288]), few[1].labels)
+    assert run["tests"][2]["top1_error"] == pytest.approx(expected)
+
+
 def test_a_chain_is_trained_tested_and_recorded(tiny, tmp_path):
     said, path = [], tmp_path / "r.json"
     record = run_protocol("protocol", tiny, path, "cpu", said.append, folder=tmp_path)

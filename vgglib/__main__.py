@@ -188,14 +188,13 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    study.add_argument(
-        "name", help=", ".join([*STUDIES, "warm-start", "lighter", "depth", "protocol", "protocol-canvas"])
-    )
+    names = [*STUDIES, "warm-start", "lighter", "depth", "protocol", "protocol-canvas", "protocol-224 (for a GPU)"]
+    study.add_argument("name", help=", ".join(names))
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
     study.add_argument("--result", type=Path, help="where to record it (default: data/results/<name>.json)")
     study.add_argument("--networks", type=int, help="protocol: stop after so many networks, to go on later")
-    study.add_argument("--width", type=float, default=0.125, help="protocol: factor on the channels (default: 1/8)")
+    study.add_argument("--width", type=float, help="protocol: factor on the channels (default: 1/8, 1 for -224)")
     study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
     study.add_argument("--longer", type=float, default=1, help="protocol: factor on the epochs (default: 1)")
     study.add_argument("--seeds", type=int, nargs="+", help="protocol: only networks of these seeds (default: all)")

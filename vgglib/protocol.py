@@ -5,6 +5,7 @@ sizes on a larger canvas (data.on_canvas). Each writes its record after every ne
 The scales are the paper's divided by 8, so that score maps have the paper's sizes.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ from vgglib.studies import made_by, plain
 from vgglib.tables import as_html, as_text
 from vgglib.training import Recipe, build, conditions, fit, split
 
-PROTOCOLS = {"protocol": fashion_mnist, "protocol-canvas": fashion_mnist_on_canvas}  # where each gets its pictures
+PROTOCOLS = {  # where each gets its pictures
+    "protocol": fashion_mnist,
+    "protocol-canvas": fashion_mnist_on_canvas,
+    "protocol-224": fashion_mnist,  # enlarged to the paper's own sizes, for a GPU
+}
 
 
 def at_28(name: str) -> str:
@@ -66,20 +71,28 @@ PLAN = (
     *(("E", seed, stage) for seed in (3, 4) for stage in CHAIN),
     *(("B", seed, "32") for seed in (3, 4)),
 )
+SIZES = {"protocol-224": 8}  # the scales of this study are so many times as large: the paper's own
+# the ladder of D once; its last rung needs E
+PLAN_224 = tuple((name, 0, stage) for name in ("D", "E") for stage in CHAIN)
 TOGETHER = (("D 32", "D 48"), ("D [32, 64]", "E [32, 64]"), ("D [32, 64]", "B [32, 64]"))
 
 
-def recipe_of(configuration: str, stage: str, width: float = 0.125, longer: float = 1) -> Recipe:
+def recipe_of(configuration: str, stage: str, width: float = 0.125, longer: float = 1, times: int = 1) -> Recipe:
     """Return how a network is trained: section 3.1's momentum and weight decay, and what makes few epochs do.
+
+    times: 8 for the paper's own sizes, with all five poolings and 4096 hidden units at full width.
 
     Batch normalisation, which the paper did not have, small batches, and a rate that falls in a straight line stand for
     its 74 epochs. Batches of 256 were tried first, in one run, and a quarter of the epochs in a whole study, which is
     recorded, too (longer = 0.25): the losses were still high. Nothing else was tuned.
     """
     chosen = STAGES[stage]
+    scale = chosen.scale if isinstance(chosen.scale, tuple) else (chosen.scale,)
+    scale = tuple(times * side for side in scale)
     return Recipe(
-        at_28(configuration), width=width, hidden=round(512 * width), batch_norm=True, dropout=0.2, image_size=28,
-        scale=chosen.scale, flip=True, normalise="mean", initialisation="he", epochs=round(longer * chosen.epochs),
+        at_28(configuration) if times == 1 else configuration, width=width, hidden=round(512 * times * width),
+        batch_norm=True, dropout=0.2, image_size=28 * times, scale=scale if len(scale) > 1 else scale[0],
+        flip=True, normalise="mean", initialisation="he", epochs=round(longer * chosen.epochs),
         batch_size=64, learning_rate=chosen.learning_rate, schedule="linear", momentum=0.9, weight_decay=5e-4,
         validation=5000,
     )  # fmt: skip
@@ -92,7 +105,7 @@ def run_protocol(
     device: str | None = None,
     tell: Callable[[str], object] = print,
     networks: int | None = None,
-    width: float = 0.125,
+    width: float | None = None,
     pictures: int = 30_000,
     longer: float = 1,
     folder: Path = Path("runs"),
@@ -101,20 +114,24 @@ def run_protocol(
     """Train and test what the plan holds and the record does not, and return the whole record.
 
     data: training and test set, by default those of the study. path: of the record, by default
-    ``data/results/<name>.json``. networks: stop after so many, to go on later. width: factor on the channels.
-    pictures: how many training pictures are used, 5,000 of them to watch; a sixth as many test pictures. longer:
-    factor on the epochs. seeds: only networks of these, as on a machine that computes in another number format. Each
-    setting of these four needs a record of its own. folder: where trained networks and their posteriors are kept, from
-    which chains and ensembles go on. The test set is used once for each network, after its training.
+    ``data/results/<name>.json``. networks: stop after so many, to go on later. width: factor on the channels, by
+    default 1/8, and 1 at 224 pixels. pictures: how many training pictures are used, 5,000 of them to watch; a sixth as
+    many test pictures. longer: factor on the epochs. seeds: only networks of these, as on a machine that computes in
+    another number format. Each setting of these four needs a record of its own. folder: where trained networks and
+    their posteriors are kept, from which chains and ensembles go on. The test set is used once for each network, after
+    its training.
     Raises ValueError for an unknown name or seed, and for a record that was made with another setting.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown study {name!r}: choose from {', '.join(PROTOCOLS)}")
     path = path or results.FOLDER / f"{name}.json"
-    planned = {seed for _, seed, _ in PLAN}
+    plan, times = PLAN_224 if name in SIZES else PLAN, SIZES.get(name, 1)
+    planned = {seed for _, seed, _ in plan}
     chosen = planned if seeds is None else {*seeds}
     if not chosen or not chosen <= planned:
         raise ValueError(f"the plan has seeds 0 to {max(planned)}, got {sorted(chosen)}")
+    width = _usual(name)["width"] if width is None else width
+    size = (width, longer) if times == 1 else (width, longer, times)
     setting = {"width": width, "training_pictures": pictures, "longer": longer}
     setting |= {} if seeds is None else {"seeds": sorted(chosen)}
     record = results.so_far(path, name, "configuration", "seed", "stage")
@@ -125,8 +142,8 @@ def run_protocol(
     made |= {"seeds": record["seeds"]} if "seeds" in record else {}
     if made != setting:
         raise ValueError(f"{path} was made with {made}: give another --result for {setting}")
-    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], width, longer))]
-    todo = [item for item in PLAN if item[1] in chosen and item not in {_key(run) for run in runs}][:networks]
+    runs = [run for run in record["runs"] if _same(run, recipe_of(run["configuration"], run["stage"], *size))]
+    todo = [item for item in plan if item[1] in chosen and item not in {_key(run) for run in runs}][:networks]
     if todo:
         train, test = PROTOCOLS[name]() if data is None else data
         data = train[:pictures], test[: pictures // 6]
@@ -134,12 +151,12 @@ def run_protocol(
     for configuration, seed, stage in todo:
         if (configuration, seed, stage) in {_key(run) for run in runs}:
             continue  # it was trained on the way to another
-        for run in _chain(configuration, seed, stage, data, (width, longer), device, place):
+        for run in _chain(configuration, seed, stage, data, size, device, place):
             runs = [other for other in runs if _key(other) != _key(run)] + [run]
             results.write(
                 path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]))
             )
-            tell(f"{configuration}, S = {run['stage']}, seed {seed}: {_told(run)}")
+            tell(f"{configuration}, S = {_named(run['stage'], times)}, seed {seed}: {_told(run)}")
     together = _ensembles(runs, data[1].labels, place, record["ensembles"]) if todo else record["ensembles"]
     return _record(name, setting, runs, together)
 
@@ -166,7 +183,7 @@ class _Place:
 
 
 def _chain(
-    configuration: str, seed: int, stage: str, data: tuple[ImageSet, ImageSet], size: tuple[float, float],
+    configuration: str, seed: int, stage: str, data: tuple[ImageSet, ImageSet], size: tuple[float, ...],
     device: str | None, place: _Place,
 ) -> Iterable[dict]:  # fmt: skip
     """Yield what the stage gave, after those stages before it whose network is not there."""
@@ -178,7 +195,8 @@ def _chain(
     net = build(recipe, part, seed) if before is None else place.network(configuration, seed, before)
     # each stage sees its own order, crops and flips
     history = fit(net, part, watched, recipe, seed + 1000 * list(STAGES).index(stage), device)
-    tested, posteriors = _tested(net, stage, data[1].to(device_of(net)), crops=configuration in ("D", "E"))
+    test, crops = data[1].to(device_of(net)), configuration in ("D", "E")
+    tested, posteriors = _tested(net, stage, test, crops, net.image_size[0] // 28)
     run = {
         "configuration": configuration,
         "stage": stage,
@@ -196,9 +214,9 @@ def _chain(
     yield run
 
 
-def _tested(net: VGG, stage: str, test: ImageSet, crops: bool) -> tuple[list[dict], dict[str, Tensor]]:
+def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int = 1) -> tuple[list[dict], dict[str, Tensor]]:
     """Return the top-1 errors of a network by every method, and the posteriors that ensembles need."""
-    chosen = STAGES[stage]
+    one, several = times * STAGES[stage].one, tuple(times * scale for scale in STAGES[stage].several)
     few, tested, kept = test[: min(CROPS_ON, len(test))], [], {}
 
     def measured(label: str, method: Callable[..., Tensor], part: ImageSet, scales: Iterable[int]) -> list[Tensor]:
@@ -210,18 +228,18 @@ def _tested(net: VGG, stage: str, test: ImageSet, crops: bool) -> tuple[list[dic
         return found
 
     seconds: dict[str, float] = {}
-    (centre,) = measured("single crop", single_crop, test, [chosen.one])
-    tested.append(_test("single crop", [chosen.one], centre, test.labels, seconds["single crop"]))
-    each = measured("dense", dense, test, chosen.several)
-    tested.append(_test("dense", [chosen.one], each[chosen.several.index(chosen.one)], test.labels))
+    (centre,) = measured("single crop", single_crop, test, [one])
+    tested.append(_test("single crop", [one], centre, test.labels, seconds["single crop"]))
+    each = measured("dense", dense, test, several)
+    tested.append(_test("dense", [one], each[several.index(one)], test.labels))
     kept["dense"] = ensemble(each)
-    tested.append(_test("dense", chosen.several, kept["dense"], test.labels, seconds["dense"]))
+    tested.append(_test("dense", several, kept["dense"], test.labels, seconds["dense"]))
     if crops and stage == "[32, 64]":  # Table 5
-        kept["multi-crop"] = ensemble(measured("multi-crop", multi_crop, few, chosen.several))
+        kept["multi-crop"] = ensemble(measured("multi-crop", multi_crop, few, several))
         of_few = kept["dense"][: len(few)]
-        tested.append(_test("multi-crop", chosen.several, kept["multi-crop"], few.labels, seconds["multi-crop"]))
-        tested.append(_test("dense", chosen.several, of_few, few.labels))
-        tested.append(_test("both", chosen.several, ensemble([of_few, kept["multi-crop"]]), few.labels))
+        tested.append(_test("multi-crop", several, kept["multi-crop"], few.labels, seconds["multi-crop"]))
+        tested.append(_test("dense", several, of_few, few.labels))
+        tested.append(_test("both", several, ensemble([of_few, kept["multi-crop"]]), few.labels))
     return tested, kept
 
 
@@ -259,10 +277,12 @@ def _ensembles(runs: list[dict], labels: Tensor, place: _Place, before: list[dic
 
 def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) -> dict:
     order = {item: n for n, item in enumerate(PLAN)}
+    pictures = {"protocol": FULL_FRAMES, "protocol-224": f"{FULL_FRAMES}, at the paper's sizes"}
     return {
         "command": _command(name, setting),
         "question": "section 4: what do training scale, test scales, dense evaluation, many crops and ensembles give?",
-        "pictures": FULL_FRAMES if name == "protocol" else "Fashion-MNIST on canvases of 64 x 64 pixels",
+        "pictures": pictures.get(name, "Fashion-MNIST on canvases of 64 x 64 pixels"),
+        **({"times": SIZES[name]} if name in SIZES else {}),
         **setting,
         "runs": sorted(runs, key=lambda run: order.get(_key(run), len(order))),
         "ensembles": together,
@@ -271,12 +291,22 @@ def _record(name: str, setting: dict, runs: list[dict], together: list[dict]) ->
 
 def _command(name: str, setting: dict) -> str:
     """Return the command that makes the record; one of another setting stands beside it, in a file of its own."""
-    usual = {"width": 0.125, "training_pictures": 30_000, "longer": 1}
+    usual = _usual(name)
     options = [
         f"--{key.split('_')[-1]} {value:g}" for key, value in setting.items() if key in usual and value != usual[key]
     ]
     options += [f"--seeds {' '.join(map(str, setting['seeds']))}"] if "seeds" in setting else []
     return " ".join([f"python -m vgglib study {name}", *options, *(["--result FILE"] if options else [])])
+
+
+def _usual(name: str) -> dict:
+    """Return the setting of a study where nothing is asked for."""
+    return {"width": 1.0 if name in SIZES else 0.125, "training_pictures": 30_000, "longer": 1}
+
+
+def _named(stage: str, times: int) -> str:
+    """Return the name of a stage, or of several, with scales so many times as large."""
+    return re.sub(r"\d+", lambda found: str(times * int(found[0])), stage) if times != 1 else stage
 
 
 def _folder_of(name: str, setting: dict) -> str:
@@ -360,8 +390,9 @@ def tables(record: dict) -> dict[str, PaperTable]:
     """Return our errors in the shape of the paper's Tables 3 to 6, beside the paper's: {title: table}.
 
     Ours are mean ± standard deviation over n seeds. The paper's are one network each, on ImageNet, at scales 8 times
-    as large. Rows that were not run are left out.
+    as large, or as large where the record says so. Rows that were not run are left out.
     """
+    times = record.get("times", 1)
     head = ("network", "S", "Q", "top-1 error (%)", "n", "the paper's (%)")
     made = {}
     for title, several, paper in (
@@ -371,9 +402,10 @@ def tables(record: dict) -> dict[str, PaperTable]:
         rows = PaperTable([head])
         for configuration in TABLE_1:
             for stage, chosen in STAGES.items():
-                scales = chosen.several if several else (chosen.one,)
+                scales = [times * scale for scale in (chosen.several if several else (chosen.one,))]
                 ours = errors(record, configuration, stage, "dense", several)
-                rows += _row((configuration, stage, _scales(scales)), ours, paper.get((configuration, stage)))
+                begin = (configuration, _named(stage, times), _scales(scales))
+                rows += _row(begin, ours, paper.get((configuration, stage)))
         made[title] = rows
     rows = PaperTable([("network", "method", "top-1 error (%)", "n", "the paper's (%)")])
     for configuration in TABLE_1:
@@ -388,7 +420,7 @@ def tables(record: dict) -> dict[str, PaperTable]:
             ours = {one["seed"]: 100 * one["top1_error"] for one in found}
             paper = PAPER_6[method] if pair == ("D [32, 64]", "E [32, 64]") else None
             pictures = f"{found[0]['pictures']:,}" if found else ""
-            rows += _row((" + ".join(pair), method, pictures), ours, paper)
+            rows += _row((_named(" + ".join(pair), times), method, pictures), ours, paper)
     made["Table 6: networks together"] = rows
     return {title: rows for title, rows in made.items() if len(rows) > 1}
 
