@@ -209,7 +209,11 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
      "Not all sixteen layers get A's weights: four do, and in the twelve others the signal vanishes.",
      "The rate is not too small: four layers are copied, and in the other twelve the gradient vanishes.",
      "Four of all sixteen layers are copied. With a std of 0.1 it would explode, with 0.01 the signal fades.",
-     "The twelve random layers make the signal grow smaller and smaller, and the gradient too."],
+     "The twelve random layers make the signal grow smaller and smaller, and the gradient too.",
+     "Only four of the sixteen convolutions are copied. The other twelve have small weights that shrink signal and "
+     "gradient to nothing; He's weights keep the signal from vanishing or exploding, so E learns even cold.",
+     "Four are copied; the other twelve shrink the signal, and the gradient. He's weights stop it from shrinking or "
+     "growing."],
 )  # fmt: skip
 def test_explanations_pass(text):
     assert check.check_explanation(text).status == "passed"

@@ -172,6 +172,8 @@ def test_explanation():
         "In the dense pass no zeros stand there but neighbours, and a crop has zeros for context. Unpadded: equal.",
         "It has nothing to do with batch normalisation but with the zeros beside a crop, where the picture has its "
         "neighbours; without padding no difference remains.",
+        "The dense pass has neighbours where the crop has zeros, and so the crop sees less context. Without padding "
+        "they are equal.",
         "Densely, zeros are replaced by neighbours, and the crop lacks its context; with valid convolutions: equal.",
     ):
         assert check.check_explanation(right).status == "passed"

@@ -222,7 +222,10 @@ _AGAINST = (
         "the learning rate is the same for all of them: look at the weights",
     ),
 )
-_DENIED = re.compile(r"\b(not|never|no|t|nor|neither|without|than|instead of|would|could|if|0[.,]1)\b( \w+){0,3} $")
+_DENIED = re.compile(
+    r"\b(not|never|no|t|nor|neither|without|than|instead of|would|could|if|0[.,]1|from|against|avoid\w*|prevent\w*)\b"
+    r"( \w+){0,3} $"
+)
 
 
 def _claimed(sign: str, answer: str) -> bool:

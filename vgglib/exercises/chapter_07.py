@@ -154,7 +154,7 @@ _NEVER = r"\b(never|cannot be|can never be) (\w+ )?(equal|same|identical|agree|a
 _EXCEPTION = r"\b(unless|except|if|when|while|as long as|save|with|but)\b"
 _BORDER = "(padding|zeros?|borders?|neighbou?rs?)"
 _NOT = r"\b(not|never|nor|neither|instead of|rather than)\b|n['’]t\b"
-_ZEROS = r"\bdense\w*\b[^,;:]*\b(padded|zeros?)\b"  # in one clause
+_ZEROS = r"\bdense\w*\b(?:(?!\bwhere (the|a|each) (\w+ )?crops?\b)[^,;:])*\b(padded|zeros?)\b"  # in one clause
 _REAL = r"\bcrops?\b[^,;:]*\b(sees?|has|have|keeps?|gets?)\b[^,;:]*\b(neighbou?rs?|surround\w*|context)\b"
 _FALSE = (
     (_SAME, _CONDITION, "where layers pad, the two are not the same: say what differs"),
