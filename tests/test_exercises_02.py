@@ -161,6 +161,8 @@ SEEN = "The unit sees the whole picture. In testing larger pictures put pixels t
     [
         "The rest is nothing but 0. The unit sees the picture in full. In testing the window has genuine neighbours.",
         "The rest is padding; the window covers 100 % of the picture. At Q = 600 it lies inside.",
+        "Zeros. The unit sees pixels 0 to 223. At 512 pixels real neighbours stand there.",
+        "Zeros; the picture lies inside the window. Larger pictures replace the zeros by pixels.",
         f"Padding does not enlarge the field, it fills it with zeros. {SEEN}",
         f"Zeros, no reflections of the picture. {SEEN}",
         "Zero padding. The unit sees every pixel. At 808 pixels, in testing, it sees half of the picture.",

@@ -371,6 +371,7 @@ GOOD = [
     "Each output channel has its own kernel, shared by all positions, of which there are four times as many.",
     "The weights multiply four times as many windows, and each weight is the same in all of them.",
     "The kernel needs no larger size and there are no more kernels, only four times as many positions.",
+    "The kernel is moved over twice as many rows and twice as many columns. Its weights are reused.",
 ]
 WRONG_WORDS = {
     "too short": "four positions share",

@@ -314,6 +314,7 @@ def test_steps():
         "look for a loss that is not finite.",
         "All scores are equal, so the same class is answered always, and 1 000 pictures out of 10 000 are of it.",
         "Every output equals the bias, so the network says Bag for each image, and there are exactly as many bags.",
+        "The network's outputs are all the same, so it always says one class, and one picture in ten is a T-shirt.",
         "Every output is just the bias; it predicts a coat for all pictures, and the classes are balanced.",
     ],
 )

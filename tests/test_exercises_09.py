@@ -184,6 +184,11 @@ WRONG_WORDS = {
     "less talk": "There are 32 times less updates, the rate must be scaled up, and less data travels in each.",
 }
 RIGHT_WORDS = (
+    "An epoch has 32 times fewer steps; with a scaled rate it may diverge. Each needs the gradients of all devices.",
+    "Steps are 32 times fewer, the rate has to grow, and the gradients are averaged across all GPUs in each.",
+    "There are fewer steps. Keep the learning rate and you are undertrained. Multiply it and it can diverge. Gradients "
+    "travel each time.",
+    "To reach the same accuracy it takes more steps than a 32nd of them, or another learning rate; talk costs, too.",
     "There are fewer steps, the learning rate has to change, and 553 MB has to go over the network each time.",
     "There are 32 times fewer updates, the step length must grow, and the gradients travel in every step.",
     "It is wrong that the number of steps stays the same: it falls, the rate must grow, and gradients travel.",

@@ -139,6 +139,7 @@ def test_explanation():
         "between could have left their input alone.",
         "Even the training loss is higher; overfitting would lower it. The additional layers could have been no-ops.",
         "It is no overfitting, as the train loss is higher too; the additional layers could have been skipped.",
+        "Its train loss is 1.12 and that of E 0.49. Overfitting shows as a gap. The additional layers could be no-ops.",
         "Train loss 1.14 against 0.52; memorising would make that smaller. They might have forwarded the maps.",
         "2E's loss on the pictures it was fitted on is larger: 1.12 vs 0.49. With overfitting it would be small. The "
         "extra layers could have passed on their input.",

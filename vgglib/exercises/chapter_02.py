@@ -109,7 +109,8 @@ def check_explanation(answer: object) -> Verdict:
         "what fills the window outside the picture": (r"pad|zero|border|0s?\b",),
         "what the unit sees of the picture": (
             r"100 ?(%|per ?cent)|each|224 ?x|edge to edge|no(thing| pixel).{0,30}(miss|left out)",
-            "whole|all|entire|every|complete|full|total|224 of|everything",
+            "whole|all|entire|every|complete|full|total|224 of|everything|224 pixels|0 to 223|first to (the )?last",
+            "(inside|within) (the|its) window",
         ),
         "larger pictures": (
             r"4[1-9]\d\b|[5-9]\d\d\b|tall|wider|gr[eo]w",

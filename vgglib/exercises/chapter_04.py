@@ -200,7 +200,7 @@ def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why a picture of twice the side costs four times the MACs, and no convolution weights."""
     ideas = {
         "the positions at which a kernel is used": (
-            r"position|place|pixel|location|output|maps?\b|slid|spatial|area|window|grid|resolution",
+            r"position|place|spot|rows|columns|pixel|location|output|maps?\b|slid|spatial|area|window|grid|resolution",
             "everywhere|unit|appl|times as (many|often)",
         ),
         "the same weights being used again": (

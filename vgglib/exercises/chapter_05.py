@@ -148,7 +148,8 @@ def check_explanation(answer: object) -> Verdict:
     ideas = {
         "what the scores must be": (
             "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg|explod|overflow",
-            "(same|equal|zero|uniform) (score|output|logit|predict|answer|value)|scores? .{0,30}(same|equal|zero)",
+            "(same|equal|zero|uniform) (score|output|logit|predict|answer|value)",
+            "(scores?|outputs?) .{0,30}(same|equal|zero)",
             "no longer depend|does not depend|whatever the (picture|image|input)",
             r"(equals?|is|are) (\w+ )?(the|its|a) bias(es)?\b|only (the |its )?bias(es)? (is|are|remain)",
         ),
@@ -159,7 +160,8 @@ def check_explanation(answer: object) -> Verdict:
             r"(say|answer|predict|choos|pick)\w* (\w+ ){1,4}(for|to) (each|every|all) (\w+ )?(image|picture|input)",
         ),
         "how often that class occurs": (
-            r"(a |one )?tenth|1[, ]?000|(10|ten) classes|balanc|equally|(1|one) (in|of|out of) (10|ten)|1/10|0\.1",
+            r"(a |one )?tenth|1[, ]?000|(10|ten) classes|balanc|equally|1/10|0\.1",
+            r"(1|one) (\w+ )?(in|of|out of) (10|ten)",
             r"10(\.0+)? ?(%|per ?cent)|ten per ?cent|each class|every class|same number|as many",
         ),
     }

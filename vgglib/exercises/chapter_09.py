@@ -179,7 +179,7 @@ def check_explanation(answer: object) -> Verdict:
         "what travels between the devices": (
             "travel|send|traffic|wait|link|wire|sent|communicat|bandwidth|network (each|every) (time|step)",
             "exchange|connection|all reduce|allreduce|transfer|talk|synchron|latency|share gradients",
-            r"gradients between|(over|through|across) the (network|cable|slot|bus)",
+            r"gradients? (\w+ ){0,6}(between|across|of all)|averag|(over|through|across) the (network|cable|slot|bus)",
             r"(mb|megabytes?) (\w+ ){0,2}(go|move)",
         ),
     }
@@ -202,7 +202,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"\b(learning )?rate (does not|doesn['’]t|never) (\w+ )?matters?\b|"
         r"\b(learning )?rate (has no (effect|influence)|plays no (role|part)|is irrelevant|is unimportant)\b|"
         r"\b(learning )?rate (can|may) (stay|remain|be left|be kept)( (\w+ )?(the same|unchanged|as it is))?",
-        _DOUBT,
+        rf"{_DOUBT}|\bbut then\b",
         "with fewer steps the rate matters: what happened to it in the runs with 2,048 pictures a step?",
     ),
     (
@@ -218,7 +218,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"(larger|higher|greater|bigger|more)\b|\bnumber of (steps|updates|iterations) (grows|rises|increases)\b|"
         r"\b(there are|it takes|it has|it makes|we take|we make) (\w+ ){0,3}?more (steps|updates|iterations)\b|"
         r"\btimes (as many|more) (steps|updates|iterations)\b",
-        rf"{_DOUBT}|\b(not|never|fewer|needs?|needed|small(er)? batch|one (gpu|device)|alone)\b|n['’]t\b",
+        rf"{_DOUBT}|\b(not|never|fewer|needs?|needed|small(er)? batch|one (gpu|device)|alone|accuracy)\b|n['’]t\b",
         "32 times the batch takes as many pictures in fewer steps: by how many?",
     ),
     (
@@ -229,7 +229,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         r"\bkeep (the )?(lr|(learning )?rate)\b|"
         r"\b(lr|rate) (must|has to|should|needs to) (be )?(fall|drop|shrink|decrease|lower|smaller|reduced|decreased)",
-        rf"{_DOUBT}|\b(not|never|less|slow\w*|too|cannot|warm\w*|diverg\w*|later|then|end)\b|n['’]t\b",
+        rf"{_DOUBT}|\b(not|never|less|under\w*|slow\w*|too|cannot|warm\w*|diverg\w*|later|then|end)\b|n['’]t\b",
         "each step stands for more pictures: what happens with the old rate, and what is the common answer?",
     ),
     (

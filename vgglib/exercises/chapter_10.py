@@ -114,7 +114,8 @@ _MORE = (
 )
 _HIGHER = (
     rf"\b({_LEARNED_FROM}){_SENTENCE}{_MORE}|\b{_MORE}{_SENTENCE}\b({_LEARNED_FROM})|"
-    rf"(not|cannot|n['’]t|fails to) (even )?(fit|learn){_SENTENCE}\btrain"
+    rf"(not|cannot|n['’]t|fails to) (even )?(fit|learn){_SENTENCE}\btrain|"
+    r"1\.12.{0,60}0\.49|0\.49.{0,60}1\.12|fails (\w+ )?in training"
 )
 _NO_CLAIM = (
     r"\b(would|could|might|should|if|when|not|never|neither|nor|over-?fitting|over-?fitted|memori[sz]\w*|"
