@@ -185,6 +185,7 @@ def test_explanation():
         "A crop is padded with zeros and dense has neighbours, no padding is ever removed; they are never equal.",
         "In the dense pass the crop's border is padded with zeros, whereas the cut crop sees its neighbours. Without "
         "padding they would be equal.",
+        "The crop sees neighbours, dense is padded with zeros. Without padding they are equal.",
         "The cut crop sees its neighbours, while the dense pass has zeros there. Without padding they would be equal.",
         "The difference comes from batch normalisation; padding has nothing to do with it, neighbours neither. Without "
         "padding it stays.",

@@ -173,6 +173,8 @@ WRONG_WORDS = {
     "no matter": "There are fewer steps, the gradients must travel, but the learning rate doesn't matter at all here.",
     "no effect": "There are 32 times fewer steps; the rate has no effect; the gradients are sent every time.",
     "nothing travels": "There are fewer steps and the learning rate must grow, but nothing has to travel between them.",
+    "nothing else": "There are 32 times fewer steps; the rate can stay as it is, but then nothing else changes; "
+    "gradients travel.",
     "none needed": "There's no communication needed, the steps shrink and the learning rate has to be scaled.",
     "no need": "There are fewer steps and the learning rate must grow, but the gradients need not be sent each time.",
     "more steps": "The number of steps is 32 times *larger*, the learning rate must fall, and less travels.",
@@ -184,6 +186,7 @@ WRONG_WORDS = {
     "less talk": "There are 32 times less updates, the rate must be scaled up, and less data travels in each.",
 }
 RIGHT_WORDS = (
+    "The learning rate can stay as it is, but then the network learns less, in fewer steps; and gradients travel.",
     "An epoch has 32 times fewer steps; with a scaled rate it may diverge. Each needs the gradients of all devices.",
     "Steps are 32 times fewer, the rate has to grow, and the gradients are averaged across all GPUs in each.",
     "There are fewer steps. Keep the learning rate and you are undertrained. Multiply it and it can diverge. Gradients "

@@ -140,6 +140,7 @@ def test_explanation():
         "Even the training loss is higher; overfitting would lower it. The additional layers could have been no-ops.",
         "It is no overfitting, as the train loss is higher too; the additional layers could have been skipped.",
         "Its train loss is 1.12 and that of E 0.49. Overfitting shows as a gap. The additional layers could be no-ops.",
+        "The train loss of E is 0.49, and of 2E 1.12. Overfitting shows as a gap. Its layers could be no-ops.",
         "Train loss 1.14 against 0.52; memorising would make that smaller. They might have forwarded the maps.",
         "2E's loss on the pictures it was fitted on is larger: 1.12 vs 0.49. With overfitting it would be small. The "
         "extra layers could have passed on their input.",
@@ -160,6 +161,8 @@ def test_explanation():
         "The test loss is higher. Overfitting would look like a low training loss. The layers could have passed on "
         "their input.",
         "The training loss is *lower* in 2E, so it overfits, and the extra layers could have learned nothing.",
+        "The train loss of 2E is 0.49 and that of E 1.12. Overfitting would be a small train loss. The additional "
+        "layers could be identities.",
         "2E overfits. It has a lower training loss and a higher test loss. The layers could have been the identity.",
         "On the other hand the train and test curves go through overfitting in the end, so take more data.",
         "no",

@@ -158,7 +158,7 @@ def check_explanation(answer: object) -> Verdict:
 
 _MORE = (  # a bare "channel" or "filter" is no remedy
     r"(more|several|extra|additional|enough|many|add\w*) (\w+ ){0,3}(channel|filter|maps|kernels)",
-    r"(two|2|four|4|[24] c) ((feature|hidden|middle|intermediate) )?(channels|filters|maps)",
+    r"(two|2|four|4|[24] c) ((feature|hidden|middle|intermediate) )?(channels|filters(?! of 3)|maps)",
     r"(wid|broad|intermediate|hidden)",
     r"(channels|filters|maps) (\w+ ){0,4}(more|added|enough|suffice)",
 )

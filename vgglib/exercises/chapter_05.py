@@ -149,7 +149,7 @@ def check_explanation(answer: object) -> Verdict:
         "what the scores must be": (
             "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg|explod|overflow",
             "(same|equal|zero|uniform) (score|output|logit|predict|answer|value)",
-            "(scores?|outputs?) .{0,30}(same|equal|zero)",
+            r"(scores?|outputs?) (?:(?!\bnot\b|n t\b).){0,30}(same|equal|zero)",
             "no longer depend|does not depend|whatever the (picture|image|input)",
             r"(equals?|is|are) (\w+ )?(the|its|a) bias(es)?\b|only (the |its )?bias(es)? (is|are|remain)",
         ),

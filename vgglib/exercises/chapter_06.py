@@ -223,7 +223,8 @@ _AGAINST = (
     ),
 )
 _DENIED = re.compile(
-    r"\b(not|never|no|t|nor|neither|without|than|instead of|would|could|if|0[.,]1|from|against|avoid\w*|prevent\w*)\b"
+    r"\b(not|never|no|t|nor|neither|without|than|instead of|would|could|if|0[.,]1|against|avoid\w*|prevent\w*|"
+    r"(keep|kept|stop|prevent|sav|hinder)\w*( \w+){1,3} from)\b"
     r"( \w+){0,3} $"
 )
 

@@ -176,7 +176,7 @@ _FALSE = (
         "without padding no difference stays: the cell above shows it",
     ),
     (
-        rf"{_ZEROS}.*\b(whereas|while|but|and)\b.*{_REAL}|{_REAL}.*\b(whereas|while|but|and)\b.*{_ZEROS}",
+        rf"{_ZEROS}.*(\b(whereas|while|but|and)\b|,).*{_REAL}|{_REAL}.*(\b(whereas|while|but|and)\b|,).*{_ZEROS}",
         _NOT + r"|\b(no|none|gone|replaced?s?|lacks?|miss\w*|in place of|without|only)\b",
         "the other way round: the crop that is cut out is padded, the dense pass sees its neighbours",
     ),

@@ -202,7 +202,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"\b(learning )?rate (does not|doesn['’]t|never) (\w+ )?matters?\b|"
         r"\b(learning )?rate (has no (effect|influence)|plays no (role|part)|is irrelevant|is unimportant)\b|"
         r"\b(learning )?rate (can|may) (stay|remain|be left|be kept)( (\w+ )?(the same|unchanged|as it is))?",
-        rf"{_DOUBT}|\bbut then\b",
+        rf"{_DOUBT}|\bbut then (\w+ ){{1,2}}(learns?|moves?|gets?|falls?)\b",
         "with fewer steps the rate matters: what happened to it in the runs with 2,048 pictures a step?",
     ),
     (

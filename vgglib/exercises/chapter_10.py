@@ -128,4 +128,9 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         _NO_CLAIM,
         "compare the train losses of 2E and E once more: which is higher?",
     ),
+    (
+        r"\b2e\b(?:(?!1\.12|\be\b)[^;])*0\.49|(?<!2)\be\b(?:(?!0\.49|\b2e\b)[^;])*1\.12",
+        r"\b(against|vs|versus|than|compared|instead|place|e['’]s 0\.49|0\.49 (for|of|in) e)\b|['’]s is\b|>",
+        "compare the train losses of 2E and E once more: which is higher?",
+    ),
 )
