@@ -214,7 +214,7 @@ def _chain(
     yield run
 
 
-def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int = 1) -> tuple[list[dict], dict[str, Tensor]]:
+def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int) -> tuple[list[dict], dict[str, Tensor]]:
     """Return the top-1 errors of a network by every method, and the posteriors that ensembles need."""
     one, several = times * STAGES[stage].one, tuple(times * scale for scale in STAGES[stage].several)
     few, tested, kept = test[: min(CROPS_ON, len(test))], [], {}
