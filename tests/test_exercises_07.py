@@ -31,25 +31,52 @@ WRONG_OFFSETS = {
         [0] * (grid - 1) + [size - crop] if size == 47 else offsets(size, crop, grid)
     ),
 }
+
+
+def averaged(maps):
+    """The solution."""
+    return torch.stack([scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0) for scores in maps]).mean(dim=0)
+
+
+def over_scales(one_scale):
+    """Do so with the map of each scale, and average."""
+    return lambda maps: sum(one_scale(scores) for scores in maps) / len(maps)
+
+
+def places(maps):
+    """The places of all scales side by side."""
+    return torch.cat([scores.flatten(2) for scores in maps], dim=2)
+
+
 WRONG_AVERAGES = {
-    "of the scores": lambda scores: scores.mean(dim=(0, 2, 3)).softmax(dim=0),
-    "of the posteriors at each place": lambda scores: scores.softmax(dim=1).mean(dim=(0, 2, 3)),
-    "a sum": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).sum(dim=0),
-    "a sum over the places": lambda scores: scores.sum(dim=(2, 3)).softmax(dim=1).mean(dim=0),
-    "over the flips": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=0).mean(dim=0),
-    "of the classes": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=1),
-    "without the soft-max": lambda scores: scores.mean(dim=(0, 2, 3)),
-    "the largest": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).max(dim=0).values,
-    "the largest place": lambda scores: scores.amax(dim=(2, 3)).softmax(dim=1).mean(dim=0),
-    "the first flip": lambda scores: scores[0].mean(dim=(1, 2)).softmax(dim=0),
-    "the soft-max twice": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0).softmax(dim=0),
-    "a vote": lambda scores: (
-        torch.nn.functional.one_hot(scores.mean(dim=(2, 3)).argmax(dim=1), scores.shape[1]).double().mean(dim=0)
+    "of the scores": over_scales(lambda scores: scores.mean(dim=(0, 2, 3)).softmax(dim=0)),
+    "of the posteriors at each place": over_scales(lambda scores: scores.softmax(dim=1).mean(dim=(0, 2, 3))),
+    "of the posteriors at each place of all scales": lambda maps: places(maps).softmax(dim=1).mean(dim=(0, 2)),
+    "of the scores at each place of all scales": lambda maps: places(maps).mean(dim=2).softmax(dim=1).mean(dim=0),
+    "of the scales' scores": lambda maps: over_scales(lambda x: x.mean(dim=(2, 3)))(maps).softmax(dim=1).mean(dim=0),
+    "of all scores": lambda maps: over_scales(lambda x: x.mean(dim=(0, 2, 3)))(maps).softmax(dim=0),
+    "a sum": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).sum(dim=0)),
+    "a sum over the scales": lambda maps: len(maps) * averaged(maps),
+    "a sum over the places": over_scales(lambda scores: scores.sum(dim=(2, 3)).softmax(dim=1).mean(dim=0)),
+    "over the flips": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=0).mean(dim=0)),
+    "of the classes": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=1)),
+    "without the soft-max": over_scales(lambda scores: scores.mean(dim=(0, 2, 3))),
+    "the largest": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).max(dim=0).values),
+    "the largest place": over_scales(lambda scores: scores.amax(dim=(2, 3)).softmax(dim=1).mean(dim=0)),
+    "the first flip": over_scales(lambda scores: scores[0].mean(dim=(1, 2)).softmax(dim=0)),
+    "the first scale": lambda maps: averaged(maps[:1]),
+    "the last scale": lambda maps: averaged(maps[-1:]),
+    "scales not averaged": lambda maps: torch.stack([averaged([scores]) for scores in maps]),
+    "the soft-max twice": over_scales(lambda x: x.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0).softmax(dim=0)),
+    "a vote": over_scales(
+        lambda scores: (
+            torch.nn.functional.one_hot(scores.mean(dim=(2, 3)).argmax(dim=1), scores.shape[1]).double().mean(dim=0)
+        )
     ),
-    "of the logarithms": lambda scores: scores.mean(dim=(2, 3)).log_softmax(dim=1).mean(dim=0).exp(),
-    "of everything": lambda scores: scores.softmax(dim=1).mean(),
-    "flips not averaged": lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1),
-    "only over the rows": lambda scores: scores.mean(dim=2).softmax(dim=1).mean(dim=(0, 2)),
+    "of the logarithms": over_scales(lambda x: x.mean(dim=(2, 3)).log_softmax(dim=1).mean(dim=0).exp()),
+    "of everything": over_scales(lambda scores: scores.softmax(dim=1).mean()),
+    "flips not averaged": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1)),
+    "only over the rows": over_scales(lambda scores: scores.mean(dim=2).softmax(dim=1).mean(dim=(0, 2))),
 }
 
 
@@ -60,9 +87,11 @@ def test_solutions_pass():
     assert check.check_offsets(lambda *sizes: (place for place in offsets(*sizes))).status == "passed"
     assert check.check_offsets(lambda s, c, g: [round(n * (s - c) / (g - 1)) for n in range(g)]).status == "passed"
     assert check.check_offsets(lambda s, c, g: torch.linspace(0, s - c, g).round().int()).status == "passed"
-    assert check.check_average(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0)).status == "passed"
-    assert check.check_average(lambda s: s.mean(3).mean(2).softmax(1).mean(dim=0, keepdim=True)).status == "passed"
-    assert check.check_average(lambda s: s.flatten(2).mean(2).softmax(-1).mean(0)).status == "passed"
+    assert check.check_average(averaged).status == "passed"
+    assert check.check_average(lambda maps: sum(averaged([one]) for one in maps) / len(maps)).status == "passed"
+    assert check.check_average(lambda maps: averaged(maps)[None]).status == "passed"  # keepdim=True
+    by_flip = lambda maps: torch.cat([s.flatten(2).mean(2).softmax(-1) for s in maps]).mean(0)  # noqa: E731
+    assert check.check_average(by_flip).status == "passed"
     assert check.check_map_side(384 // 32 - 6).status == "passed"
     assert check.check_crops(3 * 4 * 4 * 2).status == "passed"
 
@@ -96,7 +125,15 @@ def test_average_rejects(mistake):
     ("mistake", "why"),
     [
         ("of the posteriors at each place", "the places' posteriors are averaged"),
+        ("of the posteriors at each place of all scales", "of all scales together: a larger map counts for more"),
+        ("of the scores at each place of all scales", "places of all scales are averaged together"),
+        ("of the scales' scores", "the scales' scores are averaged"),
+        ("of all scores", "of all scales and flips"),
         ("of the scores", "the flips' scores are averaged"),
+        ("a sum over the scales", "scales are summed"),
+        ("scales not averaged", "the scales are not averaged"),
+        ("the first scale", "only the first scale"),
+        ("the last scale", "only the last scale"),
         ("a sum over the places", "places are summed"),
         ("a sum", "flips are summed"),
         ("over the flips", "the soft-max runs over the flips"),
@@ -114,7 +151,7 @@ def test_mistakes_of_average_are_named(mistake, why):
 
 def test_average_shows_a_short_counterexample():
     found = check.check_average(WRONG_AVERAGES["of the posteriors at each place"]).text
-    assert found.startswith("average(((((8.0, 0.0),), ((0.0, 1.0),)),)) should be ")
+    assert found.startswith("average((((((8.0, 0.0),), ((0.0, 1.0),)),),)) should be ")
 
 
 MISTAKES = [

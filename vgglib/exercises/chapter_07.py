@@ -74,51 +74,87 @@ def check_offsets(attempt: Callable) -> Verdict:
 
 
 def check_average(attempt: Callable) -> Verdict:
-    """Return the verdict on a function that turns maps of scores, (flips, classes, rows, columns), into one posterior.
+    """Return the verdict on a function that turns maps of scores, one for each scale, into one posterior.
 
-    As the paper does: scores are averaged over the places of a map, posteriors over the flips.
+    Each map: (flips, classes, rows, columns). As the paper does: scores are averaged over the places of a map,
+    posteriors over the flips and the scales.
     """
+    column = (((6.0,), (0.0,)), ((0.0,), (1.0,))), (((0.0,), (0.0,)), ((5.0,), (9.0,)))
+    three = ((((1.0, 0.0, 5.0),), ((2.0, 2.0, 2.0),), ((3.0, 0.0, 0.0),)),)
+    narrow = ((((8.0, 0.0),), ((0.0, 1.0),)),)
+    mirrored = (((2.0, 2.0),), ((0.0, 0.0),)), (((-2.0, -2.0),), ((0.0, 0.0),))
+    square = (
+        (((8.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 1.0))),
+        (((0.0, 1.0), (2.0, 0.0)), ((3.0, 1.0), (4.0, 4.0))),
+    )
+    point = ((((3.0,),), ((1.0,),)), (((0.0,),), ((5.0,),)))
     cases = {}
-    for scores in (
-        ((((2.0, 2.0),), ((0.0, 0.0),)), (((-2.0, -2.0),), ((0.0, 0.0),))),
-        ((((8.0, 0.0),), ((0.0, 1.0),)),),  # short, so that the verdict can show it
-        ((((8.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 1.0))), (((0.0, 1.0), (2.0, 0.0)), ((3.0, 1.0), (4.0, 4.0)))),
-        ((((1.0, 0.0, 5.0),), ((2.0, 2.0, 2.0),), ((3.0, 0.0, 0.0),)),),
-        ((((6.0,), (0.0,)), ((0.0,), (1.0,))), (((0.0,), (0.0,)), ((5.0,), (9.0,)))),
-    ):
-        cases[(scores,)] = torch.tensor(scores, dtype=torch.float64).mean(dim=(2, 3)).softmax(dim=1).mean(dim=0)
+    for maps in ((narrow,), (point, square), (square, mirrored, point), (column, point), (three, three)):
+        scales = [
+            torch.tensor(scores, dtype=torch.float64).mean(dim=(2, 3)).softmax(dim=1).mean(dim=0) for scores in maps
+        ]
+        cases[(maps,)] = sum(scales) / len(scales)
 
-    def one_row(scores: tuple, function: Callable = attempt) -> object:
-        found = function(torch.tensor(scores, dtype=torch.float64))
-        return found[0] if getattr(found, "shape", None) == (1, len(scores[0])) else found  # keepdim=True
+    def one_row(maps: tuple, function: Callable = attempt) -> object:
+        found = function([torch.tensor(scores, dtype=torch.float64) for scores in maps])
+        return found[0] if getattr(found, "shape", None) == (1, len(maps[0][0])) else found  # keepdim=True
+
+    def over_scales(one_scale: Callable, combine: Callable = torch.mean) -> Callable:
+        return lambda maps: combine(torch.stack([one_scale(scores) for scores in maps]), dim=0)
+
+    def posteriors(scores: torch.Tensor) -> torch.Tensor:
+        return scores.mean(dim=(2, 3)).softmax(dim=1)
+
+    def places(maps: list) -> torch.Tensor:
+        return torch.cat([scores.flatten(2) for scores in maps], dim=2)
 
     mistakes = {
-        "the places' posteriors are averaged: average their scores first, then take the soft-max": (
-            lambda x: x.softmax(dim=1).mean(dim=(0, 2, 3))
+        "the places' posteriors are averaged: average the scores of a map first, then take the soft-max": (
+            over_scales(lambda x: x.softmax(dim=1).mean(dim=(0, 2, 3)))
+        ),
+        "the places' posteriors are averaged, and those of all scales together: a larger map counts for more": (
+            lambda maps: places(maps).softmax(dim=1).mean(dim=(0, 2))
+        ),
+        "the places of all scales are averaged together: a larger map counts for more": (
+            lambda maps: places(maps).mean(dim=2).softmax(dim=1).mean(dim=0)
+        ),
+        "the scales' scores are averaged: take the soft-max at each scale first, then average": (
+            lambda maps: over_scales(lambda x: x.mean(dim=(2, 3)))(maps).softmax(dim=1).mean(dim=0)
+        ),
+        "the scores of all scales and flips are averaged: take the soft-max of each first, then average": (
+            lambda maps: over_scales(lambda x: x.mean(dim=(0, 2, 3)))(maps).softmax(dim=0)
         ),
         "the flips' scores are averaged: take the soft-max of each flip first, then average": (
-            lambda x: x.mean(dim=(0, 2, 3)).softmax(dim=0)
+            over_scales(lambda x: x.mean(dim=(0, 2, 3)).softmax(dim=0))
         ),
         "places are summed: average them, or the posterior depends on how many there are": (
-            lambda x: x.sum(dim=(2, 3)).softmax(dim=1).mean(dim=0)
+            over_scales(lambda x: x.sum(dim=(2, 3)).softmax(dim=1).mean(dim=0))
         ),
         "flips are summed: average them, so that the posteriors sum to 1": (
-            lambda x: x.mean(dim=(2, 3)).softmax(dim=1).sum(dim=0)
+            over_scales(lambda x: posteriors(x).sum(dim=0))
+        ),
+        "scales are summed: average them, so that the posteriors sum to 1": (
+            over_scales(lambda x: posteriors(x).mean(dim=0), torch.sum)
         ),
         "the soft-max runs over the flips: it belongs over the classes": (
-            lambda x: x.mean(dim=(2, 3)).softmax(dim=0).mean(dim=0)
+            over_scales(lambda x: x.mean(dim=(2, 3)).softmax(dim=0).mean(dim=0))
         ),
-        "the flips are not averaged: one posterior is asked, (classes,)": lambda x: x.mean(dim=(2, 3)).softmax(dim=1),
-        "only one of the flips is used: average the posteriors of all": lambda x: x[0].mean(dim=(1, 2)).softmax(dim=0),
-        "no soft-max is taken: those are scores": lambda x: x.mean(dim=(0, 2, 3)),
-        "the classes are averaged: one posterior for each class is asked": lambda x: (
-            x.mean(dim=(2, 3)).softmax(dim=1).mean(dim=1)
+        "the flips are not averaged: one posterior is asked, (classes,)": over_scales(posteriors),
+        "the scales are not averaged: one posterior is asked, (classes,)": (
+            lambda maps: torch.stack([posteriors(x).mean(dim=0) for x in maps])
         ),
-        "the soft-max is taken twice": lambda x: x.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0).softmax(dim=0),
+        "only the first scale is used: average the posteriors of all": lambda maps: posteriors(maps[0]).mean(dim=0),
+        "only the last scale is used: average the posteriors of all": lambda maps: posteriors(maps[-1]).mean(dim=0),
+        "only one of the flips is used: average the posteriors of all": over_scales(lambda x: posteriors(x)[0]),
+        "no soft-max is taken: those are scores": over_scales(lambda x: x.mean(dim=(0, 2, 3))),
+        "the classes are averaged: one posterior for each class is asked": (
+            over_scales(lambda x: posteriors(x).mean(dim=1))
+        ),
+        "the soft-max is taken twice": over_scales(lambda x: posteriors(x).mean(dim=0).softmax(dim=0)),
         "everything is averaged, classes, too: one number is left, not one for each class": (
-            lambda x: x.softmax(dim=1).mean()
+            over_scales(lambda x: x.softmax(dim=1).mean())
         ),
-        "everything is averaged, classes, too, and without a soft-max": torch.mean,
+        "everything is averaged, classes, too, and without a soft-max": over_scales(torch.mean),
     }
     return check_function(
         one_row, cases, "average", {why: partial(one_row, function=wrong) for why, wrong in mistakes.items()}
