@@ -98,7 +98,7 @@ def test_several_seeds_are_summarised(small, capsys):
     assert main([*small, "--seeds", "0", "1", "2"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("test accuracy ")
-    assert last.endswith("(mean and standard deviation, n=3 seeds)")
+    assert last.endswith(" % (n=3 seeds), mean and standard deviation")
 
 
 def test_an_estimate_trains_nothing(small, tmp_path, capsys, monkeypatch):

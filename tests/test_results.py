@@ -14,6 +14,27 @@ def test_summary_by_hand():
     assert results.summary([0.9]) == {"n": 1, "mean": 0.9, "sd": 0.0}
 
 
+def test_a_summary_in_words():
+    assert results.percent(results.summary([0.9, 0.92])) == "91.00 ± 1.41 % (n=2 seeds)"
+    assert results.percent(results.summary([0.9, 0.92]), digits=1) == "91.0 ± 1.4 % (n=2 seeds)"
+    assert results.percent(results.summary([0.905])) == "90.50 % (n=1 seed)"
+
+
+def test_the_runs_of_a_record_by_label():
+    runs = [{"label": label, "test_accuracy": share} for label, share in (("B", 0.5), ("A", 0.25), ("B", 0.75))]
+    record = {"test_accuracy": {"B": ..., "A": ...}, "runs": runs}
+    assert results.by_label(record) == {"B": [runs[0], runs[2]], "A": [runs[1]]}
+    assert results.percentages(record) == {"B": [50.0, 75.0], "A": [25.0]}
+    assert list(results.percentages(record)) == ["B", "A"]
+
+
+@pytest.mark.parametrize(("bf16", "told"), [(True, ", bfloat16"), (False, ", float32"), (None, "")])
+def test_where_a_record_was_made(bf16, told):
+    where = {"device": "a CPU, 1 thread", "torch": "2.14.1", **({} if bf16 is None else {"bf16": bf16})}
+    for record in ({"conditions": where}, {"runs": [{"conditions": where}, {"conditions": {}}]}):
+        assert results.made_on(record) == f"a CPU, 1 thread, torch 2.14.1{told}"
+
+
 def test_a_result_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     assert results.recorded() == []

@@ -20,6 +20,7 @@ from vgglib.evaluation import accuracy_on, expect_classes
 from vgglib.model import VGG, vgg
 from vgglib.training import (
     RECIPES,
+    Estimate,
     NonFiniteLossError,
     NotLearningWarning,
     Rate,
@@ -215,12 +216,18 @@ def test_estimate_leaves_everything_as_it_was(train):
     modes = [module.training for module in net.modules()]
     strides = [parameter.stride() for parameter in net.parameters()]
     found = estimate(net, train, replace(TINY, batch_norm=True, dropout=0.5, epochs=6, channels_last=True))
+    assert (found.set_size, found.epochs) == (len(train), 6)
     assert strides == [parameter.stride() for parameter in net.parameters()]
     assert all(torch.equal(state[name], value) for name, value in [*net.state_dict().items(), *net.named_buffers()])
     assert same(gradients, [parameter.grad for parameter in net.parameters()])
     assert modes == [module.training for module in net.modules()]
     assert 0 < found.images_per_second < math.inf
     assert found.seconds == pytest.approx(6 * len(train) / found.images_per_second)
+
+
+def test_an_estimate_in_words():
+    assert str(Estimate(50.0, 65.0, 3, 8, 8000, 3)) == "about 1 min 05 s for 8,000 pictures, 3 times each"
+    assert str(Estimate(50.0, 1.23, 3, 8, 64, 1)) == "about 1.2 s for 64 pictures, once each"
 
 
 def test_estimate_leaves_no_gradients_where_there_were_none(train):

@@ -421,11 +421,7 @@ def _summarise(options: argparse.Namespace, about: dict, runs: list[dict]) -> in
     if options.json:
         print(json.dumps(result))
     elif len(accuracies) > 1:
-        accuracy = result["test_accuracy"]
-        print(
-            f"test accuracy {100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} % (mean and standard deviation, "
-            f"n={accuracy['n']} seeds)"
-        )
+        print(f"test accuracy {results.percent(result['test_accuracy'])}, mean and standard deviation")
     return 0
 
 
@@ -820,6 +816,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> int:
+    from vgglib import results
     from vgglib.beginnings import run_warm_starts
     from vgglib.data import fashion_mnist
     from vgglib.depth import run_depth
@@ -848,8 +845,7 @@ def _study(options: argparse.Namespace) -> int:
     for label, loss in record.get("late_loss", {}).items():
         print(f"{label}: train loss {loss['mean']:.3f} ± {loss['sd']:.3f} (n={loss['n']} seeds)")
     for label, accuracy in record.get("test_accuracy", {}).items():
-        spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['sd']:.2f} %"
-        print(f"{label}: test accuracy {spread} (mean and standard deviation, n={accuracy['n']} seeds)")
+        print(f"{label}: test accuracy {results.percent(accuracy)}, mean and standard deviation")
     return 0
 
 

@@ -14,6 +14,29 @@ def summary(values: list[float]) -> dict[str, float | int]:
     return {"n": len(values), "mean": statistics.fmean(values), "sd": spread}
 
 
+def percent(found: dict, digits: int = 2) -> str:
+    """Return a summary of shares as text, ``92.81 ± 0.17 % (n=3 seeds)``; a single run has no spread."""
+    spread = f" ± {100 * found['sd']:.{digits}f}" if found["n"] > 1 else ""
+    return f"{100 * found['mean']:.{digits}f}{spread} % (n={found['n']} seed{'s' if found['n'] > 1 else ''})"
+
+
+def percentages(record: dict) -> dict[str, list[float]]:
+    """Return the test accuracies of a record's runs, in per cent, under the label of each."""
+    return {label: [100 * run["test_accuracy"] for run in runs] for label, runs in by_label(record).items()}
+
+
+def by_label(record: dict) -> dict[str, list[dict]]:
+    """Return the runs of a record under the label of each, in the order in which they stand there."""
+    return {label: [run for run in record["runs"] if run["label"] == label] for label in record["test_accuracy"]}
+
+
+def made_on(record: dict) -> str:
+    """Return the device, the version and the number format of a record's first run, or of one run, as text."""
+    where = record["runs"][0]["conditions"] if "runs" in record else record["conditions"]
+    formats = {True: ", bfloat16", False: ", float32", None: ""}
+    return f"{where['device']}, torch {where['torch']}{formats[where.get('bf16')]}"
+
+
 def load(name: str) -> dict:
     """Return the recorded result ``data/results/<name>.json``. Raises FileNotFoundError listing those there are."""
     path = FOLDER / f"{name}.json"

@@ -615,12 +615,18 @@ class Rate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a run will take, from a few steps on this device."""
+    """How long a run will take, from a few steps on this device; printed, it says so in words."""
 
     images_per_second: float
     seconds: float  # of all epochs
     steps: int  # that were measured
     pictures: int  # in each of them
+    set_size: int  # pictures in an epoch
+    epochs: int
+
+    def __str__(self) -> str:
+        times = "once" if self.epochs == 1 else f"{self.epochs} times"
+        return f"about {duration(self.seconds)} for {self.set_size:,} pictures, {times} each"
 
 
 def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) -> Estimate:
@@ -680,7 +686,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     workers = min(getattr(train, "workers", 0), max(1, cores))
     seconds = sorted(max(reading / workers, learning) if workers else reading + learning for reading, learning in times)
     speed = len(some) / seconds[len(seconds) // 2]
-    return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some))
+    return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some), len(train), recipe.epochs)
 
 
 def foretold(net: nn.Module, train: ImageSet, recipe: Recipe) -> str:

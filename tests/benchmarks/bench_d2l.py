@@ -235,7 +235,7 @@ def main() -> None:
     device = best_device()
     warnings.simplefilter("ignore", training.NotLearningWarning)  # after a few steps: of course
     warnings.filterwarnings("ignore", message=".*worker processes in total")  # d2l takes 4 workers on any machine
-    training.estimate = lambda *_: training.Estimate(1.0, 0.0, 0, 0)  # fit would measure before each round
+    training.estimate = lambda *_: training.Estimate(1.0, 0.0, 0, 0, 0, 1)  # fit would measure before each round
     train, test = fashion_mnist()
     found = {
         "command": shlex.join(["python", *sys.argv]),
