@@ -7,7 +7,7 @@ import torch
 
 from vgglib.cost import cost
 from vgglib.data import ImageSet
-from vgglib.earlier import LENET, LeNet5, alexnet, build_lenet
+from vgglib.earlier import LENET, LeNet5, alexnet, alexnet_table, build_lenet
 from vgglib.studies import STUDIES
 from vgglib.training import fit
 
@@ -84,3 +84,13 @@ def test_alexnets_normalisation_is_that_of_its_paper():
     for norm in (alexnet()[2], alexnet()[6]):
         squares = torch.stack([(X[:, max(0, n - 2) : n + 3] ** 2).sum(1) for n in range(96)], 1)
         torch.testing.assert_close(norm(X), X / (2 + 1e-4 * squares) ** 0.75)
+
+
+def test_alexnets_table_by_hand():
+    header, first, second, *_, connected, last = alexnet_table()
+    assert header == ("layer", "reads", "kernel", "stride", "output", "parameters", "MACs")
+    assert first == ("conv1", "3", "11", "4", "96 x 55 x 55", "34,944", f"{55 * 55 * 96 * 3 * 121:,}")
+    assert second[:5] == ("conv2", "48", "5", "1", "256 x 27 x 27")
+    assert connected == ("fc7", "4,096", "", "", "4096", f"{4097 * 4096:,}", f"{4096**2:,}")
+    assert last[0] == "fc8"
+    assert sum(int(row[5].replace(",", "")) for row in alexnet_table()[1:]) == 60_965_224

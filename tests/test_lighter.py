@@ -35,6 +35,16 @@ def test_every_head_and_seed_is_run_once(tiny, tmp_path):
     assert run_lighter(tiny, path, "cpu", SMALL, (4, 9), said.append) == record
     assert len(said) == 6
     assert record["curves"]["low rank"][0]["test_accuracy"]["n"] == 2
+    (whole,) = lighter.curve(record, "whole")
+    assert (whole.setting, whole.weights) == (1, 100.0)
+    assert whole.test == pytest.approx(100 * record["test_accuracy"]["fully connected"]["mean"])
+    for way in ("low rank", "pruned"):
+        points = lighter.curve(record, way)
+        for point, recorded in zip(points, record["curves"][way], strict=True):
+            assert point.setting == recorded["setting"]
+            assert point.weights == 100 * recorded["weights"] / record["curves"]["whole"][0]["weights"]
+            assert point.validation == 100 * recorded["validation_accuracy"]["mean"]
+            assert (point.test, point.sd) == tuple(100 * recorded["test_accuracy"][what] for what in ("mean", "sd"))
     changed = dataclasses.replace(SMALL, learning_rate=0.03)
     assert len(run_lighter(tiny, path, "cpu", changed, (4,), said.append)["runs"]) == 3
 

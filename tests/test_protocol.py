@@ -322,3 +322,23 @@ def test_where_crops_see_all_pictures_table_5_has_its_dense_row():
     assert found == [{0: pytest.approx(10)}, {0: pytest.approx(20)}, {0: pytest.approx(30)}]
     assert errors(record, "D", "32", "dense", True) == found[0]
     assert errors(record, "D", "32", "both", True) == {}
+
+
+@pytest.mark.parametrize("n", protocol.CLEAR_BEYOND)
+def test_a_step_is_judged_by_students_t(n):
+    from scipy import stats
+
+    needed = stats.t.ppf(0.975, n - 1)
+    assert protocol.CLEAR_BEYOND[n] == pytest.approx(needed, abs=0.005)
+    for sign in (1, -1):
+        assert protocol.judged({"n": n, "mean": sign * 1.01 * needed, "standard_error": 1.0}) == "clear"
+        assert protocol.judged({"n": n, "mean": sign * 0.99 * needed, "standard_error": 1.0}) == "open"
+
+
+def test_a_step_in_words():
+    found = protocol.gain({0: 15.0, 1: 14.0, 2: 13.0}, {0: 14.0, 1: 12.0, 2: 10.0})
+    assert protocol.described(found) == "falls by  2.00 points,  3.5 standard errors (n=3)"
+    assert protocol.judged(found) == "open"
+    assert protocol.described({"n": 5, "mean": -10.34, "standard_error": 0.78}).startswith(
+        "rises by 10.34 points, 13.3"
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgglib.tables import Folded, as_html, as_text
+from vgglib.tables import Folded, Table, as_html, as_text
 
 ROWS = [("layer", "size", "share"), ("conv1_1", "3", "1.5 %"), ("<b>&", "1,212", "-20 %")]
 
@@ -41,6 +41,11 @@ def test_numbers_and_gaps_stand_right(cell):
 def test_rows_of_different_lengths_are_refused():
     with pytest.raises(ValueError):
         as_text([("a", "b"), ("c",)])
+
+
+def test_a_table_shows_itself():
+    assert str(Table(ROWS)) == repr(Table(ROWS)) == as_text(ROWS)
+    assert Table(ROWS)._repr_html_() == as_html(ROWS)
 
 
 def test_folded_tables_keep_their_order_and_hide_nothing_from_a_terminal():

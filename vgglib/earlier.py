@@ -6,9 +6,11 @@ Taught in notebooks/01_foundations.ipynb. ``python -m vgglib study lenet`` train
 import torch
 from torch import Tensor, nn
 
+from vgglib.cost import cost
 from vgglib.data import ImageSet
 from vgglib.devices import gpus
 from vgglib.sizes import torch_seed
+from vgglib.tables import Table
 from vgglib.training import Recipe, recipe
 
 # the training of recipe "laptop", for a network without batch normalisation and dropout, at the pictures' own size; the
@@ -77,3 +79,19 @@ def alexnet() -> nn.Sequential:
         *[nn.Flatten(), nn.Linear(256 * 6 * 6, 4096), nn.ReLU(), nn.Dropout()],
         *[nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 1000)],
     )
+
+
+def alexnet_table() -> Table:
+    """Return AlexNet's layers with weights, a row each: kernels, output for a picture of 227 pixels, parameters, MACs.
+
+    "reads": the channels, or for a fully connected layer the numbers, that one kernel or output reaches through.
+    """
+    with torch.device("meta"):  # shapes without numbers
+        net = alexnet()
+    rows = [row for row in cost(net, 227) if row.parameters]
+    table = Table([("layer", "reads", "kernel", "stride", "output", "parameters", "MACs")])
+    for row, name in zip(rows, ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"], strict=True):
+        layer, output = net[int(row.name)], " x ".join(map(str, row.output_shape))
+        sizes = [str(getattr(layer, what, ("",))[0]) for what in ("kernel_size", "stride")]
+        table.append((name, f"{layer.weight.shape[1]:,}", *sizes, output, f"{row.parameters:,}", f"{row.macs:,}"))
+    return table

@@ -47,7 +47,8 @@ def correlate(X: Tensor, K: Tensor, stride: int = 1, padding: int = 0, dilation:
     if len(X) != K.shape[1]:
         raise ValueError(f"the kernels reach through {K.shape[1]} channels, the picture has {len(X)}")
     X = F.pad(X, (padding,) * 4)
-    height, width = (output_size(X.shape[d], K.shape[d + 1], stride, 0, dilation) for d in (1, 2))
+    height = output_size(X.shape[1], K.shape[2], stride, 0, dilation)
+    width = output_size(X.shape[2], K.shape[3], stride, 0, dilation)
     Y = X.new_zeros(len(K), height, width)
     for i in range(height):
         for j in range(width):

@@ -5,6 +5,7 @@ connected layer of each full network afterwards, without training it again.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -119,6 +120,32 @@ def last_maps(net: VGG, images: ImageSet, batch_size: int = 500) -> Tensor:
         with autocast(device, fast_in_bf16(device)):
             maps.append(net.features(prepared(net, view(batch.to(device), net.image_size, None))).flatten(1).float())
     return torch.cat(maps)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size of the first fully connected layer, over the seeds of a record; all but ``setting`` in per cent."""
+
+    setting: float  # the rank, or the share of the weights that is kept
+    weights: float  # that are left, of all weights of the layer
+    validation: float  # mean accuracy on the pictures held out
+    test: float  # mean accuracy on the test pictures
+    sd: float  # standard deviation of the latter
+
+
+def curve(record: dict, way: str) -> list[Point]:
+    """Return the points of one way to make the layer smaller, "low rank" or "pruned", or the one of the "whole" layer."""
+    all_weights = record["curves"]["whole"][0]["weights"]
+    return [
+        Point(
+            setting=point["setting"],
+            weights=100 * point["weights"] / all_weights,
+            validation=100 * point["validation_accuracy"]["mean"],
+            test=100 * point["test_accuracy"]["mean"],
+            sd=100 * point["test_accuracy"]["sd"],
+        )
+        for point in record["curves"][way]
+    ]
 
 
 def _record(runs: list[dict]) -> dict:

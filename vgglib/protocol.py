@@ -22,7 +22,7 @@ from vgglib.devices import device_of
 from vgglib.evaluation import dense, ensemble, multi_crop, single_crop, top1_error
 from vgglib.model import VGG
 from vgglib.studies import made_by, plain
-from vgglib.tables import as_html, as_text
+from vgglib.tables import Table
 from vgglib.training import Recipe, build, conditions, fit, split
 
 PROTOCOLS = {  # where each gets its pictures
@@ -354,18 +354,6 @@ PAPER_5 = {
 PAPER_6 = {"dense": 24.0, "multi-crop": 23.9, "both": 23.7}  # of D and E together, both trained with jitter
 
 
-class PaperTable(list):
-    """Rows of text, the header first; prints as a table, and in a notebook as one."""
-
-    def __str__(self) -> str:
-        return as_text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return as_html(self)
-
-
 def errors(record: dict, configuration: str, stage: str, method: str, several: bool, few: bool = False) -> dict:
     """Return the top-1 errors in per cent by seed: {seed: error}; empty where nothing was run.
 
@@ -386,7 +374,7 @@ def errors(record: dict, configuration: str, stage: str, method: str, several: b
     return found
 
 
-def tables(record: dict) -> dict[str, PaperTable]:
+def tables(record: dict) -> dict[str, Table]:
     """Return our errors in the shape of the paper's Tables 3 to 6, beside the paper's: {title: table}.
 
     Ours are mean ± standard deviation over n seeds. The paper's are one network each, on ImageNet, at scales 8 times
@@ -399,7 +387,7 @@ def tables(record: dict) -> dict[str, PaperTable]:
         ("Table 3: one test scale", False, PAPER_3),
         ("Table 4: three test scales", True, PAPER_4),
     ):
-        rows = PaperTable([head])
+        rows = Table([head])
         for configuration in TABLE_1:
             for stage, chosen in STAGES.items():
                 scales = [times * scale for scale in (chosen.several if several else (chosen.one,))]
@@ -407,13 +395,13 @@ def tables(record: dict) -> dict[str, PaperTable]:
                 begin = (configuration, _named(stage, times), _scales(scales))
                 rows += _row(begin, ours, paper.get((configuration, stage)))
         made[title] = rows
-    rows = PaperTable([("network", "method", "top-1 error (%)", "n", "the paper's (%)")])
+    rows = Table([("network", "method", "top-1 error (%)", "n", "the paper's (%)")])
     for configuration in TABLE_1:
         for method in ("dense", "multi-crop", "both"):
             ours = errors(record, configuration, "[32, 64]", method, True, few=True)
             rows += _row((configuration, method), ours, PAPER_5.get((configuration, method)))
     made[f"Table 5: dense or {50 * 3} crops, first {_few(record):,} test pictures"] = rows
-    rows = PaperTable([("networks", "method", "pictures", "top-1 error (%)", "n", "the paper's (%)")])
+    rows = Table([("networks", "method", "pictures", "top-1 error (%)", "n", "the paper's (%)")])
     for pair in TOGETHER:
         for method in ("dense", "multi-crop", "both"):
             found = [one for one in record["ensembles"] if (tuple(one["networks"]), one["method"]) == (pair, method)]
@@ -502,6 +490,22 @@ def gain(before: dict[int, float], after: dict[int, float]) -> dict | None:
     found = results.summary(differences)
     error = found["sd"] / found["n"] ** 0.5 if found["n"] > 1 else None
     return {"n": found["n"], "mean": found["mean"], "standard_error": error}
+
+
+# standard errors that a mean of n paired differences must exceed: Student's t, 95 %, both sides
+CLEAR_BEYOND = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+
+
+def described(step: dict) -> str:
+    """Return what :func:`gain` found, in words: the error falls or rises, by how much, and how sure that is."""
+    n, points = step["n"], abs(step["mean"])
+    way = "falls" if step["mean"] > 0 else "rises"
+    return f"{way} by {points:>5.2f} points, {points / step['standard_error']:>4.1f} standard errors (n={n})"
+
+
+def judged(step: dict) -> str:
+    """Return whether what :func:`gain` found is "clear" or "open", by Student's t over n paired differences."""
+    return "clear" if abs(step["mean"]) > CLEAR_BEYOND[step["n"]] * step["standard_error"] else "open"
 
 
 def ship(name: str, path: Path, seed: int = 0, folder: Path = Path("runs")) -> dict[str, dict]:

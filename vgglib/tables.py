@@ -25,6 +25,18 @@ def as_html(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+class Table(list):
+    """Rows of strings, the header first; prints as a table, and in a notebook as one."""
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
 class Folded(dict):
     """Tables by title: in a notebook each behind a fold under its title, elsewhere one below the other."""
 
