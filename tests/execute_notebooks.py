@@ -42,7 +42,6 @@ def execute(path: Path) -> nbformat.NotebookNode:
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
-        coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],
         resources=folder,
     )
@@ -65,10 +64,27 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         count += 1
         cell.execution_count = count
+        cell.outputs = joined(cell.outputs, adjacent="nbval-ignore-output" in cell.metadata.get("tags", []))
         for output in cell.outputs:
             if output.output_type == "execute_result":
                 output.execution_count = count
     return notebook
+
+
+def joined(outputs: list, adjacent: bool) -> list:
+    """The outputs with what was printed in pieces made one: all of a stream, or only what nothing else came between.
+
+    nbval compares a stream as a whole; where it compares nothing, a line stays in the place where it was printed.
+    """
+    found = []
+    for output in outputs:
+        where = found[-1:] if adjacent else found
+        same = [one for one in where if one.output_type == "stream" and one.name == output.get("name")]
+        if output.output_type == "stream" and same:
+            same[0].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -14,6 +14,7 @@ from vgglib.configurations import TABLE_1, layers, names
 from vgglib.cost import CostTable, cost
 from vgglib.model import VGG, vgg
 from vgglib.receptive_field import receptive_field, table
+from vgglib.tolerance import curves
 from vgglib.training import RECIPES, recipe
 
 try:  # the outside numbers lie beside this file, on pytest's path
@@ -69,11 +70,16 @@ def together(name: str, *networks: str, method: str = "dense") -> str:
     return f"{100 * sum(found) / len(found):.2f}"
 
 
+def at_scale(name: str, stage: str, Q: int) -> str:
+    """Return the top-1 error at one test scale of the network D of a stage that comes with the book, in per cent."""
+    return f"{dict(curves(results.load('test-scales'), name)[f'S = {stage}'])[Q]:.1f}"
+
+
 NAMES = {
     **dict(math=math, torch=torch, results=results, reference=reference, scaling=scaling, protocol=protocol),
     **dict(layers=layers, names=names, receptive_field=receptive_field, table=table, TABLE_1=TABLE_1),
     **dict(VGG=VGG, vgg=vgg, cost=cost, RECIPES=RECIPES, recipe=recipe, count=count, macs=macs, costs=costs, top1=top1),
-    "together": together,
+    **dict(together=together, at_scale=at_scale),
 }
 
 

@@ -103,6 +103,17 @@ def test_draws_reach_every_scale_and_every_offset_equally():
         assert (offsets - expected).abs().max() < 5 * math.sqrt(expected)
 
 
+def test_scales_are_those_that_a_view_is_made_with():
+    draws = Augment(5, (5, 9)).draws(300, seed=2, epoch=1)
+    scales = Augment(5, (5, 9)).scales(draws)
+    assert scales.bincount().nonzero().flatten().tolist() == [5, 6, 7, 8, 9]  # both ends included
+    assert Augment(5, 7).scales(draws).tolist() == [7] * 300
+    images = pictures(20, 1, 9, 13)
+    found = Augment(5, (5, 9))(images, draws[:20])
+    for n, S in enumerate(scales[:20].tolist()):
+        torch.testing.assert_close(found[n], Augment(5, S)(images[n : n + 1], draws[n : n + 1])[0])
+
+
 def test_half_of_the_pictures_are_mirrored():
     images = torch.arange(9, dtype=torch.uint8).expand(4000, 1, 9, 9)
     augment = Augment(9, 9)

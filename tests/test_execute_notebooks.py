@@ -85,3 +85,16 @@ def test_chosen(folder):
     assert script.chosen([str(paths[1])], folder) == [paths[1]]
     with pytest.raises(SystemExit, match="no notebook matches '04'; there are: 01_a, 02_b, 03_c"):
         script.chosen(["04"], folder)
+
+
+@pytest.mark.parametrize(
+    ("adjacent", "expected"),
+    [(False, ["one\ntwo\n", "said", "!"]), (True, ["one\n", "said", "two\n", "!"])],
+)
+def test_what_is_printed_in_pieces_is_joined(adjacent, expected):
+    new = nbformat.v4.new_output
+    pieces = [new("stream", text="o"), new("stream", text="ne\n")]
+    pieces += [new("display_data", data={"text/plain": "said"}), new("stream", text="two\n")]
+    pieces += [new("stream", name="stderr", text="!")]
+    found = script.joined(pieces, adjacent)
+    assert [one.get("text") or one.data["text/plain"] for one in found] == expected

@@ -66,6 +66,7 @@ FIGURES = {
     "signals": lambda: figures.signals({"he": [1, 0.5], "mine": [1, 0.9], "normal-0.01": [1e-8, 1e-16]}, "two layers"),
     "cone": figures.cone,
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
+    "windows_on_a_side": lambda: figures.windows_on_a_side([(-2, 3), (2, 7), (6, 11)], 10),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
     "stack_against_one": figures.stack_against_one,
     "ladder": lambda: figures.ladder(
@@ -91,8 +92,11 @@ FIGURES = {
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(TRAINED),
     "interval": lambda: figures.interval(-0.1, 0.3, "B less A (points)", {"none": 0.0, "much": 0.7}),
     "dots": lambda: figures.dots({"B": [89.1, 89.5], "five 5x5": [89.0, 89.8]}, "test accuracy (%)"),
+    "errors_over_scales": lambda: figures.errors_over_scales({"canvases": {"S = 32": [(28, 9.0), (64, 30.0)]}}),
+    "agreement": lambda: figures.agreement({"conv1_1": torch.eye(4) > 0}),
     "dots_beside": lambda: figures.dots_beside({"B": {"he": [0.7, 0.8]}, "E": {"he": [0.9, 1.3]}}, "loss"),
     "bars": lambda: figures.bars({"conv": 9.2, "fc": 123.6}, "parameters (millions)"),
+    "loss_by_rate": lambda: figures.loss_by_rate({0.001: 2.0, 0.01: 1.6, 0.1: math.nan}, guessing=2.3),
 }
 
 
@@ -508,12 +512,53 @@ def test_a_mark_stands_among_dots():
 def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     figure = FIGURES["ladder"]()
     assert {"27.0", "25.6", "23.7", "9.20", "8.40"} == set(words(figure))
-    lines = [len(line.get_xdata()) for line in figure.axes[1].lines if line.get_linestyle() == "-"]
-    assert lines == [2, 0]  # no line to a rung that no step leads to
+    lines = [list(line.get_ydata()) for line in figure.axes[1].lines if line.get_linestyle() == "-"]
+    assert lines == [[0, 1]]  # no line to a rung that no step leads to
     assert "The paper: 27.0, 25.6, 23.7. ours: 9.20, 8.40." in str(figure)
     assert [axes.get_title() for axes in figure.axes] == [
         "the paper, ImageNet\nS = 256, then 256 to 512", "ours\nS = 32, then 32 to 64"
     ]  # fmt: skip
+
+
+def test_a_step_of_a_ladder_is_drawn_between_the_seeds_that_both_rungs_have():
+    steps = [Rung("a", {0: 9.0, 1: 12.0}, 27.0, None), Rung("b", {0: 8.0}, 25.6, {"n": 1, "mean": 1.0})]
+    figure = figures.ladder(steps)
+    (line,) = (line for line in figure.axes[1].lines if line.get_linestyle() == "-")
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([9.0, 8.0], [0, 1])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a", "b\n(1 of 2 seeds)"]
+
+
+def test_errors_over_scales_keep_names_apart():
+    curves = {"S = 32": [(28, 9.0), (32, 8.0), (64, 30.0)], "S = 48": [(28, 20.0), (32, 15.0), (64, 30.1)]}
+    figure = figures.errors_over_scales({"canvases": curves, "full frames": curves})
+    assert [axes.get_title() for axes in figure.axes] == ["canvases", "full frames"]
+    for axes in figure.axes:
+        assert list(axes.get_xticks()) == [28, 32, 64]
+        assert [list(line.get_ydata()) for line in axes.lines] == [[9.0, 8.0, 30.0], [20.0, 15.0, 30.1]]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        first, second = (text.get_window_extent() for text in axes.texts)
+        assert not first.overlaps(second)
+    assert "canvases, S = 48: 20.0 at 28, 15.0 at 32, 30.1 at 64" in str(figure)
+
+
+def test_agreement_counts_what_is_equal():
+    equal = torch.tensor([[True, False, True], [True, True, False]])
+    figure = figures.agreement({"conv1_1": equal, "pool1": ~equal})
+    assert [axes.get_title() for axes in figure.axes] == ["conv1_1\n4 of 6", "pool1\n2 of 6"]
+    _, shown = figure.axes[0].images
+    assert (~shown.get_array().mask).tolist() == equal.tolist()
+    assert "conv1_1 4 of 6, pool1 2 of 6" in str(figure)
+
+
+def test_training_scales_show_what_the_network_gets():
+    picture = torch.arange(12 * 16, dtype=torch.uint8).reshape(1, 12, 16).expand(3, -1, -1)
+    first, seen_first, second, seen_second = figures.training_scales(picture, (12, 24), crop=6).axes[0].images
+    assert first.get_array().shape[:2] == second.get_array().shape[:2] == (12, 16)
+    assert seen_first.get_array()[..., 0].tolist() == picture[0, 3:9, 5:11].tolist()
+    assert seen_second.get_array().shape[:2] == (3, 3) or seen_second.get_array().shape[:2] == (4, 4)
+    sizes = [abs(one.get_extent()[1] - one.get_extent()[0]) for one in (seen_first, seen_second)]
+    assert sizes == [6, 6]
 
 
 def test_the_paper_has_no_point_where_it_tested_nothing():
@@ -664,3 +709,32 @@ def test_a_speed_up_of_a_thousand_is_written_out():
     axes = figures.speed_ups(images_per_second=4000).axes[0]
     assert "one device" in {text.get_text() for text in axes.texts}
     assert min(axes.get_ylim()) < 0.6 * 0.0625, "a label at a curve's end keeps clear of the axis"
+
+
+def test_what_sticks_out_of_a_side_is_hatched():
+    figure = figures.windows_on_a_side([(-3, 2), (-1, 4), (1, 6), (3, 8), (-2, 9)], 8)
+    said = "Along a side of 8 pixels of 5 windows 4 stick out, 1 lies inside: "
+    assert str(figure) == f"Figure: {said}-3 to 2, -1 to 4, 1 to 6, 3 to 8, -2 to 9."
+    band, *bars = figure.axes[0].patches
+    assert (band.get_x(), band.get_width()) == (-0.5, 8)
+    pixels = [0, 0]  # in the picture, in the padding
+    for bar in bars:
+        first, last = bar.get_x() + 0.5, bar.get_x() + bar.get_width() - 0.5
+        out = bar.get_hatch() is not None
+        assert to_hex(bar.get_facecolor()) == (figures.ORANGE if out else figures.BLUE).lower()
+        assert last < 0 or first > 7 if out else 0 <= first <= last <= 7
+        pixels[out] += round(last - first + 1)
+    assert pixels == [3 + 5 + 6 + 5 + 8, 3 + 1 + 1 + 4]
+    assert "of 1 windows 0 stick out, 1 lies inside" in str(figures.windows_on_a_side([(1, 2)], 8))
+    assert "of 2 windows 1 sticks out" in str(figures.windows_on_a_side([(9, 12), (1, 2)], 8))
+
+
+def test_a_loss_that_is_not_finite_has_a_cross_of_its_own():
+    figure = figures.loss_by_rate({0.1: math.nan, 0.001: 2.0, 0.01: 1.5}, guessing=2.3)
+    line, curve, crosses = figure.axes[0].lines
+    assert set(line.get_ydata()) == {2.3}
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0.001, 0.01], [2.0, 1.5])
+    assert list(crosses.get_xdata()) == [0.1]
+    assert figure.axes[0].get_ylim()[1] > crosses.get_ydata()[0] > 2.3
+    assert "guessing costs 2.30: 0.001 gives 2.00, 0.01 gives 1.50, 0.1 gives nan." in str(figure)
+    assert len(figures.loss_by_rate({0.1: 5.0}, guessing=2.3).axes[0].lines[2].get_xdata()) == 0

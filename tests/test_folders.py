@@ -868,8 +868,9 @@ def test_classes_that_are_no_list_of_different_names_are_refused(root):
 
 
 def test_the_readmes_code_for_practitioners_runs(tmp_path, monkeypatch):
-    """Every block of Python in the README, in order, on small pictures and with a narrow network for ImageNet's."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    """Every block of Python in both READMEs, in order, on small pictures and with a narrow network for ImageNet's."""
+    pages = [Path(__file__).parent.parent / page for page in ("README.md", "vgglib/README.md")]
+    readme = "".join(page.read_text(encoding="utf-8") for page in pages)
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```", readme)
     assert len(blocks) == 3
     for n in range(9):

@@ -348,16 +348,18 @@ def test_number_check_objects(bad):
 
 
 def test_numbers_in_the_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert prose.MARKED.search(readme)
-    assert not re.findall(r"(?m)^<!--=.*", readme), "markdown ends the paragraph there"
-    assert not [line for line in prose.wrong_numbers(readme) if not line.startswith("unmarked")]
+    for page in ("README.md", "vgglib/README.md"):
+        readme = (ROOT / page).read_text(encoding="utf-8")
+        assert prose.MARKED.search(readme)
+        assert not re.findall(r"(?m)^<!--=.*", readme), "markdown ends the paragraph there"
+        assert not [line for line in prose.wrong_numbers(readme) if not line.startswith("unmarked")]
 
 
 def test_links_and_pictures_of_the_readme():
-    for page in ("README.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
-            assert target.startswith("https://") or (ROOT / target).exists(), f"{page}: {target}"
+    for page in ("README.md", "CONTRIBUTING.md", "vgglib/README.md"):
+        path = ROOT / page
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (path.parent / target).exists(), f"{page}: {target}"
 
 
 def glossary():

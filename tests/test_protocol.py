@@ -57,7 +57,9 @@ def test_scales_are_an_eighth_of_the_papers():
             stage = "[32, 64]" if training == "[256;512]" else str(int(training) // 8)
             assert paper[name, stage] == float(top1)
             chosen = STAGES[stage]
-            assert list(chosen.several if several else (chosen.one,)) == [int(q) // 8 for q in tested.split(",")]
+            assert list(chosen.test_scales if several else (chosen.test_scale,)) == [
+                int(q) // 8 for q in tested.split(",")
+            ]
 
 
 def test_the_papers_other_figures():
@@ -67,16 +69,16 @@ def test_the_papers_other_figures():
 
 
 def test_chains_follow_section_3():
-    assert STAGES["48"].after == "32"
+    assert STAGES["48"].starts_from == "32"
     assert STAGES["48"].learning_rate == STAGES["32"].learning_rate / 10
-    assert STAGES[JITTER].after == "48"
+    assert STAGES[JITTER].starts_from == "48"
     chain = sum(STAGES[stage].epochs for stage in ("48", JITTER))
     assert STAGES["32 longer"].epochs == chain  # as long as the network with jitter
     recipe = recipe_of("D", JITTER)
     assert (recipe.scale, recipe.image_size, recipe.batch_size, recipe.momentum) == ((32, 64), 28, 64, 0.9)
     assert len(set(PLAN)) == len(PLAN)
     for name, seed, stage in PLAN:
-        before = STAGES[stage].after
+        before = STAGES[stage].starts_from
         assert before is None or PLAN.index((name, seed, before)) < PLAN.index((name, seed, stage))
 
 
@@ -87,7 +89,7 @@ def test_the_papers_own_sizes():
         stage = JITTER if training == "[256;512]" else str(int(training) // 8)
         recipe = recipe_of(name, stage, 1, times=8)
         assert recipe.scale == ((256, 512) if stage == JITTER else int(training))
-        assert 8 * STAGES[stage].one == int(tested) == recipe.test_scale
+        assert 8 * STAGES[stage].test_scale == int(tested) == recipe.test_scale
         assert (recipe.configuration, recipe.image_size, recipe.width, recipe.hidden) == (name, 224, 1, 4096)
         small = recipe_of(name, stage)
         same = ("epochs", "learning_rate", "batch_size", "dropout", "batch_norm", "normalise", "initialisation")
@@ -149,7 +151,7 @@ def test_a_chain_is_trained_tested_and_recorded(tiny, tmp_path):
         load_network(tmp_path / "protocol-0.125-120" / f"D-{stage}-seed0.network.safetensors") for stage in ("32", "48")
     ]
     together = ensemble(
-        over_scales(dense, net, images, STAGES[stage].several) for net, stage in zip(two, ("32", "48"), strict=True)
+        over_scales(dense, net, images, STAGES[stage].test_scales) for net, stage in zip(two, ("32", "48"), strict=True)
     )
     found = next(one for one in record["ensembles"] if one["networks"] == ["D 32", "D 48"])
     assert found["top1_error"] == pytest.approx(top1_error(together, labels))

@@ -188,7 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    names = [*STUDIES, "warm-start", "lighter", "depth", "protocol", "protocol-canvas", "protocol-224 (for a GPU)"]
+    names = [*STUDIES, "warm-start", "lighter", "depth", "test-scales"]
+    names += ["protocol", "protocol-canvas", "protocol-224 (for a GPU)"]
     study.add_argument("name", help=", ".join(names))
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     study.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
@@ -823,6 +824,7 @@ def _study(options: argparse.Namespace) -> int:
     from vgglib.lighter import run_lighter
     from vgglib.protocol import PROTOCOLS, run_protocol, tables
     from vgglib.studies import STUDIES, run_study
+    from vgglib.tolerance import run_test_scales
 
     own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth}
     _can_hold_a_record(options.result)
@@ -835,8 +837,12 @@ def _study(options: argparse.Namespace) -> int:
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")
         return 0
+    if options.name == "test-scales":
+        run_test_scales(options.root, options.result, options.device)
+        return 0
     if options.name not in {*STUDIES, *own}:
-        raise ValueError(f"unknown study {options.name!r}: choose from {', '.join([*STUDIES, *own, *PROTOCOLS])}")
+        known = [*STUDIES, *own, "test-scales", *PROTOCOLS]
+        raise ValueError(f"unknown study {options.name!r}: choose from {', '.join(known)}")
     data = fashion_mnist(options.root)
     if options.name in own:
         record = own[options.name](data, options.result, options.device)

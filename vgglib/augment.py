@@ -54,16 +54,19 @@ class Augment:
         dice = [(torch.Generator().manual_seed(stream(seed, epoch, purpose)), more) for purpose, more in wanted]
         return torch.cat([torch.rand(count, more, generator=generator) for generator, more in dice], dim=1)
 
+    def scales(self, draws: Tensor) -> Tensor:
+        """Return the scale S of each picture, whole pixels, by its row of draws: (N,)."""
+        low, high = self._range()
+        return low + (draws[:, 0] * (high - low + 1)).long().clamp(max=high - low)
+
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return float32 (N, C, crop, crop) from uint8 images (N, C, H, W) and their rows of ``draws``.
 
         Values are in 0..1; shifted colours may leave that range, as in Krizhevsky's own code. Raises ValueError for a
         colour shift of pictures that have not three channels.
         """
-        low, high = self._range()
         draws = draws.to(images.device)
-        scale = low + (draws[:, 0] * (high - low + 1)).long().clamp(max=high - low)
-        height, width = _rescaled(images, scale)
+        height, width = _rescaled(images, self.scales(draws))
         top = (draws[:, 1] * (height - self.crop + 1)).long()
         left = (draws[:, 2] * (width - self.crop + 1)).long()
         mirrored = draws[:, 3] < 0.5 if self.flip else torch.zeros_like(top, dtype=torch.bool)

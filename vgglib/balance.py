@@ -62,7 +62,9 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
 
 def _of_protocol(name: str, record: dict) -> list[Trained]:
     """Return the networks of a study of section 4 on Fashion-MNIST that continue no other network."""
-    runs = [run for run in record["runs"] if STAGES[run["stage"]].after is None and record["pictures"] == FULL_FRAMES]
+    runs = [
+        run for run in record["runs"] if STAGES[run["stage"]].starts_from is None and record["pictures"] == FULL_FRAMES
+    ]
     found = []
     for configuration in dict.fromkeys(run["configuration"] for run in runs):
         some = [run for run in runs if run["configuration"] == configuration]

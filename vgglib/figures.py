@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -796,14 +797,18 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
     papers = {y: [rung.paper] for y, rung in enumerate(rungs) if rung.paper is not None}
     means = {y: sum(values) / len(values) for y, values in ours.items()}
     left.plot([paper for (paper,) in papers.values()], list(papers), "s--", color=RED, markersize=5)
-    for first, end in zip(starts, [*starts[1:], len(rungs)], strict=True):  # no line leads to other pictures
-        part = [y for y in range(first, end) if y in means]
-        right.plot([means[y] for y in part], part, "-", color=BLUE)
+    for y, (above, rung) in enumerate(pairwise(rungs), start=1):
+        both = [seed for seed in rung.errors if seed in above.errors] if rung.gain else []
+        if both:  # no line leads to other pictures, and none compares other seeds
+            right.plot([sum(one.errors[seed] for seed in both) / len(both) for one in (above, rung)], [y - 1, y], "-",
+                       color=BLUE)  # fmt: skip
     _beside(left, papers, (), RED, 1)
     for y, values in ours.items():
         right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
     _beside(right, ours, starts, BLUE, 2)
-    left.set_yticks(places, [rung.label for rung in rungs], fontsize=8)
+    most = max(map(len, ours.values()), default=0)
+    fewer = {y: f"\n({len(ours[y])} of {most} seeds)" for y in ours if len(ours[y]) < most}
+    left.set_yticks(places, [f"{rung.label}{fewer.get(y, '')}" for y, rung in enumerate(rungs)], fontsize=8)
     left.set_ylim(len(rungs) - 0.5, -0.7)
     for axes, name in (
         (left, "the paper, ImageNet\nS = 256, then 256 to 512"),
@@ -950,7 +955,7 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
 
 
 def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), crop: int = 224) -> Picture:
-    """Return a picture (C, H, W, uint8) rescaled to each training scale S, side by side, its middle crop marked."""
+    """Return a picture (C, H, W, uint8) rescaled to each S, its middle crop marked, and below it that crop alone."""
     height, width = picture.shape[1:]
     short = min(height, width)
     shown = np.asarray(picture.permute(1, 2, 0))
@@ -958,7 +963,8 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
     tall = max(max(high for high, _ in sizes), crop)
     gap = 0.07 * tall
     across = sum(wide for _, wide in sizes) + gap * (len(sizes) - 1)
-    figure = Picture(6.4, min(5.0, 6.4 * 1.2 * tall / across))
+    below = 1.16 * tall  # where the crops begin
+    figure = Picture(6.4, min(7.4, 6.4 * 1.05 * (below + crop + 0.15 * tall) / across))
     axes, left, told = _bare(figure), 0.0, []
     for scale, (high, wide) in zip(scales, sizes, strict=True):
         axes.imshow(shown, cmap="gray_r", extent=(left, left + wide, high, 0), interpolation="antialiased")
@@ -970,10 +976,44 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
         axes.text(
             left + wide / 2, high + 0.02 * tall, f"crop: {share:.0f} % of the area", ha="center", va="top", fontsize=9
         )
+        rows, columns = (slice(round((side - crop) / 2 * short / scale), round((side + crop) / 2 * short / scale))
+                         for side in (high, wide))  # fmt: skip
+        seen = (corner[0], corner[0] + crop, below + crop, below)
+        axes.imshow(shown[rows, columns], cmap="gray_r", extent=seen, interpolation="antialiased")
         told.append(f"{share:.0f} % at S = {scale}")
         left += wide + gap
-    axes.set(xlim=(-0.01 * tall, left - gap + 0.01 * tall), ylim=(1.08 * tall, -0.12 * tall), aspect="equal")
+    axes.text((left - gap) / 2, below + crop + 0.02 * tall, f"what the network gets: always {crop} x {crop} pixels",
+              ha="center", va="top", fontsize=9)  # fmt: skip
+    axes.set(xlim=(-0.01 * tall, left - gap + 0.01 * tall), ylim=(below + crop + 0.1 * tall, -0.12 * tall))
+    axes.set_aspect("equal")
     return figure.saying(f"A crop of {crop} x {crop} pixels shows of the picture {', '.join(told)}.")
+
+
+def errors_over_scales(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> Picture:
+    """Return top-1 errors in per cent over the test scale Q, a curve for each network: {panel: {name: [(Q, error)]}}.
+
+    Up to four networks, with the same names in every panel; the panels have axes of their own.
+    """
+    figure = Picture(3.7 * len(panels), 3.3)
+    told = []
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        look = zip(curves.items(), (BLUE, RED, GREEN, ORANGE), ("o-", "s--", "^-.", "v:"), strict=False)
+        ends = sorted((points[-1][1], name) for name, points in curves.items())
+        top, apart, heights = max(error for points in curves.values() for _, error in points), 0.0, {}
+        for end, name in ends:  # labels that would lie on each other are moved up
+            heights[name] = apart = max(end, apart)
+            apart += 0.06 * top
+        for (name, points), colour, style in look:
+            scales, errors = zip(*points, strict=True)
+            axes.plot(scales, errors, style, color=colour, markersize=4)
+            axes.annotate(f" {name}", (scales[-1], heights[name]), color=colour, fontsize=8, va="center",
+                          xytext=(5, 0), textcoords="offset points")  # fmt: skip
+            told.append(f"{title}, {name}: {', '.join(f'{error:.1f} at {Q}' for Q, error in points)}")
+        axes.set_title(title, fontsize=10)
+        axes.set(xlabel="test scale Q (pixels)", ylabel="top-1 error (%)", ylim=(0, 1.08 * top), xticks=scales)
+        axes.set_xlim(scales[0] - 2, scales[-1] + 0.42 * (scales[-1] - scales[0]))
+        _plain(axes)
+    return figure.saying(f"Top-1 error in per cent by test scale. {'; '.join(told)}.")
 
 
 def seen_at_scale(picture: Tensor, S: int = 256, crop: int = 224) -> Picture:
@@ -1492,3 +1532,82 @@ def _aside(found: Sequence[float], n: int) -> float:
 
 def _spread(values: Mapping[str, Sequence[float]]) -> str:
     return "; ".join(f"{label} from {min(found):.2f} to {max(found):.2f}" for label, found in values.items())
+
+
+def agreement(maps: Mapping[str, Tensor]) -> Picture:
+    """Return a square for each named map (rows, columns) of truths: blue where it is true, with the count above it."""
+    figure = Picture(1.0 * len(maps), 1.6)
+    told = []
+    for axes, (name, equal) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
+        rows, columns = equal.shape
+        axes.imshow(np.ones((rows, columns)), cmap="gray", vmin=0, vmax=1, extent=(0, columns, rows, 0))
+        axes.imshow(
+            np.ma.masked_equal(np.asarray(equal), False), cmap=ListedColormap([BLUE]), extent=(0, columns, rows, 0)
+        )
+        axes.set_title(f"{name}\n{int(equal.sum())} of {equal.numel()}", fontsize=8)
+        axes.set(xticks=[], yticks=[])
+        told.append(f"{name} {int(equal.sum())} of {equal.numel()}")
+    return figure.saying(f"Places that agree, by layer: {', '.join(told)}.")
+
+
+def windows_on_a_side(windows: Sequence[tuple[int, int]], size: int) -> Picture:
+    """Return a bar for each unit's window, (first, last) pixel, over the grey band of the ``size`` pixels of a side.
+
+    What lies in the picture is blue; what sticks out of it, and is padding, is orange and hatched. The windows are
+    unclipped. Units are counted from 0, the first at the top.
+    """
+    figure = Picture(6.4, 0.9 + 0.32 * len(windows))
+    axes = figure.subplots()
+    axes.axvspan(-0.5, size - 0.5, color="#DDDDDD", linewidth=0)
+    for unit, (first, last) in enumerate(windows):
+        inside = max(first, 0), min(last, size - 1)
+        for start, end, colour in ((first, min(last, -1), ORANGE), (*inside, BLUE), (max(first, size), last, ORANGE)):
+            if start <= end:
+                look = dict(facecolor=colour, hatch=None if colour == BLUE else "////", edgecolor="white", linewidth=0)
+                axes.add_patch(Rectangle((start - 0.5, unit - 0.33), end - start + 1, 0.66, **look))
+        middle = sum(inside) / 2 if inside[0] <= inside[1] else (first + last) / 2
+        colour = "white" if inside[0] <= inside[1] else "black"
+        axes.text(middle, unit, f"{first} to {last}", ha="center", va="center", fontsize=8, color=colour)
+    out = sum(first < 0 or last >= size for first, last in windows)
+    axes.set_xlim(min(0, *(first for first, _ in windows)) - 8, max(size, *(last for _, last in windows)) + 8)
+    axes.set_ylim(len(windows) - 0.5, -0.5)
+    axes.set_yticks(range(len(windows)), [f"unit {unit}" for unit in range(len(windows))])
+    axes.set_xticks([0, size - 1])
+    axes.set_xlabel(f"grey: the pixels of the picture, 0 to {size - 1}; hatched: padding", fontsize=9)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    _plain(axes)
+    counts = f"of {len(windows)} windows {out} stick{'s' if out == 1 else ''} out, {len(windows) - out} "
+    counts += "lies inside" if len(windows) - out == 1 else "lie inside"
+    axes.set_title(counts, fontsize=10)
+    spoken = ", ".join(f"{first} to {last}" for first, last in windows)
+    return figure.saying(f"Along a side of {size} pixels {counts}: {spoken}.")
+
+
+def loss_by_rate(losses: Mapping[float, float], guessing: float, told: str = "") -> Picture:
+    """Return the loss reached at each learning rate, on a logarithmic axis; where it is not finite, a cross at the top.
+
+    guessing: the loss of equal scores, drawn as a dashed line.
+    """
+    figure = Picture(6.0, 3.2)
+    axes = figure.subplots()
+    reached = {rate: loss for rate, loss in sorted(losses.items()) if math.isfinite(loss)}
+    lost = sorted(losses.keys() - reached.keys())
+    low, high = min([guessing, *reached.values()]), max([guessing, *reached.values()])
+    top = high + 0.25 * (high - low or high)
+    axes.axhline(guessing, color=GREY, linestyle="--", linewidth=1)
+    axes.text(min(losses), guessing, f"guessing: {guessing:.2f}", color=GREY, fontsize=9, va="bottom")
+    axes.plot(list(reached), list(reached.values()), "o-", color=BLUE)
+    for rate, loss in reached.items():
+        axes.annotate(f"{loss:.2f}", (rate, loss), (0, -14), textcoords="offset points", ha="center", fontsize=8)
+    axes.plot(lost, [top] * len(lost), "x", color=RED, markersize=9, markeredgewidth=2)
+    for rate in lost:
+        axes.annotate("nan", (rate, top), (0, -14), textcoords="offset points", ha="center", color=RED, fontsize=9)
+    limits = (low - 0.2 * (top - low), top + 0.1 * (top - low))
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=limits)
+    axes.margins(x=0.12)
+    axes.set_xticks(list(losses), [f"{rate:g}" for rate in losses])
+    axes.xaxis.set_minor_locator(NullLocator())
+    _plain(axes)
+    spoken = [f"{rate:g} gives {loss:.2f}" for rate, loss in reached.items()] + [f"{rate:g} gives nan" for rate in lost]
+    return figure.saying(told or f"Loss by learning rate; guessing costs {guessing:.2f}: {', '.join(spoken)}.")

@@ -134,7 +134,7 @@ class Point:
 
 
 def curve(record: dict, way: str) -> list[Point]:
-    """Return the points of one way to make the layer smaller, "low rank" or "pruned", or the one of the "whole" layer."""
+    """Return the points of one way to make the layer smaller: "low rank", "pruned", or the one of the "whole" layer."""
     all_weights = record["curves"]["whole"][0]["weights"]
     return [
         Point(

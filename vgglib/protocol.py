@@ -43,11 +43,11 @@ class Stage:
     """One training run in a chain: its training scale, the stage that it continues, and its test scales."""
 
     scale: int | tuple[int, int]  # S in pixels, or (S_min, S_max)
-    after: str | None  # the stage whose network it continues; None: from random numbers
+    starts_from: str | None  # the stage whose network it continues; None: from random numbers
     epochs: int
     learning_rate: float
-    one: int  # the single test scale Q
-    several: tuple[int, ...]  # the test scales of Table 4
+    test_scale: int  # the single Q
+    test_scales: tuple[int, ...]  # the three of Table 4
 
 
 # Section 3.1: S = 384 starts from the network of S = 256 at a tenth of the rate, jitter from that of S = 384. The last
@@ -187,7 +187,7 @@ def _chain(
     device: str | None, place: _Place,
 ) -> Iterable[dict]:  # fmt: skip
     """Yield what the stage gave, after those stages before it whose network is not there."""
-    before = STAGES[stage].after
+    before = STAGES[stage].starts_from
     if before is not None and place.network(configuration, seed, before) is None:
         yield from _chain(configuration, seed, before, data, size, device, place)
     recipe = recipe_of(configuration, stage, *size)
@@ -216,7 +216,7 @@ def _chain(
 
 def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int) -> tuple[list[dict], dict[str, Tensor]]:
     """Return the top-1 errors of a network by every method, and the posteriors that ensembles need."""
-    one, several = times * STAGES[stage].one, tuple(times * scale for scale in STAGES[stage].several)
+    one, several = times * STAGES[stage].test_scale, tuple(times * scale for scale in STAGES[stage].test_scales)
     few, tested, kept = test[: min(CROPS_ON, len(test))], [], {}
 
     def measured(label: str, method: Callable[..., Tensor], part: ImageSet, scales: Iterable[int]) -> list[Tensor]:
@@ -390,7 +390,7 @@ def tables(record: dict) -> dict[str, Table]:
         rows = Table([head])
         for configuration in TABLE_1:
             for stage, chosen in STAGES.items():
-                scales = [times * scale for scale in (chosen.several if several else (chosen.one,))]
+                scales = [times * scale for scale in (chosen.test_scales if several else (chosen.test_scale,))]
                 ours = errors(record, configuration, stage, "dense", several)
                 begin = (configuration, _named(stage, times), _scales(scales))
                 rows += _row(begin, ours, paper.get((configuration, stage)))
