@@ -519,6 +519,20 @@ def test_other_numbers_of_workers_are_refused(root, workers):
         image_folder(root, workers=workers)
 
 
+def test_a_million_processes_are_refused(root):
+    with pytest.raises(ValueError, match=r"1,000,000 are too many for the \d+ cores here, take at most \d+"):
+        image_folder(root, workers=1_000_000)
+
+
+def test_no_process_is_started_that_would_have_nothing_to_read(root, monkeypatch):
+    asked = []
+    real = folders.DataLoader
+    monkeypatch.setattr(folders, "DataLoader", lambda *a, **k: asked.append(k["num_workers"]) or real(*a, **k))
+    found = image_folder(root, workers=50)
+    assert len(list(found[:2].pictures())) == 2
+    assert asked == [2]
+
+
 def test_fashion_mnist_needs_neither_torchvision_nor_pillow():
     """They are in an optional part of the package."""
     look = "import sys, vgglib.data, vgglib.training; print({'torchvision', 'PIL'} & set(sys.modules))"

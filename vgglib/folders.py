@@ -225,6 +225,12 @@ def read_folder(
         raise ValueError(f"channels must be 3 (RGB) or 1 (grey), got {channels!r}")
     if not isinstance(workers, int) or workers < 0:
         raise ValueError(f"workers must be a number of processes, 0 or more, got {workers!r}")
+    cores = os.cpu_count() or 1
+    if workers > max(64, 8 * cores):
+        raise ValueError(
+            f"workers are processes: {workers:,} are too many for the {cores} cores here, take at most "
+            f"{max(64, 8 * cores)}"
+        )
     if not root.is_dir():
         raise DataError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_LAYOUT}")
     found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
@@ -438,7 +444,7 @@ class _Jobs:
 def _done(work: Callable, items: Sequence, workers: int, pin: bool = False) -> Iterator:
     """What ``work`` gives for each item, in order, a string where it failed. pin: for the way to a GPU."""
     loader = DataLoader(
-        _Jobs(work, items), batch_size=None, num_workers=workers, pin_memory=pin,
+        _Jobs(work, items), batch_size=None, num_workers=min(workers, len(items)), pin_memory=pin,
         generator=torch.Generator(),  # or it would draw a number from the global state
         worker_init_fn=_deaf,
     )  # fmt: skip
