@@ -395,3 +395,12 @@ def test_what_torch_compile_wraps_is_saved(tmp_path):
     net = VGG("4 | 5", in_channels=2, num_classes=3, image_size=6, hidden=7)
     save_network(torch.compile(net), tmp_path / "net.safetensors")
     assert torch.equal(load_network(tmp_path / "net.safetensors").features[0].weight, net.features[0].weight)
+
+
+def test_a_network_in_double_precision_comes_back_in_it(tmp_path):
+    net = VGG("4 | 8 |", 1, 3, 8, width=1.0, hidden=4).double()
+    save_network(net, tmp_path / "net.safetensors")
+    again = load_network(tmp_path / "net.safetensors")
+    assert {one.dtype for one in again.parameters()} == {torch.float64}
+    X = torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    assert torch.equal(again(X), net.eval()(X))

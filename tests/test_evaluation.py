@@ -581,3 +581,10 @@ def test_a_network_of_others_says_its_crop_first(images, method, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
 def test_confusion_counts_labels_of_any_whole_numbers(dtype):
     assert torch.equal(confusion(torch.eye(20), torch.arange(20, dtype=dtype)), torch.eye(20, dtype=torch.int64))
+
+
+def test_a_compiled_map_is_taken_as_it_is():
+    net = VGG("4 | 8 |", 1, 3, 8, width=1.0, hidden=4).eval()
+    images = torch.randint(0, 256, (2, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    compiled = torch.compile(fully_convolutional(net), backend="eager")
+    torch.testing.assert_close(dense(compiled, images, 12, bf16=False), dense(net, images, 12, bf16=False))

@@ -513,10 +513,45 @@ def test_other_numbers_of_channels_are_refused(root, channels):
         image_folder(root, channels=channels)
 
 
-@pytest.mark.parametrize("workers", [-1, 1.5, None])
+@pytest.mark.parametrize("workers", [-1, 1.5, None, True])
 def test_other_numbers_of_workers_are_refused(root, workers):
     with pytest.raises(ValueError, match="workers must be"):
         image_folder(root, workers=workers)
+
+
+@pytest.mark.parametrize("format", ["bmp", "ppm", "tif"])
+def test_exchanged_pictures_of_one_size_are_other_contents(tmp_path, format):
+    for name, seed in (("ant/a", 1), ("bee/b", 2)):
+        save(tmp_path / f"{name}.{format}", noise(40, 50, seed=seed))
+    before = image_folder(tmp_path).contents
+    assert image_folder(tmp_path).contents == before
+    one, other = tmp_path / f"ant/a.{format}", tmp_path / f"bee/b.{format}"
+    assert one.stat().st_size == other.stat().st_size
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    assert image_folder(tmp_path).contents != before
+
+
+def test_a_class_that_is_a_link_to_nothing_is_named(root):
+    os.symlink(root / "nowhere", root / "wasp")
+    with pytest.raises(DataError, match="wasp is a link to what is not there: mount or mend it"):
+        image_folder(root)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ({"ant", "bee", "cat"}, "classes must be in an order"),
+        (["ant", "bee", "cat", ""], "must be names of folders, got ''"),
+        (["ant", "."], r"must be names of folders, got '\.'"),
+        (["../val/ant"], "must be names of folders"),
+        ([0, 1, 2], "must be names of folders, got 0"),
+    ],
+)
+def test_classes_that_are_no_folders_names_are_refused(root, classes, said):
+    with pytest.raises(ValueError, match=said):
+        image_folder(root, classes=classes)
 
 
 def test_a_million_processes_are_refused(root):

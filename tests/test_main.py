@@ -65,7 +65,7 @@ def test_train_writes_the_network_and_its_history(small, sets, tmp_path, capsys)
     said = capsys.readouterr().out
     history = json.loads((folder / "history.json").read_text())
     net = load_network(folder / "network.safetensors")
-    assert sets[2] == ["elsewhere"]
+    assert sets[2] == [str(Path("elsewhere").resolve())]  # a run may be resumed from another folder
     assert history["test_accuracy"] == accuracy_on(net, sets[1]) == net.about["test_accuracy"]
     assert (history["seed"], len(history["epochs"]), history["recipe"]["hidden"]) == (3, 2, 9)
     assert "recipe laptop, seed 3: 80 training images" in said
@@ -151,6 +151,79 @@ def test_a_run_that_takes_the_place_of_a_finished_one_goes_on(small, tmp_path, c
     assert main(again) == 0
     assert "is finished" not in capsys.readouterr().out
     assert json.loads((folder / "history.json").read_text())["recipe"]["learning_rate"] == 0.05
+
+
+def test_an_overwriting_command_that_was_stopped_trains_no_seed_twice(small, tmp_path, capsys, monkeypatch):
+    """The second of two seeds is stopped: the first is through, and the same command goes on with the second."""
+    both, out = [*small, "--seeds", "0", "1"], tmp_path / "runs"
+    assert main(both) == 0
+    with monkeypatch.context() as patch:
+        stopping(patch, 16)  # ten steps a seed
+        assert main([*both, "--overwrite"]) == 130
+    first = digest(out / "laptop-seed0" / "network.safetensors"), (out / "laptop-seed0" / "history.json").read_bytes()
+    assert (out / "laptop-seed1" / "checkpoints" / "run.json").is_file()
+    capsys.readouterr()
+    assert main([*both, "--overwrite"]) == 0
+    said = capsys.readouterr().out
+    assert "seed 0 is finished" in said
+    assert "seed 1 is finished" not in said
+    again = digest(out / "laptop-seed0" / "network.safetensors"), (out / "laptop-seed0" / "history.json").read_bytes()
+    assert first == again
+    assert sorted(path.name for path in out.iterdir()) == ["laptop-seed0", "laptop-seed1"]  # no note is left
+    assert main([*both, "--overwrite"]) == 0  # a new command begins anew
+    assert "is finished" not in capsys.readouterr().out
+
+
+def test_a_note_of_another_overwriting_command_is_not_taken_for_this_one(small, tmp_path, capsys, monkeypatch):
+    both, out = [*small, "--seeds", "0", "1"], tmp_path / "runs"
+    with monkeypatch.context() as patch:
+        stopping(patch, 16)
+        assert main([*both, "--overwrite"]) == 130
+    assert main(["resume", str(out / "laptop-seed1"), "--device", "cpu"]) == 0  # the last one: the note goes
+    assert not (out / ".overwriting.json").exists()
+    for note in ('{"wanted": {"runs": ["laptop-seed0"]}, "done": ["laptop-seed0"]}', "[]", "{"):
+        (out / ".overwriting.json").write_text(note)
+        capsys.readouterr()
+        assert main([*small, "--overwrite"]) == 0
+        assert "is finished" not in capsys.readouterr().out
+        assert not (out / ".overwriting.json").exists()
+
+
+def test_a_finished_run_whose_network_is_damaged_is_not_finished(small, tmp_path, capsys):
+    assert main(small) == 0
+    network = tmp_path / "runs" / "laptop-seed0" / "network.safetensors"
+    network.write_bytes(network.read_bytes()[:1000])
+    assert main(small) == 1
+    assert (
+        "is not the file that its run wrote: put that back, or train anew with --overwrite" in capsys.readouterr().err
+    )
+    assert main([*small, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("theirs", "differing", "said"),
+    [
+        ({}, 0, None),
+        ({}, 2, "process 1 does not train and test what process 0 does: see its own message"),
+        (
+            {"data": {"tested": {"pictures": 5}}},
+            0,
+            r"process 0 .*: data.tested.pictures is 7, was 5. Give all the same",
+        ),
+        ({"data": {"tested": None}}, 0, r"process 0 .*: data.tested"),
+        ({"seeds": [0, 1]}, 0, r"process 0 .*: seeds is \[0\], was \[0, 1\]"),
+    ],
+)
+def test_processes_agree_on_the_test_pictures_and_the_seeds_before_they_train(monkeypatch, theirs, differing, said):
+    wanted = {"seed": 0, "data": {"tested": {"pictures": 7}}, "seeds": [0]}
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed, "from_all", lambda mine: [mine, torch.tensor(differing)])
+    monkeypatch.setattr(distributed, "from_first", lambda _: json.dumps({**wanted, **theirs}).encode())
+    if said is None:
+        __main__._expect_agreement(wanted)
+    else:
+        with pytest.raises(ValueError, match=said):
+            __main__._expect_agreement(wanted)
 
 
 def test_a_finished_run_of_other_pictures_is_not_taken_for_this_one(small, sets, capsys, monkeypatch):

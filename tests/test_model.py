@@ -553,3 +553,68 @@ def test_only_our_networks_start_warm():
             warm_start(*pair)
         with pytest.raises(ValueError, match=r"expected two networks of .*VGG, got a Linear"):
             start_from(*pair)
+
+
+class Sharper(VGG):
+    """Has the weights of a VGG and computes something else."""
+
+    def forward(self, X):
+        return 3 * super().forward(X)
+
+
+class Adapted(nn.Linear):
+    """A fully connected layer and something beside it."""
+
+    def forward(self, X):
+        return super().forward(X) + 1
+
+
+def tiny(kind=VGG):
+    return kind("4 | 8 |", 1, 3, 8, width=1.0, hidden=4)
+
+
+def adapted(place):
+    net = tiny()
+    linear = net.classifier[place]
+    net.classifier[place] = Adapted(linear.in_features, linear.out_features)
+    return net
+
+
+def hooked(part):
+    net = tiny()
+    part(net).register_forward_hook(lambda module, given, found: found / 2)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: tiny(Sharper), "Sharper computes its scores by a forward of its own"),
+        (lambda: adapted(0), "classifier.0 is a Adapted with a forward of its own"),
+        (lambda: adapted(-1), "classifier.6 is a Adapted"),
+        (lambda: hooked(lambda net: net.classifier[-1]), "classifier.6 has a hook"),
+        (lambda: hooked(lambda net: net.classifier), "classifier has a hook"),
+        (lambda: hooked(lambda net: net), "the network has a hook"),
+    ],
+)
+def test_what_computes_more_than_its_weights_say_is_not_converted(make, said):
+    with pytest.raises(ValueError, match=said):
+        fully_convolutional(make())
+
+
+def test_spectral_norm_in_a_hook_is_refused_and_what_only_fills_in_weights_is_not():
+    net = tiny()
+    nn.utils.spectral_norm(net.classifier[0])
+    with pytest.raises(ValueError, match=r"classifier\.0 has a hook"):
+        fully_convolutional(net)
+    X = torch.rand(2, 1, 8, 8)
+    for prepare in (
+        lambda linear: nn.utils.parametrizations.weight_norm(linear),
+        lambda linear: nn.utils.prune.l1_unstructured(linear, "weight", 0.5),
+        lambda linear: None,
+    ):
+        net = tiny().eval()
+        prepare(net.classifier[0])
+        torch.testing.assert_close(fully_convolutional(net)(X)[:, :, 0, 0], net(X))
+    net = hooked(lambda net: net.features).eval()  # the features run as they are
+    torch.testing.assert_close(fully_convolutional(net)(X)[:, :, 0, 0], net(X))

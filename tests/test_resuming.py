@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import threading
 import warnings
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from test_training import TINY, patterns, same, weights
+from torch import nn
 
 from vgglib import resuming, run, training
 from vgglib.checkpoint import CheckpointError
@@ -581,3 +583,17 @@ def test_a_stop_during_the_estimate_leaves_a_network_to_use(monkeypatch):
     assert not net.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (nn.LeakyReLU(0.01), nn.LeakyReLU(0.9)),
+        (nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")),
+        (nn.GELU(), nn.GELU(approximate="tanh")),
+        (nn.MaxPool2d(2), nn.MaxPool2d(2, ceil_mode=True)),
+    ],
+)
+def test_layers_of_the_same_shapes_that_compute_something_else_are_told_apart(one, other):
+    assert run._described(nn.Sequential(one)) != run._described(nn.Sequential(other))
+    assert not re.search("padding_mode|groups|ceil|slope|approximate", str(run._described(nn.Sequential(one))))

@@ -16,7 +16,7 @@ from vgglib.augment import colour_axes, view
 from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
 from vgglib.data import ImageSet
-from vgglib.evaluation import accuracy_on, expect_classes
+from vgglib.evaluation import accuracy_on, expect_classes, prepared
 from vgglib.model import VGG, vgg
 from vgglib.training import (
     RECIPES,
@@ -711,3 +711,19 @@ def test_names_and_tensors_in_place_of_recipes_and_sets_are_refused(train):
             fit(net, some, None, TINY)
     with pytest.raises(ValueError, match="expected a set of labelled pictures, got a Tensor"):
         fit(net, train, train.images, TINY)
+
+
+@pytest.mark.parametrize("normalise", ["mean and std", "mean"])
+def test_a_channel_that_never_changes_stays_at_zero(normalise):
+    images = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[:, 2] = 37
+    train = ImageSet(images, torch.arange(12) % 3, ("a", "b", "c"))
+    chosen = replace(TINY, image_size=8, scale=8, normalise=normalise)
+    monochrome = ImageSet(torch.full_like(images, 37), train.labels, train.classes)
+    for pictures in (train, monochrome):
+        net = build(chosen, pictures)
+        assert net.std.isfinite().all()
+        assert (net.std > 0).all()
+        assert prepared(net, view(pictures.images, 8)).isfinite().all()
+    assert torch.equal(build(chosen, monochrome).std, torch.ones(1, 3, 1, 1))
+    assert prepared(build(chosen, monochrome), view(monochrome.images, 8)).abs().max() < 1e-5

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 _EXIT = (
     "Exit status: 0 done, 1 failed or refused with one sentence, 2 an unknown option, 130 interrupted by Ctrl-C, 143 "
-    "by SIGTERM; after the last two the state is saved."
+    "by SIGTERM; after the last two the state is saved. torchrun itself ends with 1 in all cases but the first."
 )
 
 
@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         "fully connected layers. A file, a run's folder, or a name in data/networks",
     )
     train.add_argument("--out", default="runs", help="folder for networks and histories (default: runs)")
-    train.add_argument("--overwrite", action="store_true", help="train anew where a finished run lies")
+    train.add_argument("--overwrite", action="store_true",
+                       help="train anew where a finished run lies; stopped, the same command goes on")  # fmt: skip
     train.add_argument("--estimate", action="store_true", help="measure a few steps, say how long it would take, stop")
     train.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="save the state also within epochs")
     train.add_argument("--keep", type=int, default=2, help="how many states to keep (default: 2)")
@@ -229,6 +230,7 @@ def _train(options: argparse.Namespace) -> int:
         options.data = str(Path(options.data).resolve())  # a run may be resumed from another folder
     elif options.channels is not None:
         raise ValueError("--channels is for a folder of pictures: Fashion-MNIST is grey")
+    options.root = str(Path(options.root).resolve()) if options.root else options.root
     _can_be_written(options)
     if options.start_from is not None and _file_of(options.start_from):
         options.start_from = str(_file_of(options.start_from).resolve())
@@ -239,6 +241,7 @@ def _train(options: argparse.Namespace) -> int:
         return _estimate(options, chosen)
     with _as_asked(options) as device:
         _begin(options)
+        _begin_overwriting(options, chosen)
         runs = [
             _one_run(options, chosen, seed, Path(options.out) / f"{options.recipe}-seed{seed}", device)
             for seed in options.seeds
@@ -258,6 +261,46 @@ def _begin(options: argparse.Namespace) -> None:
     options.start, channels = json.loads(content) if content else (None, 3)
     if options.data != "fashion-mnist" and options.channels is None:
         options.channels = channels
+
+
+_OVERWRITING = ".overwriting.json"  # under --out, while a command with --overwrite is not through
+
+
+def _begin_overwriting(options: argparse.Namespace, chosen: object) -> None:
+    """Find out which runs the same command has trained anew already, before it was stopped: they are finished now."""
+    from dataclasses import asdict
+
+    from vgglib import distributed, results
+
+    options.anew = []
+    if not options.overwrite:
+        return
+    runs = [f"{options.recipe}-seed{seed}" for seed in options.seeds]
+    wanted = {"runs": runs, "recipe": asdict(chosen), "data": options.data, "start": options.start}
+    wanted = json.loads(json.dumps(wanted))
+    path, note = Path(options.out) / _OVERWRITING, {}
+    if distributed.rank() == 0:
+        with contextlib.suppress(OSError, ValueError):
+            note = results.read(path)
+        if not isinstance(note, dict) or note.get("wanted") != wanted:
+            note = {"wanted": wanted, "done": []}
+            with contextlib.suppress(OSError):  # training says so where nothing can be written
+                results.write(path, note)
+    options.anew = json.loads(distributed.from_first(json.dumps(note).encode()))["done"]
+
+
+def _was_overwritten(folder: Path) -> None:
+    """Note that a run is whole, for the command that overwrites it and others; the note goes with its last run."""
+    from vgglib import results
+
+    path = folder.parent / _OVERWRITING
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        note = results.read(path)
+        note["done"] = sorted({*note["done"], folder.name} & {*note["wanted"]["runs"]})
+        if len(note["done"]) < len(note["wanted"]["runs"]):
+            results.write(path, note)
+        else:
+            path.unlink()
 
 
 def _digest_of(network: str) -> str:
@@ -495,7 +538,8 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
     from vgglib.run import completed
 
     history, network, content = folder / "history.json", folder / "network.safetensors", b""
-    going_on = options.overwrite or options.resumed or bool(Checkpoints(folder / "checkpoints").paths())
+    anew = options.overwrite and folder.name not in options.anew
+    going_on = anew or options.resumed or bool(Checkpoints(folder / "checkpoints").paths())
     if distributed.rank() == 0 and not going_on and history.is_file() and network.is_file():
         content = history.read_bytes()
     if not (content := distributed.from_first(content)):
@@ -515,8 +559,19 @@ def _finished(options: argparse.Namespace, wanted: dict, folder: Path) -> dict |
             f"{folder} holds a finished run with other settings: {'; '.join(differing[:3])}. Take another --out, or "
             "--overwrite"
         )
+    _expect_whole(network, run.get("sha256"))
     print(f"seed {wanted['seed']} is finished: {network}; --overwrite trains it anew")
     return run
+
+
+def _expect_whole(network: Path, sha256: str | None) -> None:
+    """Raise ValueError if a finished run's network is not what was written; older histories know no digest."""
+    from vgglib import distributed
+    from vgglib.checkpoint import digest
+
+    damaged = distributed.rank() == 0 and sha256 is not None and digest(network) != sha256
+    if distributed.from_first(b"damaged" if damaged else b""):
+        raise ValueError(f"{network} is not the file that its run wrote: put that back, or train anew with --overwrite")
 
 
 def _identity(chosen: object, seed: int, train: object, watched: object, test: object) -> dict:
@@ -527,6 +582,28 @@ def _identity(chosen: object, seed: int, train: object, watched: object, test: o
     return found | {"data": found["data"] | {"tested": None if test is None else told(test)}}
 
 
+def _expect_agreement(wanted: dict) -> None:
+    """Raise ValueError in each process of a group, unless all would train and test the same as process 0."""
+    import torch
+
+    from vgglib import distributed
+    from vgglib.resuming import differences
+
+    if distributed.world() == 1:
+        return
+    first = json.loads(distributed.from_first(json.dumps(wanted).encode()))
+    differing = differences(json.loads(json.dumps(wanted)), first)
+    others = [one.item() for one in distributed.from_all(torch.tensor(len(differing)))]
+    if differing:
+        raise ValueError(
+            f"process {distributed.rank()} does not train and test what process 0 does: {'; '.join(differing[:3])}. "
+            "Give all the same options and pictures"
+        )
+    if any(others):
+        stranger = next(number for number, count in enumerate(others) if count)
+        raise ValueError(f"process {stranger} does not train and test what process 0 does: see its own message")
+
+
 def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Path, device: object) -> dict:
     """Train and test one network, or go on with it, write it and its history, and return what was measured."""
     from vgglib import distributed
@@ -535,6 +612,7 @@ def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Pat
     sets = _sets(options, chosen)
     identity = _identity(chosen, seed, *sets)
     identity["data"] |= {"start": options.start, "channels": options.channels, "test_scale": chosen.test_scale}
+    _expect_agreement(identity | {"seeds": getattr(options, "seeds", [seed])})
     if (finished := _finished(options, identity, folder)) is not None:
         return finished
     with alone_in(folder / "checkpoints") if distributed.rank() == 0 else contextlib.nullcontext():
@@ -645,6 +723,7 @@ def _trained(
     run = {"seed": seed, "test_accuracy": accuracy, "seconds": history.seconds, **history.as_dict()}
     run["throughput"] = {**asdict(speed), "share": speed.share}
     run["data"] = data
+    run["sha256"] = digest if alone else None
     if not alone:
         return run
     with _or_kept(folder / "history.json", checkpoints, again):
@@ -652,6 +731,7 @@ def _trained(
     with contextlib.suppress(OSError):  # first: while it lies there, resume goes on
         (checkpoints.folder / "run.json").unlink()
     shutil.rmtree(checkpoints.folder, ignore_errors=True)  # the run is whole
+    _was_overwritten(folder)
     print(speed)
     print(f"wrote {folder / 'network.safetensors'} (sha256 {digest[:12]}...) and {folder / 'history.json'}")
     return run

@@ -114,7 +114,8 @@ def _in_order(content: bytes) -> bytes:
 def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     """Return the network that save_network wrote, in evaluation mode, its description as ``net.about``.
 
-    The names of its classes are in ``net.classes``, None where the file has none.
+    The names of its classes are in ``net.classes``, None where the file has none. Weights stored in half precision
+    come as float32, those in float64 as they are.
 
     sha256: the digest that the file must have. Raises CheckpointError, naming the file, if it is missing, damaged,
     of another kind, or holds weights that are not finite.
@@ -140,6 +141,8 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
         build = json.loads(described["build"])
         with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
             net = VGG(**{**build, "image_size": tuple(build["image_size"])})
+        if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+            net.double()
         net.load_state_dict(tensors)
         for buffer, values in ((net.mean, described["mean"]), (net.std, described["std"])):
             buffer.copy_(buffer.new_tensor(json.loads(values)).view_as(buffer))

@@ -254,7 +254,8 @@ def _maps(
     net: nn.Module, images: Tensor, scale: int | None, batch_size: int, bf16: bool | None, tell: str
 ) -> Iterator[Callable[[bool], Iterator[tuple[Tensor, Tensor | None]]]]:
     """Give a function to go through the score maps of whole pictures, and of their mirror images where wanted."""
-    full = net if isinstance(net, FullyConvolutional) else fully_convolutional(net)
+    inner = getattr(net, "_orig_mod", net)  # torch.compile wraps
+    full = net if isinstance(inner, FullyConvolutional) else fully_convolutional(net)
     crop = _crop(full, images, scale)
     scale = min(crop) if scale is None else sizes.whole(scale, "a scale")
     per_batch = _affordable(images, crop, scale, batch_size)

@@ -28,6 +28,7 @@ from vgglib.augment import Augment, stream, view
 from vgglib.data import DataError, ReaderDied, drawn_apart, position, positions
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
+_OF_ONE_SIZE = {".bmp", ".ppm", ".pgm", ".tif", ".tiff"}  # not compressed, or not always
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")  # what the bytes may be; some others run programs
 PARTS = {"train", "training", "val", "valid", "validation", "test"}  # folders of sets, not of classes
 TURNS = {  # of EXIF's orientation, tag 0x0112
@@ -60,14 +61,23 @@ class FolderSet:
 
     @cached_property
     def contents(self) -> str:
-        """A digest of the files' names below ``root`` and of their sizes; none is opened."""
+        """A digest of the files' names below ``root`` and of their sizes.
+
+        Of formats in which pictures of one size have files of one size, a part in the middle counts, too; the others
+        are not opened.
+        """
         digest = hashlib.sha256()
         for index, name in enumerate(self._names):
+            path, middle = self.path(index), b""
             try:
-                size = self.path(index).stat().st_size
+                size = path.stat().st_size
+                if path.suffix.lower() in _OF_ONE_SIZE:
+                    with open(path, "rb") as file:
+                        file.seek(max(0, size // 2 - 2048))
+                        middle = file.read(4096)
             except OSError:  # what is gone is said when it is opened
                 size = -1
-            digest.update(bytes(name) + f"\0{size}\n".encode())
+            digest.update(bytes(name) + f"\0{size}\n".encode() + middle)
         return digest.hexdigest()[:16]
 
     @cached_property
@@ -223,7 +233,7 @@ def read_folder(
     root = Path(root)
     if channels not in (1, 3):
         raise ValueError(f"channels must be 3 (RGB) or 1 (grey), got {channels!r}")
-    if not isinstance(workers, int) or workers < 0:
+    if not isinstance(workers, int | np.integer) or isinstance(workers, bool) or workers < 0:
         raise ValueError(f"workers must be a number of processes, 0 or more, got {workers!r}")
     cores = os.cpu_count() or 1
     if workers > max(64, 8 * cores):
@@ -233,7 +243,11 @@ def read_folder(
         )
     if not root.is_dir():
         raise DataError(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_LAYOUT}")
-    found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
+    for entry in entries:
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            raise DataError(f"{entry.path} is a link to what is not there: mount or mend it, or remove the link")
+    found = sorted(entry.name for entry in entries if entry.is_dir())
     if not found:
         raise DataError(f"{root} holds no folders; {_LAYOUT}")
     if set(found) <= PARTS and ("train" in found or len(found) > 1) and not set(found) & set(classes or ()):
@@ -287,7 +301,12 @@ def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
     """The names of classes as a tuple; ValueError for one string, and for a name given twice."""
     if isinstance(classes, str):
         raise ValueError(f"classes must be a list of names, got {classes!r}: write [{classes!r}]")
+    if isinstance(classes, set | frozenset):
+        raise ValueError("classes must be in an order, which a set has not: give a list")
     names = tuple(classes)
+    for name in names:
+        if not isinstance(name, str) or name in ("", ".") or ".." in Path(name).parts or Path(name).is_absolute():
+            raise ValueError(f"classes must be names of folders, got {name!r}")
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise ValueError(f"classes name {twice[0]!r} twice")
     return names

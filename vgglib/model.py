@@ -10,6 +10,7 @@ from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
 
 from vgglib.configurations import Layer, layers, names, notation
 from vgglib.sizes import height_and_width, torch_seed
@@ -185,7 +186,8 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
 
     It shares its weights with ``net`` and is in the same mode. Convert after moving or casting: what happens to ``net``
     later, this does not follow. Raises ValueError for a network that is converted
-    already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give.
+    already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give; and for one
+    that computes more than its weights say, by a forward or a hook of its own.
     """
     net = getattr(net, "_orig_mod", net)  # torch.compile wraps
     if isinstance(net, FullyConvolutional):
@@ -199,7 +201,24 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
         raise ValueError(
             "the first fully connected layer of this network does not see the last map: there is no map to give"
         )
+    _expect_plain(net)
     return FullyConvolutional(net)
+
+
+def _expect_plain(net: VGG) -> None:
+    """Raise ValueError if more is computed than the weights say: FullyConvolutional would leave it out."""
+    if type(net).forward is not VGG.forward:
+        raise ValueError(f"{type(net).__name__} computes its scores by a forward of its own, which no map would have")
+    linear = {f"classifier.{n}": layer for n, layer in enumerate(net.classifier) if isinstance(layer, nn.Linear)}
+    for name, layer in linear.items():
+        if type(layer).forward is not nn.Linear.forward:
+            raise ValueError(
+                f"{name} is a {type(layer).__name__} with a forward of its own: its weights alone are no convolution"
+            )
+    for name, module in {"the network": net, "classifier": net.classifier, **linear}.items():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if any(not isinstance(hook, BasePruningMethod) for hook in hooks):  # a pruning only fills in the weights
+            raise ValueError(f"{name} has a hook, which its convolution would not have: remove the hook")
 
 
 def warm_start(deep: VGG, shallow: VGG) -> list[str]:

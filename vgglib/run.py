@@ -248,6 +248,8 @@ def _described(net: nn.Module) -> dict[str, str]:
     for name, module in net.named_modules():
         settings = ((what, getattr(module, what, None)) for what in _SETTINGS)
         said = [f"{what}={value}" for what, value in settings if isinstance(value, int | float | tuple)]
+        more = ((what, getattr(module, what, usual), usual) for what, usual in _UNUSUAL.items())
+        said += [f"{what}={value}" for what, value, usual in more if value != usual]
         said += [f"{what} frozen" for what, one in module.named_parameters(recurse=False) if not one.requires_grad]
         if said or not any(module.children()):
             found[name] = " ".join([type(module).__name__, *said])
@@ -258,6 +260,7 @@ _REPLACED = (
     "; if pictures were only mended or replaced, under their names, resume --changed-pictures goes on "
     "(in Python Checkpoints(folder, changed_pictures=True))"
 )
+_UNUSUAL = {"padding_mode": "zeros", "groups": 1, "ceil_mode": False, "negative_slope": 0.01, "approximate": "none"}
 _SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
 
 

@@ -219,9 +219,10 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     initialise(net, recipe.initialisation, seed, biases=recipe.zero_biases)
     net.classes = tuple(map(str, train.classes))
     if recipe.normalise != "nothing":
-        mean, std = train.mean_and_std()
-        net.mean.copy_(torch.as_tensor(mean).view(1, -1, 1, 1))
-        net.std.copy_(torch.as_tensor(std if recipe.normalise == "mean and std" else 1.0).view(1, -1, 1, 1))
+        mean, std = map(torch.as_tensor, train.mean_and_std())
+        std = torch.where(std > 1e-6, std, 1.0)  # a channel that never changes stays at 0
+        net.mean.copy_(mean.view(1, -1, 1, 1))
+        net.std.copy_(std.view(1, -1, 1, 1) if recipe.normalise == "mean and std" else torch.ones(()))
     return net
 
 
