@@ -519,6 +519,15 @@ def test_other_numbers_of_workers_are_refused(root, workers):
         image_folder(root, workers=workers)
 
 
+def test_a_16_bit_tiff_in_which_zero_is_white_is_no_negative(tmp_path):
+    levels = (np.arange(30 * 40).reshape(30, 40) * 50).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "black.tif")
+    Image.fromarray(65_535 - levels).save(tmp_path / "white.tif", tiffinfo={262: 0})
+    with Image.open(tmp_path / "white.tif") as written:
+        assert written.tag_v2[262] == 0
+    assert torch.equal(read_picture(tmp_path / "black.tif"), read_picture(tmp_path / "white.tif"))
+
+
 @pytest.mark.parametrize("format", ["bmp", "ppm", "tif"])
 def test_exchanged_pictures_of_one_size_are_other_contents(tmp_path, format):
     for name, seed in (("ant/a", 1), ("bee/b", 2)):

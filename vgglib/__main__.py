@@ -814,6 +814,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     nets = [_network(name) for name in options.networks]
     sets = {"fashion-mnist": data.fashion_mnist, "canvas": data.fashion_mnist_on_canvas}
+    if not options.data:
+        raise ValueError("--data is empty: name a folder, or fashion-mnist")
     test = sets[options.data](options.root)[1] if options.data in sets else None
     tested, found = _tester(options), []
     known, first = _common_classes(options.networks, nets) if test is None else (None, None)

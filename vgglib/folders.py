@@ -394,6 +394,8 @@ def _as_tensor(image: Image.Image, path: str | os.PathLike, channels: int) -> Te
     turn = _turn(image)  # after loading, which turns a TIFF by itself
     if image.mode.startswith("I;16") or sixteen_bits:
         values, transparent = np.asarray(image).astype(np.int32), image.info.get("transparency")
+        if image.format == "TIFF" and image.tag_v2.get(262) == 0:  # WhiteIsZero, which Pillow heeds with 8 bits only
+            values = 65_535 - values
         levels = _upper_bits(values, path)
         if isinstance(transparent, int):  # one grey level, which eight bits would not tell from its neighbours
             levels[values == transparent] = 255
