@@ -268,20 +268,6 @@ def test_the_ladder_compares_seeds_with_themselves():
     assert gain({0: 5.0}, {1: 4.0}) is None
 
 
-def test_the_ladder_of_several_records_compares_each_with_itself():
-    other = json.loads(json.dumps(RECORD))
-    for test in (test for run in other["runs"] for test in run["tests"]):
-        test["top1_error"] += 0.5
-    both = ladder(RECORD, other)
-    for alone, rung in zip(ladder(RECORD), both, strict=True):
-        assert list(rung.errors.values())[: len(alone.errors)] == pytest.approx(list(alone.errors.values()))
-        assert (rung.label, rung.paper) == (alone.label, alone.paper)
-    assert both[1].errors.keys() == {0, 1, (1, 0), (1, 1)}
-    assert both[1].gain["n"] == 4
-    assert both[1].gain["mean"] == pytest.approx(3.0)  # as in each record: no network is compared with the other's
-    assert both[-1].gain["n"] == 2
-
-
 def test_of_some_seeds_alone(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(protocol, "PLAN", [(name, seed, "32") for seed in (0, 1, 2) for name in "DE"])
     record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path, seeds=[2, 1])

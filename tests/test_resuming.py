@@ -145,12 +145,15 @@ def test_what_an_older_run_did_not_say_is_as_it_is_now():
 )
 def test_processes_agree_before_they_train(two, train, monkeypatch, others, said):
     """The folder holds epoch 1, step 2; others: settings that differ, newest epoch and step, saving, and how often."""
+    differing, *state = others
     assert two.farthest() == (1, 3)
     two.paths()[0].unlink()
     net = build(RANDOM, train, 2)
     one = Run(net, None, None, SimpleNamespace(recipe=RANDOM, seed=2), (train, None), two)
     monkeypatch.setattr(run.distributed, "world", lambda: 2)
-    monkeypatch.setattr(run.distributed, "from_all", lambda told: [told, torch.tensor(others)])
+    monkeypatch.setattr(
+        run.distributed, "from_all", lambda told: [told, torch.tensor(state if told.ndim else differing)]
+    )
     monkeypatch.setattr(run.distributed, "from_first", lambda content: content)
     if said is None:
         one._expect_agreement()

@@ -56,6 +56,15 @@ def test_a_stopped_record_goes_on(small, tmp_path):
     assert len(said) == 5
 
 
+@pytest.mark.parametrize("content", ['{"command": "python -m vgglib study lenet", "runs": []}', "[]"])
+def test_the_record_of_another_study_is_refused(small, tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"record\.json is no record of the study test-scales"):
+        run_test_scales(None, path, "cpu", str)
+    assert path.read_text() == content
+
+
 def test_the_record_that_comes_with_the_book_is_whole():
     record = results.load("test-scales")
     kinds = {(one["set"], one["stage"]) for one in record["networks"]}

@@ -584,24 +584,19 @@ def _identity(chosen: object, seed: int, train: object, watched: object, test: o
 
 def _expect_agreement(wanted: dict) -> None:
     """Raise ValueError in each process of a group, unless all would train and test the same as process 0."""
-    import torch
-
     from vgglib import distributed
-    from vgglib.resuming import differences
+    from vgglib.run import unlike_first
 
     if distributed.world() == 1:
         return
-    first = json.loads(distributed.from_first(json.dumps(wanted).encode()))
-    differing = differences(json.loads(json.dumps(wanted)), first)
-    others = [one.item() for one in distributed.from_all(torch.tensor(len(differing)))]
+    differing, strangers = unlike_first(wanted)
     if differing:
         raise ValueError(
             f"process {distributed.rank()} does not train and test what process 0 does: {'; '.join(differing[:3])}. "
             "Give all the same options and pictures"
         )
-    if any(others):
-        stranger = next(number for number, count in enumerate(others) if count)
-        raise ValueError(f"process {stranger} does not train and test what process 0 does: see its own message")
+    if strangers:
+        raise ValueError(f"process {strangers[0]} does not train and test what process 0 does: see its own message")
 
 
 def _one_run(options: argparse.Namespace, chosen: object, seed: int, folder: Path, device: object) -> dict:

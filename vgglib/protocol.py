@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -436,19 +437,15 @@ class Rung:
     gain: dict | None  # of the step from the rung below, by the seeds that have both: n, mean, standard error
 
 
-def ladder(record: dict, *more: dict) -> list[Rung]:
+def ladder(record: dict) -> list[Rung]:
     """Return the ladder of D: the paper's 27.0, 25.6, 24.8, 24.6, 24.4 % beside ours; 23.7 where E was trained, too.
 
     A step is a difference of two errors of the same seed on the same pictures. Crops were tested on the first pictures
     only, so the rung below them appears twice: on all test pictures, and on those, where no step leads to it and the
-    paper has no number. more: records of further networks on the same pictures, as of another number format; their
-    errors stand there as (n, seed), n counted from 1, and are compared with their own.
+    paper has no number.
     """
-    jitter, records = "[32, 64]", (record, *more)
+    jitter, of = "[32, 64]", partial(errors, record, "D")
     few = f"three test scales, first {_few(record):,} pictures"
-
-    def of(stage: str, method: str, several: bool, few: bool = False) -> dict:
-        return _pooled(errors(one, "D", stage, method, several, few) for one in records)
 
     steps = [
         ("smallest S, one test scale", of("32", "dense", False), 27.0),
@@ -458,25 +455,17 @@ def ladder(record: dict, *more: dict) -> list[Rung]:
         ("150 crops instead", of(jitter, "multi-crop", True, few=True), 24.6),
         ("dense and crops", of(jitter, "both", True, few=True), 24.4),
     ]
-    both = _pooled(
-        {
-            pair["seed"]: 100 * pair["top1_error"]
-            for pair in one["ensembles"]
-            if pair["networks"] == ["D [32, 64]", "E [32, 64]"] and pair["method"] == "both"
-        }
-        for one in records
-    )
+    both = {
+        pair["seed"]: 100 * pair["top1_error"]
+        for pair in record["ensembles"]
+        if pair["networks"] == ["D [32, 64]", "E [32, 64]"] and pair["method"] == "both"
+    }
     steps += [("with network E", both, 23.7)] if both else []
     rungs, below = [], None
     for label, ours, paper in steps:
         rungs.append(Rung(label, ours, paper, None if below is None or label == few else gain(below, ours)))
         below = ours
     return rungs
-
-
-def _pooled(found: Iterable[dict[int, float]]) -> dict:
-    """Return the errors of several records in one: {seed: error} of the first, {(n, seed): error} of the others."""
-    return {seed if n == 0 else (n, seed): error for n, one in enumerate(found) for seed, error in one.items()}
 
 
 def gain(before: dict[int, float], after: dict[int, float]) -> dict | None:

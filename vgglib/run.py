@@ -196,28 +196,27 @@ class Run:
         """
         if distributed.world() == 1:
             return
-        first = json.loads(distributed.from_first(json.dumps(self._identity).encode()))
-        differing = differences(self._identity, first)
-        farthest = (0, 0)
-        with suppress(OSError):  # a disk of its own need not be readable
-            farthest = self.checkpoints.farthest() if self.checkpoints else farthest
-        told = torch.tensor([len(differing), *farthest, self.checkpoints is not None, self._every or 0])
-        others = [tuple(one.tolist()) for one in distributed.from_all(told)]
+        differing, strangers = unlike_first(self._identity)
         if differing:
             raise CheckpointError(
                 f"process {distributed.rank()} does not train what process 0 trains: {'; '.join(differing[:3])}. Give "
                 "all the same recipe, seed and pictures"
             )
-        if strangers := [number for number, (differ, *_) in enumerate(others) if differ]:
+        if strangers:
             raise CheckpointError(f"process {strangers[0]} does not train what process 0 trains: see its own message")
-        if strangers := [number for number, (*_, saves, every) in enumerate(others) if (saves, every) != others[0][3:]]:
+        farthest = (0, 0)
+        with suppress(OSError):  # a disk of its own need not be readable
+            farthest = self.checkpoints.farthest() if self.checkpoints else farthest
+        told = torch.tensor([*farthest, self.checkpoints is not None, self._every or 0])
+        others = [tuple(one.tolist()) for one in distributed.from_all(told)]
+        if strangers := [number for number, (*_, saves, every) in enumerate(others) if (saves, every) != others[0][2:]]:
             raise CheckpointError(
                 f"process {strangers[0]} does not save when process 0 saves: give all the same checkpoint and every; "
                 "process 0 alone writes"
             )
-        ahead = max(range(len(others)), key=lambda number: others[number][1:3])
-        if others[ahead][1:3] > others[0][1:3]:
-            epoch, step = others[ahead][1:3]
+        ahead = max(range(len(others)), key=lambda number: others[number][:2])
+        if others[ahead][:2] > others[0][:2]:
+            epoch, step = others[ahead][:2]
             raise CheckpointError(
                 f"process {ahead} has a newer checkpoint in {self.checkpoints.folder} (epoch {epoch}, step {step}) "
                 "than process 0, which alone reads and writes them: copy it to process 0's machine, or, if it is of an "
@@ -262,6 +261,14 @@ _REPLACED = (
 )
 _UNUSUAL = {"padding_mode": "zeros", "groups": 1, "ceil_mode": False, "negative_slope": 0.01, "approximate": "none"}
 _SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
+
+
+def unlike_first(wanted: dict) -> tuple[list[str], list[int]]:
+    """Return in what this process differs from process 0, as sentences, and the numbers of all that do."""
+    wanted = json.loads(json.dumps(wanted))
+    differing = differences(wanted, json.loads(distributed.from_first(json.dumps(wanted).encode())))
+    counts = distributed.from_all(torch.tensor(len(differing)))
+    return differing, [number for number, count in enumerate(counts) if count.item()]
 
 
 def run_identity(chosen: object, seed: int, train: ImageSet, watched: ImageSet | None = None) -> dict:

@@ -17,6 +17,7 @@ from vgglib.devices import best_device, describe, fast_in_bf16
 from vgglib.evaluation import dense, top1_error
 from vgglib.protocol import CHAIN, PROTOCOLS
 
+COMMAND = "python -m vgglib study test-scales"
 SCALES = (28, 32, 40, 48, 56, 64)
 PICTURES = 5_000  # of the test set, the first: those of the protocol
 SETS = ("protocol", "protocol-canvas")
@@ -41,7 +42,10 @@ def run_test_scales(
     after every network to ``path``, by default ``data/results/test-scales.json``; what it holds is not tested again.
     """
     path, device = path or results.FOLDER / "test-scales.json", device or best_device()
-    networks = results.read(path)["networks"] if path.is_file() else []
+    record = results.read(path) if path.is_file() else {"command": COMMAND, "networks": []}
+    if not isinstance(record, dict) or record.get("command") != COMMAND or "networks" not in record:
+        raise ValueError(f"{path} is no record of the study test-scales")
+    networks = record["networks"]
     for protocol in SETS:
         test: ImageSet | None = None
         for stage in CHAIN:
@@ -67,10 +71,10 @@ def run_test_scales(
                     },
                 }
             )
-            results.write(path, {"command": "python -m vgglib study test-scales", "networks": networks})
+            results.write(path, record)
             told = ", ".join(f"{Q}: {100 * error:.1f}" for Q, error in zip(scales, errors, strict=True))
             tell(f"{protocol}, S = {stage}: top-1 error (%) at Q = {told}")
-    return results.read(path)
+    return record
 
 
 def curves(record: dict, protocol: str) -> dict[str, list[tuple[float, float]]]:

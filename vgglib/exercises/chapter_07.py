@@ -89,7 +89,7 @@ def check_average(attempt: Callable) -> Verdict:
     )
     point = ((((3.0,),), ((1.0,),)), (((0.0,),), ((5.0,),)))
     cases = {}
-    for maps in ((narrow,), (point, square), (square, mirrored, point), (column, point), (three, three)):
+    for maps in ((narrow,), (column, point), (point, square), (square, mirrored, point), (three, three)):
         scales = [
             torch.tensor(scores, dtype=torch.float64).mean(dim=(2, 3)).softmax(dim=1).mean(dim=0) for scores in maps
         ]
