@@ -1,5 +1,7 @@
 """Chapter 07's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
+import re
+
 import pytest
 import torch
 
@@ -74,6 +76,10 @@ WRONG_AVERAGES = {
         )
     ),
     "of the logarithms": over_scales(lambda x: x.mean(dim=(2, 3)).log_softmax(dim=1).mean(dim=0).exp()),
+    "of the scales' logarithms": lambda maps: over_scales(lambda x: averaged([x]).log())(maps).softmax(dim=0),
+    "weighted by the places": lambda maps: (
+        sum(x[0, 0].numel() * averaged([x]) for x in maps) / sum(x[0, 0].numel() for x in maps)
+    ),
     "of everything": over_scales(lambda scores: scores.softmax(dim=1).mean()),
     "flips not averaged": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1)),
     "only over the rows": over_scales(lambda scores: scores.mean(dim=2).softmax(dim=1).mean(dim=(0, 2))),
@@ -147,6 +153,14 @@ def test_average_rejects(mistake):
 )
 def test_mistakes_of_average_are_named(mistake, why):
     assert why in check.check_average(WRONG_AVERAGES[mistake]).text
+
+
+@pytest.mark.parametrize("mistake", WRONG_AVERAGES)
+def test_the_numbers_of_a_wrong_average_are_seen_to_differ(mistake):
+    right, wrong = re.search(
+        r"(?s)should be (.*), yours gave (.*?)(?:: |$)", check.check_average(WRONG_AVERAGES[mistake]).text
+    ).groups()
+    assert right != wrong
 
 
 def test_average_shows_a_short_counterexample():
