@@ -101,14 +101,14 @@ def test_answers_wait():
 
 MISTAKES = [
     (check.check_step_memory, 3 * 15.2 + 32 * 73, "four bytes"),
-    (check.check_step_memory, 4 * 15.2 + 32 * 73, "a gradient and a momentum"),
+    (check.check_step_memory, 4 * 15.2 + 32 * 73, "a gradient and a velocity"),
     (check.check_step_memory, 2 * 4 * 15.2 + 32 * 73, "one is missing"),
     (check.check_step_memory, 4 * 4 * 15.2 + 32 * 73, "Adam"),
     (check.check_step_memory, 3 * 4 * 15.2 + 73, "each of the 32 pictures"),
     (check.check_step_memory, 32 * (3 * 4 * 15.2 + 73), "held once"),
     (check.check_step_memory, 3 * 4 * 15.2 + 2 * 32 * 73, "not doubled"),
     (check.check_step_memory, 32 * 73, "activations alone"),
-    (check.check_step_memory, 3 * 4 * 15.2, "gradients and momentum alone"),
+    (check.check_step_memory, 3 * 4 * 15.2, "gradients and velocities alone"),
     (check.check_step_memory, 12, "not it"),
     (check.check_step_memory, "2518", "not it"),
     (check.check_largest_batch, 8000 // 73, "need their place"),

@@ -64,9 +64,9 @@ def check_macs(answer: object) -> Verdict:
         macs // 2: "conv3_2 sees the 256 channels of conv3_1, not 128",
         macs // 9: "each value is a sum over a 3x3 window",
         macs // 256: "each kernel reaches through all 256 input channels, and there are 256 of them",
-        9 * 256 * 256: "these are the weights; each is used at every position of the map",
-        (9 * 256 + 1) * 256: "these are the parameters; each weight is used at every position of the map",
-        9 * 256 * 256 * 96: "a map has 96 rows of 96 positions",
+        9 * 256 * 256: "these are the weights; each is used at every place of the map",
+        (9 * 256 + 1) * 256: "these are the parameters; each weight is used at every place of the map",
+        9 * 256 * 256 * 96: "a kernel has 96 rows of 96 places",
     }
     return check_answer(answer, macs, mistakes)
 
@@ -199,7 +199,7 @@ def _why_of_another_size(block: nn.Module, convolutions: list[nn.Conv2d]) -> str
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why a picture of twice the side costs four times the MACs, and no convolution weights."""
     ideas = {
-        "the positions at which a kernel is used": (
+        "the places at which a kernel is used": (
             r"position|place|spot|rows|columns|pixel|location|output|maps?\b|slid|spatial|area|window|grid|resolution",
             "everywhere|unit|appl|times as (many|often)",
         ),

@@ -13,14 +13,14 @@ def check_step_memory(answer: object) -> Verdict:
     """Return the verdict on the MB of a step of training: 15.2 million parameters, batch 32, 73 MB kept a picture."""
     mistakes = {
         2382: "a float32 number takes four bytes",
-        2397: "training also holds a gradient and a momentum for each parameter",
-        2458: "of parameter, gradient and momentum one is missing",
+        2397: "training also holds a gradient and a velocity for each parameter",
+        2458: "of parameter, gradient and velocity one is missing",
         2579: "that is Adam, which keeps two averages for each parameter",
         255: "activations are kept for each of the 32 pictures",
-        8173: "parameters, gradients and momentum are held once, not for each picture",
+        8173: "parameters, gradients and velocities are held once, not for each picture",
         4854: "gradients of activations come and go; what is kept is not doubled",
         2336: "those are the activations alone",
-        182: "those are the parameters, gradients and momentum alone",
+        182: "those are the parameters, gradients and velocities alone",
     }
     answer = as_number(answer)
     if not isinstance(answer, Real) or isinstance(answer, bool):
@@ -39,9 +39,9 @@ def check_step_memory(answer: object) -> Verdict:
 def check_largest_batch(answer: object) -> Verdict:
     """Return the verdict on the largest batch of the same network for which 8000 MB are enough."""
     mistakes = {
-        109: "parameters, gradients and momentum need their place, too",
-        110: "parameters, gradients and momentum need their place, too, and a part of a picture does not fit",
-        108: "count gradients and momentum as well, and round down: a part of a picture does not fit",
+        109: "parameters, gradients and velocities need their place, too",
+        110: "parameters, gradients and velocities need their place, too, and a part of a picture does not fit",
+        108: "count gradients and velocities as well, and round down: a part of a picture does not fit",
         106: "one more fits: try it in the other direction",
     }
     answer = as_number(answer)
