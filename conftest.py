@@ -1,5 +1,6 @@
 """Kernels that nbval starts find vgglib, also where only requirements.txt was installed; how tests are shared out."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parent
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays: the collector of memory, which some tests call, need not look there."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser):

@@ -404,3 +404,37 @@ def test_a_network_in_double_precision_comes_back_in_it(tmp_path):
     assert {one.dtype for one in again.parameters()} == {torch.float64}
     X = torch.rand(2, 1, 8, 8, dtype=torch.float64)
     assert torch.equal(again(X), net.eval()(X))
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_statistics_that_no_picture_could_be_prepared_with(name, tmp_path):
+    net = VGG("4 | 8 |", 3, 2, 16, hidden=16)
+    for wrong in (float("nan"), float("inf"), *([0.0, -1.0] if name == "std" else [])):
+        getattr(net, name).fill_(wrong)
+        with pytest.raises(ValueError, match=f"the network's {name} is .*: no picture could be prepared with it"):
+            save_network(net, tmp_path / "net.safetensors")
+    getattr(net, name).fill_(0.5)
+    save_network(net, path := tmp_path / "net.safetensors")
+    tensors = {key: value.contiguous() for key, value in net.state_dict().items()}
+    with safe_open(path, framework="pt") as file:
+        described = file.metadata()
+    save_file(tensors, path, metadata=described | {name: json.dumps([0.5, float("nan"), 0.5])})
+    with pytest.raises(CheckpointError, match=f"the network's {name} is"):
+        load_network(path)
+
+
+def test_a_class_is_named_once(tmp_path):
+    net = VGG("4 | 8 |", 3, 2, 16, hidden=16)
+    net.classes = ("cat", "cat")
+    with pytest.raises(ValueError, match="classes name 'cat' twice"):
+        save_network(net, tmp_path / "net.safetensors")
+
+
+def test_a_forward_of_ones_own_is_not_saved_as_if_it_were_ours(tmp_path):
+    for part in ("", "classifier", "features.0"):
+        net = VGG("4 | 8 |", 3, 2, 16, hidden=16)
+        module = net.get_submodule(part)
+        plain = module.forward
+        module.forward = lambda X, plain=plain: 3 * plain(X)
+        with pytest.raises(ValueError, match=f"{part or 'VGG'} has a forward of its own"):
+            save_network(net, tmp_path / "net.safetensors")

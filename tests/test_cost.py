@@ -273,7 +273,7 @@ def test_the_network_is_left_as_it_was_after_a_refusal():
     net = Unused().train()
     with pytest.raises(UnknownCostError):
         cost(net, (11, 13))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UnknownCostError, match=r"given a picture \(4, 11, 13\)"):
         cost(net, (4, 11, 13))
     assert net.training
     assert not any(module._forward_hooks for module in net.modules())
@@ -309,3 +309,77 @@ def test_every_value_counts_where_positions_are_put_into_the_batch():
             return self.norm(self.conv(X).permute(0, 2, 3, 1).reshape(-1, 4))
 
     assert [row.activation_bytes for row in cost(Mixed(), 8)] == [4 * 3 * 64, 4 * 4 * 64, 4 * 4 * 64]
+
+
+def test_a_network_under_pruning_is_left_as_it_was():
+    net = VGG("4 | 8 |", 3, 10, 16, hidden=16).eval()
+    torch.nn.utils.prune.l1_unstructured(net.classifier[0], "weight", 0.3)
+    kept = net.classifier[0].weight
+    assert cost(net, 16).parameters == sum(p.numel() for p in net.parameters())
+    assert net.classifier[0].weight is kept
+    assert not kept.is_meta
+
+
+def test_what_the_code_writes_down_and_makes_up_does_not_matter():
+    class Writing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last, self.shift = nn.Conv2d(3, 4, 3, padding=1), None, torch.ones(1, 4, 1, 1)
+
+        def forward(self, X):
+            self.last = self.conv(X) + torch.zeros(1, 4, 1, 1)
+            return self.last
+
+    net = Writing()
+    assert cost(net, 8).macs == 4 * 3 * 9 * 64
+    assert net.last is None
+
+
+def test_what_torch_does_not_count_is_refused():
+    class Offsets(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.offsets = nn.Conv2d(3, 18, 3, padding=1)
+            self.conv = torchvision.ops.DeformConv2d(3, 8, 3, padding=1)
+
+        def forward(self, X):
+            return self.conv(X, self.offsets(X))
+
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pairs = nn.Bilinear(8, 8, 5)
+
+        def forward(self, X):
+            return self.pairs(X, X)
+
+    class Vector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("vector", torch.ones(8))
+
+        def forward(self, X):
+            return torch.mv(X.flatten(0, 2), self.vector)
+
+    for net in (Offsets(), Pairs(), Vector()):
+        with pytest.raises(UnknownCostError, match=r"multiplies by .*, whose MACs torch does not count"):
+            cost(net, (3, 8, 8))
+
+
+def test_what_hands_on_its_input_takes_no_memory():
+    class Shortcut(nn.Module):
+        """As CIFAR's ResNets write the way around."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.shortcut = nn.Conv2d(3, 3, 3, padding=1), nn.Sequential()
+            self.after = nn.Sequential(
+                nn.ReLU6(inplace=True), nn.Dropout2d(), torchvision.ops.StochasticDepth(0.1, "row")
+            )
+
+        def forward(self, X):
+            return self.after(self.shortcut(X) + self.conv(X))
+
+    assert [row.name for row in cost(Shortcut(), 8)] == ["input", "conv"]
+    kept = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU6())
+    assert [row.name for row in cost(kept, 8)] == ["input", "0", "1"]

@@ -411,8 +411,8 @@ def test_a_long_test_says_how_far_it_is(net, images, method, monkeypatch):
     assert final
     assert before
     assert not any(final for _, final in before)
-    assert re.fullmatch(r"(dense|multi-crop) at 12: 3 of 11 pictures, 16 s left", before[0][0])
-    assert re.fullmatch(r"(dense|multi-crop) at 12: 11 pictures in 24 s", last)
+    assert re.fullmatch(r"(dense|multi-crop) at 12: 2 of 11 pictures, 27 s left", before[0][0])
+    assert re.fullmatch(r"(dense|multi-crop) at 12: 11 pictures in 36 s", last)
 
 
 def test_an_ensemble_is_the_mean():
@@ -588,3 +588,129 @@ def test_a_compiled_map_is_taken_as_it_is():
     images = torch.randint(0, 256, (2, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(fully_convolutional(net), backend="eager")
     torch.testing.assert_close(dense(compiled, images, 12, bf16=False), dense(net, images, 12, bf16=False))
+
+
+class Normalising(nn.Module):
+    """What others write: the picture less its mean in forward, from buffers that go by the same names."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.image_size, self.net = (12, 16), net
+        self.register_buffer("mean", torch.full((1, 2, 1, 1), 0.4))
+        self.register_buffer("std", torch.full((1, 2, 1, 1), 0.5))
+
+    def forward(self, X):
+        return self.net((X - self.mean) / self.std)
+
+
+def test_a_network_with_a_mean_says_whether_it_takes_it_off(net, images):
+    own = Normalising(net).eval()
+    with pytest.raises(ValueError, match="a Normalising has a mean and a std: set its takes_prepared to True if"):
+        single_crop(own, images)
+    X = whole(images, 12)[:, :, :, :16]
+    own.takes_prepared = False
+    assert torch.equal(prepared(own, X), X)
+    torch.testing.assert_close(single_crop(own, images, bf16=False), by_hand(own, images))
+    own.takes_prepared = True
+    torch.testing.assert_close(prepared(own, X), (X - 0.4) / 0.5)
+
+
+def by_hand(net, images):
+    """Posteriors of the centre crops of what is 15 x 22, rescaled to 12 x 17."""
+    with torch.no_grad():
+        return net(whole(images, 12)[:, :, :, :16]).softmax(dim=1)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit", "ignore::torch.jit.TracerWarning")
+def test_what_torch_makes_of_a_network_is_tested_with_its_mean(net, images):
+    net.eval()
+    images = images[:, :, :12, :16]  # such modules do not say their size: the pictures have it
+    expected, X = single_crop(net, images, bf16=False), whole(images, 12)
+    batch = torch.export.Dim("batch", min=2)
+    exported = torch.export.export(net, (X,), dynamic_shapes=({0: batch},)).module()
+    for other in (torch.jit.trace(net, X), exported):
+        torch.testing.assert_close(prepared(other, X), prepared(net, X))
+        torch.testing.assert_close(single_crop(other, images, bf16=False), expected)
+    traced = torch.fx.symbolic_trace(net)
+    with pytest.raises(ValueError, match=r"torch\.fx leaves a network's mean and std behind: set them"):
+        single_crop(traced, images)
+    traced.mean, traced.std, traced.takes_prepared = net.mean, net.std, True
+    torch.testing.assert_close(single_crop(traced, images, bf16=False), expected)
+
+
+def test_two_networks_in_one_module_have_one_mean(net, images):
+    class Two(nn.Module):
+        def __init__(self, *nets):
+            super().__init__()
+            self.nets, self.image_size = nn.ModuleList(nets), (12, 16)
+
+        def forward(self, X):
+            return sum(one(X) for one in self.nets)
+
+    other = VGG("3 | 4 |", in_channels=2, num_classes=4, image_size=(12, 16), hidden=5)
+    with pytest.raises(ValueError, match="two networks inside of this Two want pictures less unlike means"):
+        single_crop(Two(net, other), images)
+    other.mean.copy_(net.mean), other.std.copy_(net.std)
+    assert single_crop(Two(net, other), images).shape == (11, 4)
+
+
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, torch.optim.swa_utils.AveragedModel, nn.Sequential, torch.compile], ids=str
+)
+def test_what_wraps_a_network_knows_what_it_knows(net, images, wrap):
+    net.eval().classes = tuple("abcd")
+    wrapped = wrap(net)
+    ordered = ImageSet(images, torch.arange(11) % 4, tuple("abcd"))
+    if wrap is not torch.compile:  # which would compile
+        assert accuracy_on(wrapped, ordered) == accuracy_on(net, ordered)
+        torch.testing.assert_close(single_crop(wrapped, images, 14), single_crop(net, images, 14))
+    torch.testing.assert_close(dense(wrapped, images), dense(net, images))
+    with pytest.raises(ValueError, match="class 0 is 'a' to the network, 'd' to the pictures"):
+        accuracy_on(wrapped, ImageSet(images, torch.arange(11) % 4, tuple("dcba")))
+    net.classes = None
+    with pytest.raises(ValueError, match="the network knows 4 classes, the pictures have 3"):
+        accuracy_on(wrapped, ImageSet(images, torch.arange(11) % 3, tuple("abc")))
+
+
+def test_what_others_call_their_attributes_is_no_matter(images):
+    class Other(nn.Module):
+        """As CIFAR's ResNets and torchvision's transformers have them."""
+
+        def __init__(self):
+            super().__init__()
+            self.in_channels, self.image_size, self.classes = 128, 12, 10
+            self.conv, self.fc = nn.Conv2d(2, 6, 3), nn.Linear(6, 10)
+
+        def forward(self, X):
+            return self.fc(self.conv(X).mean((2, 3)))
+
+    labelled = ImageSet(images, torch.arange(11) % 10, tuple("abcdefghij"))
+    assert single_crop(Other(), images, 13).shape == multi_crop(Other(), images, 13, grid=2).shape == (11, 10)
+    assert 0 <= accuracy_on(Other(), labelled) <= 1
+    assert of_pictures(single_crop, Other(), [(picture, 0) for picture in images], [13])[0].shape == (11, 10)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_network_without_parameters_and_pictures_without_pixels(images):
+    frozen = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(2 * 15 * 22, 3)).eval()))
+    assert not list(frozen.parameters())
+    assert single_crop(frozen, images).shape == (11, 3)
+    for empty in (images[:, :, :0], images[:, :0]):
+        with pytest.raises(ValueError, match=r"\(C, H, W\) have no pixels"):
+            single_crop(frozen, empty)
+
+
+def test_large_pictures_are_tested_few_at_a_time(net, images):
+    """Memory is bounded by what the pictures are before they are rescaled, too."""
+    seen, large = [], torch.randint(0, 256, (6, 2, 60, 80), dtype=torch.uint8)
+    net.eval().register_forward_pre_hook(lambda _, X: seen.append(len(X[0])))
+    expected = single_crop(net, large, batch_size=100, bf16=False)  # 25 crops' worth each: 4 together
+    assert seen == [4, 2]
+    seen.clear()
+    labelled = ((picture, 0) for picture in large)
+    found, _ = of_pictures(single_crop, net, labelled, [12], batch_size=60, bf16=False)
+    assert seen == [2, 2, 2]
+    torch.testing.assert_close(found, expected)
+    seen.clear()
+    of_pictures(single_crop, net, ((picture, 0) for picture in images), [12], batch_size=8, bf16=False)
+    assert max(seen) == 4  # 15 x 22 pixels for 12 x 16

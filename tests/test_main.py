@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -1029,8 +1030,8 @@ def test_evaluate_by_every_method(trained, sets, capsys):
     }
     by_hand["both"] = ensemble([by_hand["dense"], by_hand["multi-crop"]])
     for method, posteriors in by_hand.items():
-        asked = ["evaluate", trained, "--method", method, "--scales", "12", "15", "--grid", "3", "--device", "cpu"]
-        assert main([*asked, "--json"]) == 0
+        asked = ["evaluate", trained, "--method", method, "--scales", "12", "15", "--device", "cpu", "--json"]
+        assert main([*asked, *(["--grid", "3"] if method in ("multi-crop", "both") else [])]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["top1_error"] == pytest.approx(top1_error(posteriors, labels))
         assert (found["method"], found["scales"], found["pictures"]) == (method, [12, 15], 40)
@@ -1153,6 +1154,48 @@ def test_a_nameless_network_takes_the_order_of_the_one_that_names_its_classes(tm
     assert "taken in alphabetical order" in capsys.readouterr().err
 
 
+def test_a_picture_that_cannot_be_read_costs_no_other(trained, sets, tmp_path, capsys):
+    good, bad, again = (str(tmp_path / f"{name}.png") for name in ("good", "bad", "again"))
+    for number, path in enumerate((good, again)):
+        Image.fromarray(sets[1].images[number, 0].numpy()).save(path)
+    Path(bad).write_text("no picture")
+    assert main(["predict", trained, good, bad, again, "--device", "cpu"]) == 1
+    said = capsys.readouterr()
+    assert [line.split(": ")[0] for line in said.out.splitlines()] == [good, again]
+    assert "bad.png" in said.err
+    assert main(["predict", trained, good, bad, "--device", "cpu", "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)["pictures"]
+    assert set(first) == {"picture", "posteriors"}
+    assert "bad.png" in second["error"]
+
+
+def test_a_network_is_found_by_its_path_whatever_lies_beside_it(trained, sets, tmp_path, capsys, monkeypatch):
+    picture = str(tmp_path / "picture.png")
+    Image.fromarray(sets[1].images[0, 0].numpy()).save(picture)
+    run = tmp_path / "run"
+    shutil.copytree(Path(trained).parent, run)
+    (tmp_path / "run.safetensors").write_text("something else")
+    assert main(["predict", str(run), picture, "--device", "cpu"]) == 0
+    monkeypatch.chdir(tmp_path)
+    run.rename("laptop")
+    assert main(["predict", "laptop", picture, "--device", "cpu"]) == 1
+    assert "for the latter write ./laptop" in capsys.readouterr().err
+    assert main(["predict", "./laptop", picture, "--device", "cpu"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["study", "lenet", "--seeds", "0", "--longer", "0.1"], "study lenet has no --longer and no --seeds"),
+        (["study", "test-scales", "--networks", "1"], "study test-scales has no --networks"),
+        (["evaluate", "laptop", "--method", "dense", "--grid", "3"], "--grid is for --method multi-crop and both"),
+    ],
+)
+def test_what_has_no_effect_is_refused(asked, said, capsys):
+    assert main(asked) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_predict_names_two_classes_where_there_are_two(tmp_path, capsys):
     one, _ = two_classes(tmp_path)
     assert main(["predict", one, str(tmp_path / "set" / "cat" / "0.png"), "--device", "cpu", "--json"]) == 0
@@ -1164,8 +1207,9 @@ def test_predict_names_two_classes_where_there_are_two(tmp_path, capsys):
 def test_a_study_asks_where_its_record_goes_before_it_trains(name, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     for place, said in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.json", "is a file")):
-        assert main(["study", name, "--result", str(place)]) == 1
-        assert said in capsys.readouterr().err
+        for command in (["study", name], ["measure-cost"]):
+            assert main([*command, "--result", str(place)]) == 1
+            assert said in capsys.readouterr().err
 
 
 def test_predict_names_the_likeliest_classes(trained, sets, tmp_path, capsys):

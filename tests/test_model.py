@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 from vgglib import peers
+from vgglib.checkpoint import save_network
 from vgglib.compress import low_rank, replace_fc6
 from vgglib.configurations import TABLE_1, layers
 from vgglib.evaluation import prepared
@@ -22,6 +23,7 @@ from vgglib.model import (
     local_response_norm,
     map_size,
     start_from,
+    unwrapped,
     vgg,
     vgg_block,
     warm_start,
@@ -82,7 +84,13 @@ def test_from_torchvision_copies_the_weights():
     with pytest.raises(RuntimeError, match="features"):
         peers.from_torchvision(theirs, "B")
     assert ours.training
+    theirs.features.requires_grad_(False)
+    theirs.classifier[2].p = 0.1
     ours = peers.from_torchvision(theirs.eval().bfloat16(), "A")
+    assert [value.requires_grad for value in ours.parameters()] == [
+        value.requires_grad for value in theirs.parameters()
+    ]
+    assert (ours.classifier[2].p, ours.classifier[5].p) == (0.1, 0.5)
     assert not ours.training
     assert {value.dtype for value in ours.parameters()} == {torch.bfloat16}
     with pytest.raises(ValueError, match="one of torchvision's VGG networks, got a Linear"):
@@ -586,6 +594,32 @@ def hooked(part):
     return net
 
 
+class Softened(nn.Sequential):
+    """A temperature over all."""
+
+    def forward(self, X):
+        return super().forward(X) / 5
+
+
+def containing(kind):
+    net = tiny()
+    net.classifier = kind(*net.classifier)
+    return net
+
+
+def patched(part):
+    net = tiny()
+    plain = part(net).forward
+    part(net).forward = lambda X: plain(X) * 3
+    return net
+
+
+def ending(layer):
+    net = tiny()
+    net.classifier.append(layer)
+    return net
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -595,6 +629,12 @@ def hooked(part):
         (lambda: hooked(lambda net: net.classifier[-1]), "classifier.6 has a hook"),
         (lambda: hooked(lambda net: net.classifier), "classifier has a hook"),
         (lambda: hooked(lambda net: net), "the network has a hook"),
+        (lambda: containing(Softened), "its classifier, a Softened, computes its scores by a forward of its own"),
+        (lambda: patched(lambda net: net), "VGG computes its scores by a forward of its own"),
+        (lambda: patched(lambda net: net.classifier), "its classifier, a Sequential, computes its scores by"),
+        (lambda: patched(lambda net: net.classifier[0]), r"classifier\.0 is a Linear with a forward of its own"),
+        (lambda: ending(nn.LogSoftmax(dim=-1)), r"classifier\.7 is a LogSoftmax, which may do another thing"),
+        (lambda: ending(nn.LayerNorm(3)), r"classifier\.7 is a LayerNorm"),
     ],
 )
 def test_what_computes_more_than_its_weights_say_is_not_converted(make, said):
@@ -618,3 +658,32 @@ def test_spectral_norm_in_a_hook_is_refused_and_what_only_fills_in_weights_is_no
         torch.testing.assert_close(fully_convolutional(net)(X)[:, :, 0, 0], net(X))
     net = hooked(lambda net: net.features).eval()  # the features run as they are
     torch.testing.assert_close(fully_convolutional(net)(X)[:, :, 0, 0], net(X))
+
+
+def test_a_pruning_gives_the_weights_that_are_left_now():
+    net, X = tiny().eval(), torch.rand(2, 1, 8, 8)
+    nn.utils.prune.l1_unstructured(net.classifier[0], "weight", 0.5)
+    drawn = {name: torch.randn_like(value) for name, value in net.state_dict().items() if name.endswith("_orig")}
+    net.load_state_dict(net.state_dict() | drawn)
+    found = fully_convolutional(net)(X)[:, :, 0, 0]  # before any forward pass
+    torch.testing.assert_close(found, net(X))
+
+
+def test_what_is_done_to_a_conversion_does_not_reach_half_of_the_network():
+    net, X = tiny().eval(), torch.rand(2, 1, 8, 8)
+    full = fully_convolutional(net)
+    for change in (full.half, full.double, lambda: full.to("meta")):
+        with pytest.raises(ValueError, match="shares its layers with a VGG: cast or move that, then convert it"):
+            change()
+    full.to("cpu").float().to(memory_format=torch.channels_last)
+    torch.testing.assert_close(full(X)[:, :, 0, 0], net(X))
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.optim.swa_utils.AveragedModel, nn.Sequential, torch.compile])
+def test_wrappers_are_taken_off(wrap, tmp_path):
+    net = tiny()
+    for wrapped in (wrap(net), nn.Sequential(wrap(net))):
+        assert type(unwrapped(wrapped)) is VGG  # AveragedModel holds a copy
+    assert save_network(wrap(net), tmp_path / "wrapped") == save_network(net, tmp_path / "plain")
+    for more in (nn.Sequential(net, nn.Linear(3, 2)), nn.ModuleDict({"module": net, "other": net})):
+        assert unwrapped(more) is more

@@ -902,3 +902,10 @@ def test_a_vgg_is_traced_at_its_own_size():
         with pytest.raises(ValueError, match=r"expected a batch \(N, 2, H, W\)"):
             ask(net, (3, 16, 16))
     assert trace(fully_convolutional(net), 17)["classifier.0"].size == 22
+
+
+def test_what_forward_notes_down_is_taken_back():
+    net = Does(lambda self, X: self.seen.append(X) or X + 1)
+    net.seen = ["before"]
+    assert trace(net, (CHANNELS, 5, 5))["add"].size == 1
+    assert net.seen == ["before"]

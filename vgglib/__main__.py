@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+GRID = 5  # crops along each side, as in the paper
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status.
@@ -162,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
             "--method", choices=methods, default="dense", help="train has single-crop (default: dense)"
         )
         command.add_argument("--scales", type=int, nargs="+", help=f"test scales Q in pixels {own}")
-        command.add_argument("--grid", type=int, default=5, help="multi-crop: crops along each side (default: 5)")
+        command.add_argument("--grid", type=int, default=GRID, help="multi-crop: crops along each side (default: 5)")
         command.add_argument("--batch-size", type=int, default=500, help="crops in memory at once (default: 500)")
         command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
         command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
@@ -315,7 +317,11 @@ def _file_of(network: str) -> Path | None:
     from vgglib.checkpoint import NETWORKS
 
     path = Path(network)
-    if (NETWORKS / f"{network}.safetensors").is_file():
+    if path.name == network and (NETWORKS / f"{network}.safetensors").is_file():
+        if path.exists():
+            raise ValueError(
+                f"{network} is a network of the book and a name in this folder: for the latter write ./{network}"
+            )
         return None
     if path.is_dir():  # a run's folder holds its network
         return path / "network.safetensors"
@@ -351,6 +357,10 @@ def _can_hold_a_record(result: str | Path | None) -> None:
     for path in Path(result).parents if result else ():
         if path.exists() and not path.is_dir():
             raise ValueError(f"--result {result}: {path} is a file; name a file in a folder")
+    if result and os.environ.get("RANK", "0") == "0":  # under torchrun process 0 alone writes
+        there = next(path for path in Path(result).absolute().parents if path.exists())
+        if not _takes_files(there):
+            raise ValueError(f"--result {result}: nothing can be written into {there}; name another folder")
 
 
 def _takes_files(folder: Path) -> bool:
@@ -784,6 +794,8 @@ def _tester(options: argparse.Namespace) -> object:
         return ensemble([dense(*arguments, **others), multi_crop(*arguments, grid=options.grid, **others)])
 
     method = {"single-crop": single_crop, "dense": dense, "multi-crop": multi_crop, "both": both}[options.method]
+    if options.grid != GRID and options.method not in ("multi-crop", "both"):
+        raise ValueError(f"--grid is for --method multi-crop and both, not for {options.method}")
     how = {"batch_size": options.batch_size} | ({"grid": options.grid} if options.method == "multi-crop" else {})
 
     def tested(net: object, pictures: object) -> tuple:
@@ -870,7 +882,8 @@ def _common_classes(names: list[str], nets: list) -> tuple[tuple[str, ...] | Non
 
 
 def _predict(options: argparse.Namespace) -> int:
-    """Print the likeliest classes of picture files."""
+    """Print the likeliest classes of picture files; 1 if one of them could not be read, which costs no other."""
+    from vgglib.data import DataError
     from vgglib.devices import best_device
     from vgglib.folders import read_picture
 
@@ -879,18 +892,34 @@ def _predict(options: argparse.Namespace) -> int:
     top = min(3, len(classes)) if options.top is None else options.top
     if not 1 <= top <= len(classes):
         raise ValueError(f"--top must be from 1 to {len(classes)}, the number of classes, got {top}")
-    pictures = ((read_picture(path, net.in_channels), 0) for path in options.pictures)
-    posteriors, _ = _tester(options)(net, pictures)
-    result = []
-    for path, row in zip(options.pictures, posteriors.cpu(), strict=True):
-        shares, places = row.topk(top)
-        likeliest = {classes[place]: share for place, share in zip(places.tolist(), shares.tolist(), strict=True)}
+    broken: dict[int, DataError] = {}
+
+    def read() -> Iterator[tuple]:
+        for place, path in enumerate(options.pictures):
+            try:
+                yield read_picture(path, net.in_channels), place
+            except DataError as error:
+                broken[place] = error
+        if len(broken) == len(options.pictures):
+            raise broken[0]
+
+    posteriors, read_ones = _tester(options)(net, read())
+    if not posteriors.isfinite().all():
+        raise ValueError(f"{options.network} gives posteriors that are not finite")
+    found, result = dict(zip(read_ones.tolist(), posteriors.cpu(), strict=True)), []
+    for place, path in enumerate(options.pictures):
+        if place in broken:
+            result.append({"picture": path, "error": str(broken[place])})
+            print(f"vgglib: {broken[place]}", file=sys.stderr)
+            continue
+        shares, places = found[place].topk(top)
+        likeliest = {classes[one]: share for one, share in zip(places.tolist(), shares.tolist(), strict=True)}
         result.append({"picture": path, "posteriors": likeliest})
         if not options.json:
             print(f"{path}: {', '.join(f'{name} {100 * share:.1f} %' for name, share in likeliest.items())}")
     if options.json:
         print(json.dumps({"command": options.command, "network": options.network, "pictures": result}))
-    return 0
+    return 1 if broken else 0
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -914,6 +943,10 @@ def _study(options: argparse.Namespace) -> int:
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")
         return 0
+    if options.name in {*STUDIES, *own, "test-scales"}:
+        usual = {"networks": None, "width": None, "pictures": 30_000, "longer": 1, "seeds": None}
+        if asked := [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]:
+            raise ValueError(f"study {options.name} has no {' and no '.join(asked)}: only the protocol's studies have")
     if options.name == "test-scales":
         run_test_scales(options.root, options.result, options.device)
         return 0
@@ -939,6 +972,7 @@ def _measure_cost(options: argparse.Namespace) -> int:
     device = options.device or str(best_device())
     kind = device.partition(":")[0] + ("-bf16" if options.bf16 else "")
     path = options.result or Path("runs") / f"measured-cost-{kind}.json"
+    _can_hold_a_record(path)
     record = measure(
         image_size=options.image_size, batch=options.batch, steps=options.steps, rounds=options.rounds,
         device=device, bf16=options.bf16, note=options.note, path=path,

@@ -166,6 +166,8 @@ def expect_pictures(images: Tensor) -> None:
         raise ValueError(f"expected uint8 pictures, 0 to 255, got {images.dtype}")
     if images.dim() != 4:
         raise ValueError(f"expected pictures (N, C, H, W), got {tuple(images.shape)}; one picture is picture[None]")
+    if 0 in images.shape[1:]:
+        raise ValueError(f"pictures of {tuple(images.shape[1:])} (C, H, W) have no pixels")
 
 
 def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from vgglib.durable import write_durably
-from vgglib.model import VGG
+from vgglib.model import VGG, unwrapped
 
 FORMAT = "vgglib network 1"
 NETWORKS = Path(__file__).resolve().parent.parent / "data" / "networks"
@@ -30,7 +30,7 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     other kind of network, for a VGG whose layers were exchanged, since load_network would build it without that, and
     for classes that are no such names.
     """
-    net = getattr(net, "_orig_mod", net)  # torch.compile wraps
+    net = unwrapped(net)
     if not isinstance(net, VGG):
         raise ValueError(
             f"expected a vgglib.model.VGG, got a {type(net).__name__}: for others, torch.save(net.state_dict(), path)"
@@ -46,6 +46,7 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
         "std": json.dumps(net.std.flatten().tolist()),
         "about": json.dumps(about),
     }
+    _statistics(net)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, _in_order(save(tensors, metadata=described)))
@@ -70,8 +71,13 @@ def _build(net: VGG) -> dict:
         raise ValueError(f"the classifier is not that of a VGG: {remedy}") from error
     with torch.device("meta"):
         built = VGG(**{**build, "image_size": tuple(build["image_size"])})
-    if type(net).forward is not VGG.forward:
-        raise ValueError(f"{type(net).__name__} has a forward of its own: {remedy}")
+    plain = {"": VGG, "features": nn.Sequential, "classifier": nn.Sequential}
+    for name, kind in plain.items():
+        module = net.get_submodule(name)
+        if type(module).forward is not kind.forward or "forward" in vars(module):
+            raise ValueError(f"{name or type(net).__name__} has a forward of its own: {remedy}")
+    if own := [name for name, module in net.named_modules() if "forward" in vars(module)]:
+        raise ValueError(f"{own[0]} has a forward of its own: {remedy}")
     theirs, ours = _described(net), _described(built)
     for name in [*ours, *theirs]:
         if theirs.get(name) != ours.get(name):
@@ -94,6 +100,15 @@ def _described(net: nn.Module) -> dict[str, str]:
             said += [f"{what} {tuple(tensor.shape)}" for what, tensor in module.state_dict().items()]
             found[name] = f"{type(module).__name__}({', '.join(said)})"
     return found
+
+
+def _statistics(net: VGG) -> None:
+    """Raise ValueError for a mean that is not finite, and a standard deviation that is not above 0."""
+    for name, buffer, right in (("mean", net.mean, net.mean.isfinite()), ("std", net.std, net.std > 0)):
+        if not (right & buffer.isfinite()).all():
+            raise ValueError(
+                f"the network's {name} is {buffer.flatten().tolist()}: no picture could be prepared with it"
+            )
 
 
 def _pair(value: object) -> object:
@@ -146,6 +161,7 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
         net.load_state_dict(tensors)
         for buffer, values in ((net.mean, described["mean"]), (net.std, described["std"])):
             buffer.copy_(buffer.new_tensor(json.loads(values)).view_as(buffer))
+        _statistics(net)
         net.about = {**json.loads(described["about"])}
         net.classes = _classes(net.about.get("classes"), net.classifier[-1].out_features)
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -159,6 +175,8 @@ def _classes(names: object, count: int) -> tuple[str, ...] | None:
         return None
     if not isinstance(names, list | tuple) or len(names) != count or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{names!r} are no names of {count} classes, a string each")
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(f"classes name {twice[0]!r} twice")
     return tuple(names)
 
 

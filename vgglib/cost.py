@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vgglib.modes import evaluation
-from vgglib.recording import picture_shape
+from vgglib.recording import as_it_was, first_line, picture_shape
 from vgglib.tables import as_html, as_text
 
+BLIND = {"mv", "addmv", "dot", "vdot", "_trilinear", "deform_conv2d", "_cdist_forward", "_euclidean_dist"}
 IN_PLACE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity)  # they write over their input: no row, no memory
 
 
@@ -75,18 +77,21 @@ def cost(
     """Return the cost of each layer of ``module`` for one picture, the picture itself first.
 
     input_size: a side in pixels, (height, width) or (channels, height, width); channels are read off the first
-    convolution where they are not given. A layer used twice costs its MACs twice and its parameters once. Every ReLU is
-    taken to write over its input, as in a VGG: a plain nn.ReLU(), which does not, would add the bytes of its output.
-    Raises UnknownCostError, naming what is missing, if the network multiplies outside of its layers.
+    convolution where they are not given. A layer used twice costs its MACs twice and its parameters once. Activation
+    bytes are of outputs that a forward pass makes, not of what is kept for the backward pass. Every ReLU is taken to
+    write over its input, as in a VGG: a plain nn.ReLU(), which does not, makes one output more. Raises
+    UnknownCostError, naming what is missing, if the network multiplies outside of its layers.
     """
     shape = picture_shape(module, input_size)
     rows = CostTable([LayerCost("input", "input", shape, 0, 0, _values(shape) * bytes_per_value)])
     seen: set[int] = set()
 
     def record(name: str):
-        def hook(layer: nn.Module, _inputs: object, output: object) -> None:
+        def hook(layer: nn.Module, inputs: object, output: object) -> None:
             if not isinstance(output, torch.Tensor):
                 raise UnknownCostError(f"{name} ({type(layer).__name__}) returns a {type(output).__name__}, no tensor")
+            if name and not originals[name] and _shared(output, inputs):
+                return  # what comes out is what went in: Dropout2d, StochasticDepth, an empty nn.Sequential
             new = [parameter for parameter in originals[name] if id(parameter) not in seen]
             seen.update(map(id, new))
             out = tuple(output.shape[1:])
@@ -106,13 +111,20 @@ def cost(
         for name, tensor in kind(recurse=False, remove_duplicate=False)
     }
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
+    picture, watch = torch.empty(1, *shape, device="meta", dtype=dtype), _Watch()
     try:
-        with evaluation(module), torch.no_grad(), FlopCounterMode(display=False) as flops:
-            picture = torch.empty(1, *shape, device="meta", dtype=dtype)
-            torch.func.functional_call(module, tensors, (picture,), tie_weights=False)
+        with evaluation(module), as_it_was(module), torch.no_grad(), torch.device("meta"):
+            with FlopCounterMode(display=False) as flops, watch:
+                torch.func.functional_call(module, tensors, (picture,), tie_weights=False)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        hint = "" if isinstance(input_size, tuple | list) and len(input_size) == 3 else ", channels guessed"
+        message = f"{type(module).__name__}, given a picture {shape}{hint}: {first_line(error)}"
+        raise UnknownCostError(message) from error
     finally:
         for hook in hooks:
             hook.remove()
+    if blind := sorted(watch.seen & BLIND):
+        raise UnknownCostError(f"{type(module).__name__} multiplies by {blind[0]}, whose MACs torch does not count")
     if flops.get_total_flops() != 2 * rows.macs:
         raise UnknownCostError(
             f"the layers of {type(module).__name__} account for {rows.macs:,} of {flops.get_total_flops() // 2:,} "
@@ -121,6 +133,24 @@ def cost(
     if missing := [name for name, tensor in module.named_parameters() if id(tensor) not in seen]:
         raise UnknownCostError(f"{missing[0]} of {type(module).__name__} belongs to no layer that was used")
     return rows
+
+
+class _Watch(TorchDispatchMode):
+    """Notes which operations arrive at torch's core."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, function: object, types: object, args: tuple = (), kwargs: dict | None = None):
+        self.seen.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def _shared(output: torch.Tensor, inputs: tuple) -> bool:
+    """Return whether an output lies in the memory of an input."""
+    tensors = [one for one in inputs if isinstance(one, torch.Tensor)]
+    return any(output.untyped_storage()._cdata == one.untyped_storage()._cdata for one in tensors)
 
 
 def _unknown(module: nn.Module, leaves: dict[str, nn.Module], rows: CostTable, flops: FlopCounterMode) -> str:

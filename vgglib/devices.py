@@ -4,6 +4,7 @@ import os
 import platform
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
+from itertools import chain
 from shutil import which
 
 import torch
@@ -67,8 +68,9 @@ def autocast(device: torch.device | str, bf16: bool) -> AbstractContextManager:
 
 
 def device_of(net: nn.Module) -> torch.device:
-    """Return the device that a network's parameters are on."""
-    return next(net.parameters()).device
+    """Return the device that a network's parameters are on; without any, that of its buffers, else the CPU."""
+    found = next(chain(net.parameters(), net.buffers()), None)
+    return torch.device("cpu") if found is None else found.device
 
 
 def describe(device: torch.device | str) -> str:

@@ -29,6 +29,8 @@ class LeNet5(nn.Module):
     pictures of the digits.
     """
 
+    takes_prepared = True  # pictures less ``mean``, over ``std``: see vgglib.evaluation.prepared
+
     def __init__(self, in_channels: int = 1, num_classes: int = 10):
         super().__init__()
         self.in_channels, self.image_size = in_channels, (28, 28)

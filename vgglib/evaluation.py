@@ -4,6 +4,7 @@ Posteriors, not scores, are what flips, crops, scales and networks average; dens
 first, over the positions of one map. Taught in notebooks/07_testing.ipynb.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from vgglib import sizes
 from vgglib.augment import crop_offsets, expect_pictures, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
-from vgglib.model import VGG, FullyConvolutional, fully_convolutional
+from vgglib.model import VGG, FullyConvolutional, fully_convolutional, unwrapped
 from vgglib.modes import evaluation
 from vgglib.progress import Progress, duration
 
@@ -31,22 +32,60 @@ def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
 
     pictures: floats (N, C, H, W), as vgglib.augment's view and whole give them; what comes back has the number format
     of the network's weights. A VGG inside of another module, such as what DistributedDataParallel, torch.compile or
-    nn.Sequential made of it, is found. Raises ValueError for another number of channels, which the subtraction would
-    otherwise spread one over, for whole numbers, and for pixels in 0..255 (on a CPU; a GPU would have to wait for that
-    look).
+    nn.Sequential made of it, is found, and so is what torch.jit and torch.export made of one. A network of your own
+    that has buffers ``mean`` and ``std`` says by ``takes_prepared`` whether its pictures should come so (True), or it
+    takes them off itself (False). Raises ValueError if it does not say, for a torch.fx module without them, for two
+    networks with unlike ones in one module, for another number of channels, which the subtraction would otherwise
+    spread one over, for whole numbers, and for pixels in 0..255 (on a CPU; a GPU would have to wait for that look).
     """
-    if not hasattr(net, "mean"):
-        net = next((module for module in net.modules() if isinstance(module, VGG | FullyConvolutional)), net)
-    channels = getattr(net, "in_channels", pictures.shape[1])
+    weight = next(net.parameters(), None)
+    net = _with_statistics(net)
+    channels = pictures.shape[1] if net is None else net.mean.shape[1]
     if pictures.shape[1] != channels:
         raise ValueError(f"the network was built for {channels} channels, the pictures have {pictures.shape[1]}")
     if not pictures.is_floating_point():
         raise ValueError(f"expected pictures in 0..1, got {pictures.dtype}: divide by 255")
     if pictures.device.type == "cpu" and pictures.numel() and (most := pictures.detach().amax().item()) > _NO_PIXEL:
         raise ValueError(f"expected pictures in 0..1, got values up to {most:g}: divide by 255")
-    found = (pictures - getattr(net, "mean", 0.0)) / getattr(net, "std", 1.0)
-    weight = next(net.parameters(), found)
-    return found.to(weight.dtype) if weight.is_floating_point() else found
+    found = pictures if net is None else (pictures - net.mean) / net.std
+    return found.to(weight.dtype) if weight is not None and weight.is_floating_point() else found
+
+
+def _with_statistics(net: nn.Module) -> nn.Module | None:
+    """Return the network inside of ``net`` whose mean and standard deviation the pictures want, None for 0 and 1."""
+    if _takes_prepared(net):
+        return net
+    says, has = getattr(net, "takes_prepared", None), hasattr(net, "mean") and hasattr(net, "std")
+    if says is None and (has or isinstance(net, torch.fx.GraphModule)):
+        raise ValueError(
+            f"a {type(net).__name__} has a mean and a std: set its takes_prepared to True if its pictures should come "
+            "less that mean, over that std, and to False if it does so itself"
+            if has
+            else "torch.fx leaves a network's mean and std behind: set them, net.mean, net.std = its.mean, its.std, "
+            "and net.takes_prepared = True; or net.takes_prepared = False, if it takes pictures in 0..1"
+        )
+    inside = [] if says is False else [module for module in net.modules() if _takes_prepared(module)]
+    for other in inside[1:]:
+        if not (torch.equal(inside[0].mean, other.mean) and torch.equal(inside[0].std, other.std)):
+            raise ValueError(
+                f"two networks inside of this {type(net).__name__} want pictures less unlike means: let each prepare "
+                "its own in forward, and set takes_prepared = False"
+            )
+    return inside[0] if inside else None
+
+
+def _takes_prepared(module: nn.Module) -> bool:
+    """Return whether a module says, or torch.jit or torch.export say for it, that its pictures come prepared."""
+    if getattr(module, "takes_prepared", None) is not None:
+        return module.takes_prepared is True and hasattr(module, "mean") and hasattr(module, "std")
+    if not hasattr(module, "mean") or not hasattr(module, "std"):
+        return False
+    if isinstance(module, torch.jit.ScriptModule):
+        return module.original_name in ("VGG", "FullyConvolutional", "LeNet5")
+    if isinstance(module, torch.fx.GraphModule):  # torch.export keeps what forward does not use
+        used = {node.target for node in module.graph.nodes if node.op == "get_attr" and node.users}
+        return not used & {"mean", "std"}
+    return False
 
 
 _NO_PIXEL = 16  # nothing in 0..1 comes so far, also with shifted colours; pixels in 0..255 go beyond it
@@ -60,11 +99,12 @@ def single_crop(
 
     images: uint8 (N, C, H, W), rescaled so that their smallest side is ``scale`` pixels (the test scale Q;
     by default the side the network was built for), then cropped in the middle to ``net.image_size``.
-    bf16: compute in bfloat16; by default where the device is fast in it. The network is left in the mode it was in.
-    Raises ValueError for an empty batch and for a scale below the crop.
+    batch_size: as for dense. bf16: compute in bfloat16; by default where the device is fast in it. The network is left
+    in the mode it was in. Raises ValueError for an empty batch and for a scale below the crop.
     """
     crop = _crop(net, images, scale)
-    with _testing(net, images, batch_size, bf16, tell="") as batches:
+    per_batch = _per_batch(images, crop, images.shape[2:], batch_size)
+    with _testing(net, images, per_batch, bf16, tell="") as batches:
         return torch.cat([_posteriors(net(prepared(net, view(batch, crop, scale)))) for batch in batches])
 
 
@@ -196,13 +236,15 @@ def of_pictures(
     """Return the posteriors (N, classes) and labels (N,) of pictures of any sizes, read one after the other.
 
     pictures: what vgglib.data.image_folder gives, or anything that yields uint8 (C, H, W) and a label. Neighbours of
-    one size are tested together, at most ``batch_size`` of them, and no more are ever in memory. Raises ValueError if
+    one size are tested together, and no more are ever in memory: at most ``batch_size`` of the network's crop, of
+    larger ones as many fewer. Raises ValueError if
     there are no pictures, as over_scales does, and for a folder of other classes than the network was trained on.
     """
     if hasattr(pictures, "pictures"):
         expect_classes(net, pictures.classes)
         pictures = pictures.pictures()
     found, labels, waiting = [], [], []
+    batch_size = most = sizes.whole(batch_size, "batch_size")
 
     def test() -> None:
         if waiting:
@@ -210,8 +252,12 @@ def of_pictures(
             waiting.clear()
 
     for picture, label in pictures:
-        if waiting and (picture.shape != waiting[0].shape or len(waiting) == batch_size):
+        if waiting and (picture.shape != waiting[0].shape or len(waiting) >= most):
             test()
+        if not waiting:
+            expect_pictures(picture[None])
+            crop = _image_size(net) if _says_its_size(net) else picture.shape[1:]
+            most = _per_batch(picture[None], crop, picture.shape[1:], batch_size)
         waiting.append(picture)
         labels.append(label)
     test()
@@ -254,8 +300,7 @@ def _maps(
     net: nn.Module, images: Tensor, scale: int | None, batch_size: int, bf16: bool | None, tell: str
 ) -> Iterator[Callable[[bool], Iterator[tuple[Tensor, Tensor | None]]]]:
     """Give a function to go through the score maps of whole pictures, and of their mirror images where wanted."""
-    inner = getattr(net, "_orig_mod", net)  # torch.compile wraps
-    full = net if isinstance(inner, FullyConvolutional) else fully_convolutional(net)
+    full = net if isinstance(unwrapped(net), FullyConvolutional) else fully_convolutional(net)
     crop = _crop(full, images, scale)
     scale = min(crop) if scale is None else sizes.whole(scale, "a scale")
     per_batch = _affordable(images, crop, scale, batch_size)
@@ -278,16 +323,21 @@ def _crop(net: nn.Module, images: Tensor, scale: int | None) -> tuple[int, int]:
     expect_pictures(images)
     if scale is not None:
         sizes.whole(scale, "a scale, in pixels,")
-    return tuple(images.shape[2:]) if scale is None and not hasattr(net, "image_size") else _image_size(net)
+    return tuple(images.shape[2:]) if scale is None and not _says_its_size(net) else _image_size(net)
+
+
+def _says_its_size(net: nn.Module) -> bool:
+    return hasattr(net, "image_size") or hasattr(unwrapped(net), "image_size")
 
 
 def _image_size(net: nn.Module) -> tuple[int, int]:
-    """Return the size of the crop that a network was built for; ValueError if it does not say."""
-    if not hasattr(net, "image_size"):
+    """Return the size of the crop that a network was built for, (height, width); ValueError if it does not say."""
+    if not _says_its_size(net):
         raise ValueError(
             f"a {type(net).__name__} does not say how large a crop it wants: set its image_size, such as (224, 224)"
         )
-    return net.image_size
+    said = net.image_size if hasattr(net, "image_size") else unwrapped(net).image_size
+    return sizes.height_and_width(said, "image_size")
 
 
 def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
@@ -301,7 +351,13 @@ def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: i
             f"at scale {scale} the pictures are {height} x {width}, smaller than the network's crop of {crop[0]} x "
             f"{crop[1]}: take a scale of at least {least}"
         )
-    return max(min(1, batch_size), batch_size * crop[0] * crop[1] // (height * width))
+    return _per_batch(images, crop, (height, width), batch_size)
+
+
+def _per_batch(images: Tensor, crop: Sequence[int], size: Sequence[int], batch_size: int) -> int:
+    """Return how many pictures take the memory of ``batch_size`` crops, at ``size`` or, if that is more, their own."""
+    batch_size, area = sizes.whole(batch_size, "batch_size"), max(math.prod(size), math.prod(images.shape[2:]))
+    return max(min(1, batch_size), min(batch_size, batch_size * math.prod(crop) // area))
 
 
 def _wide(scores: Tensor) -> Tensor:
@@ -382,7 +438,9 @@ def accuracy_on(net: nn.Module, images: "ImageSet | FolderSet", scale: int | Non
 
 def expect_classes(net: nn.Module, classes: Sequence[str]) -> None:
     """Raise ValueError if a network knows other classes, or in another order; without names, another number of them."""
-    known = tuple(getattr(net, "classes", None) or ())
+    net = unwrapped(net)
+    known = getattr(net, "classes", None)
+    known = tuple(known) if isinstance(known, list | tuple) else ()
     last = net.classifier[-1] if isinstance(net, VGG) else None
     scores = last.out_features if isinstance(last, nn.Linear) else len(known) or len(classes)
     if scores != len(classes):

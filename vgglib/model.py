@@ -40,6 +40,7 @@ class VGG(nn.Module):
     """
 
     __jit_unused_properties__ = ("blocks",)  # torch.jit.script leaves it out
+    takes_prepared = True  # pictures less ``mean``, over ``std``: see vgglib.evaluation.prepared
 
     def __init__(
         self,
@@ -122,8 +123,11 @@ class FullyConvolutional(nn.Module):
     """A VGG for pictures of any size from its crop on: (N, in_channels, H, W) to a map of scores (N, classes, h, w).
 
     The first fully connected layer is a convolution with a kernel as large as the map that it was built for (7x7),
-    the others are 1x1 convolutions (section 3.2). The weights are the network's own, not copies of them.
+    the others are 1x1 convolutions (section 3.2). The weights are the network's own, not copies of them: casting or
+    moving it, which would leave the network it came from with half of its layers cast, raises ValueError.
     """
+
+    takes_prepared = True
 
     def __init__(self, net: VGG):
         super().__init__()
@@ -147,6 +151,14 @@ class FullyConvolutional(nn.Module):
         if not torch.jit.is_scripting():
             self._check(X)
         return self.classifier(self.features(X))
+
+    def _apply(self, change: Callable[[Tensor], Tensor], recurse: bool = True) -> "FullyConvolutional":
+        """What .to(), .half(), .cuda() and the like call; ValueError unless it would change nothing."""
+        for tensor in [*self.parameters(), *self.buffers()]:
+            changed = change(tensor)
+            if (changed.dtype, changed.device) != (tensor.dtype, tensor.device):
+                raise ValueError("this network shares its layers with a VGG: cast or move that, then convert it")
+        return super()._apply(change, recurse)
 
     def _check(self, X: Tensor) -> None:
         """Raise ValueError for pictures smaller than the crop, with both sizes, and for what is no batch of them."""
@@ -173,7 +185,13 @@ def _expect_floats(X: Tensor) -> None:
 
 
 def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
-    """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2)."""
+    """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2).
+
+    Of a layer under a pruning of torch.nn.utils.prune it takes the weights that are left now, as a copy.
+    """
+    for hook in linear._forward_pre_hooks.values():
+        if isinstance(hook, BasePruningMethod):
+            hook(linear, None)  # fills in linear.weight, which is else as old as the last forward pass
     channels = linear.in_features // (kernel[0] * kernel[1])
     conv = nn.Conv2d(channels, linear.out_features, kernel, device="meta")  # "meta": without weights of its own
     conv.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, *kernel))
@@ -187,9 +205,10 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
     It shares its weights with ``net`` and is in the same mode. Convert after moving or casting: what happens to ``net``
     later, this does not follow. Raises ValueError for a network that is converted
     already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give; and for one
-    that computes more than its weights say, by a forward or a hook of its own.
+    that computes more than its weights say, by a forward or a hook of its own, or by a layer that would take the width
+    of a map for the classes. A network inside of a wrapper is found, as by unwrapped.
     """
-    net = getattr(net, "_orig_mod", net)  # torch.compile wraps
+    net = unwrapped(net)
     if isinstance(net, FullyConvolutional):
         raise ValueError("this network is fully convolutional already")
     if not isinstance(net, VGG):
@@ -207,18 +226,47 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
 
 def _expect_plain(net: VGG) -> None:
     """Raise ValueError if more is computed than the weights say: FullyConvolutional would leave it out."""
-    if type(net).forward is not VGG.forward:
-        raise ValueError(f"{type(net).__name__} computes its scores by a forward of its own, which no map would have")
+    plain = {VGG: net, nn.Sequential: net.classifier}
+    for kind, module in plain.items():
+        if type(module).forward is not kind.forward or "forward" in vars(module):
+            what = type(net).__name__ if module is net else f"its classifier, a {type(module).__name__},"
+            raise ValueError(f"{what} computes its scores by a forward of its own, which no map would have")
     linear = {f"classifier.{n}": layer for n, layer in enumerate(net.classifier) if isinstance(layer, nn.Linear)}
     for name, layer in linear.items():
-        if type(layer).forward is not nn.Linear.forward:
+        if type(layer).forward is not nn.Linear.forward or "forward" in vars(layer):
             raise ValueError(
                 f"{name} is a {type(layer).__name__} with a forward of its own: its weights alone are no convolution"
+            )
+    for n, layer in enumerate(net.classifier):
+        over_classes = isinstance(layer, nn.Softmax | nn.LogSoftmax) and layer.dim == 1
+        if not isinstance(layer, (nn.Linear, *_ELEMENTWISE)) and not over_classes:
+            raise ValueError(
+                f"classifier.{n} is a {type(layer).__name__}, which may do another thing to a map than to a row of "
+                "scores: no map is given"
             )
     for name, module in {"the network": net, "classifier": net.classifier, **linear}.items():
         hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
         if any(not isinstance(hook, BasePruningMethod) for hook in hooks):  # a pruning only fills in the weights
             raise ValueError(f"{name} has a hook, which its convolution would not have: remove the hook")
+
+
+_ELEMENTWISE = (nn.ReLU, nn.Dropout, nn.Identity, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish)
+_ELEMENTWISE += (nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Tanh, nn.Sigmoid, nn.LogSigmoid, nn.Softplus)
+_ELEMENTWISE += (nn.PReLU, nn.Softsign, nn.Threshold, nn.AlphaDropout)
+
+
+def unwrapped(net: nn.Module) -> nn.Module:
+    """Return the network that torch.compile, DataParallel, DistributedDataParallel, AveragedModel or the like wraps.
+
+    A wrapper is a module that holds one other, as ``module`` or ``_orig_mod``, or an nn.Sequential of one, and no
+    parameter of its own. Anything else comes back as it is.
+    """
+    while True:
+        inner = dict(net._modules.items())
+        wrapped = set(inner) in ({"module"}, {"_orig_mod"}) or (type(net) is nn.Sequential and set(inner) == {"0"})
+        if not wrapped or next(net.parameters(recurse=False), None) is not None:
+            return net
+        (net,) = inner.values()
 
 
 def warm_start(deep: VGG, shallow: VGG) -> list[str]:

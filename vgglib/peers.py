@@ -58,7 +58,8 @@ def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0,
 def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = False) -> VGG:
     """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit.
 
-    It is in the mode (training or evaluation), on the device and in the number format of theirs.
+    It is in the mode (training or evaluation), on the device and in the number format of theirs, with their dropout
+    and with what is frozen frozen.
     Raises ValueError for a network without a classifier that ends in a linear layer.
     A state dict holds no mean and spread of pixels: net.mean stays 0 and net.std 1, so vgglib.evaluation hands pixels
     in 0..1 on as they are. imagenet_network() sets both for the published weights.
@@ -69,6 +70,11 @@ def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = F
     ours = VGG(configuration, num_classes=head[-1].out_features, batch_norm=batch_norm)
     weight = next(theirs.parameters())
     ours.to(weight.device, weight.dtype).load_state_dict(theirs.state_dict())
+    for name, parameter in ours.named_parameters():
+        parameter.requires_grad_(theirs.get_parameter(name).requires_grad)
+    both = ([layer for layer in net.classifier if isinstance(layer, nn.Dropout)] for net in (ours, theirs))
+    for mine, other in zip(*both, strict=False):
+        mine.p = other.p
     return ours.train(theirs.training)
 
 

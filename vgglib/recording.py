@@ -83,7 +83,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
     if fx.Tracer().is_leaf_module(module, ""):
         module = nn.Sequential(module)  # torch.fx looks into networks, not into torch's own layers
     dtype = next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
-    with evaluation(module), _as_it_was(module):
+    with evaluation(module), as_it_was(module):
         graph, constants = _graph(module)
         with _on_meta(module), torch.device("meta"), torch.no_grad(), _Scribe() as scribe:
             recording = Recording(module, torch.empty(1, *shape, dtype=dtype), scribe.events, graph, constants)
@@ -93,7 +93,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
                 try:
                     _, output = next(steps)
                 except Exception as error:
-                    message = f"{scribe.where}, given a picture {shape}: {_first_line(error)}"
+                    message = f"{scribe.where}, given a picture {shape}: {first_line(error)}"
                     raise UnknownReceptiveFieldError(message) from error
                 if isinstance(output, Tensor) and place.op.startswith("call"):
                     scribe.events.append(Node(_name(place, uses), output, place))
@@ -114,9 +114,10 @@ def run(recording: Recording, picture: Tensor) -> Iterator[tuple[fx.Node, object
 
 
 @contextmanager
-def _as_it_was(module: nn.Module) -> Iterator[None]:
-    """Put back what the network's code writes down while it is followed: attributes, and numbers in buffers."""
+def as_it_was(module: nn.Module) -> Iterator[None]:
+    """Put back what the network's code writes down while it is followed: attributes, lists and numbers in buffers."""
     kept = [(part, dict(vars(part)), dict(part._buffers)) for part in module.modules()]
+    lists = [(value, [*value]) for _, attributes, _ in kept for value in attributes.values() if type(value) is list]
     for part, _, buffers in kept:
         for name, buffer in buffers.items():
             part._buffers[name] = None if buffer is None else buffer.clone()
@@ -128,6 +129,8 @@ def _as_it_was(module: nn.Module) -> Iterator[None]:
             for name in set(vars(part)) - set(attributes):
                 del vars(part)[name]
             vars(part).update(attributes)
+        for value, held in lists:
+            value[:] = held
 
 
 @contextmanager
@@ -213,7 +216,7 @@ def _graph(module: nn.Module) -> tuple[fx.Graph, dict[str, Tensor]]:
             raise TypeError(f"it needs {missing[0]!r} beside the picture: wrap it in a module that gives it")
         graph = tracer.trace(module, concrete_args=defaults or None)
     except Exception as error:
-        message = f"{tracer.path[-1]}: torch.fx cannot follow its code: {_first_line(error)}"
+        message = f"{tracer.path[-1]}: torch.fx cannot follow its code: {first_line(error)}"
         raise UnknownReceptiveFieldError(message) from error
     finally:
         constants = {name: vars(module).pop(name) for name in set(vars(module)) - before}
@@ -237,5 +240,5 @@ def _name(place: fx.Node, uses: Counter[str]) -> str:
     return name if uses[name] == 1 else f"{name} ({uses[name]})"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
