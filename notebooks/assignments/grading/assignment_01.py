@@ -260,6 +260,6 @@ BY_HAND = [
         "1 point: beyond the edge a unit's window lies on padding, that is on zeros (or: a crop is padded with zeros, "
         "the whole picture has real pixels there). 1 point: so the field may be larger than the picture, and a "
         "unit of the same layer sees more on a larger picture. 1 point: the field says what *may* matter; the "
-        "pixels in the middle matter most, or: a condition is named under which the statement holds.",
+        "pixels in the middle matter most, since most ways through the layers lead there.",
     )
 ]  # fmt: skip
