@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,16 @@ def test_a_lone_process_has_nothing_to_tell():
     assert from_all(values) == [values]
     assert from_first(b"a checkpoint") == b"a checkpoint"
     assert list(range(7))[share(7)] == list(range(7))
+
+
+def test_a_group_that_finds_no_connection_is_given_up(monkeypatch, capsys):
+    given_up, codes = threading.Event(), []
+    with distributed.within(60, given_up.set):
+        pass
+    assert not given_up.is_set()
+    with distributed.within(0.01, given_up.set):
+        assert given_up.wait(60)
+    monkeypatch.setattr("vgglib.distributed.os._exit", codes.append)
+    distributed._give_up()
+    assert codes == [1]
+    assert "vgglib: the processes found no connection within 60 s; torchrun starts" in capsys.readouterr().err

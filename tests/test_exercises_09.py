@@ -183,6 +183,14 @@ WRONG_WORDS = {
     "a step for each": "We make the same number of updates; the learning rate must grow, and gradients are exchanged.",
     "free talk": "There are fewer steps, so the learning rate must grow; the communication is free.",
     "a lower rate": "There are fewer steps, the learning rate must be reduced, and the gradients have to travel.",
+    "nothing is wrong": "Nothing is wrong: the number of steps falls, the learning rate drops too, and "
+    "nothing travels.",
+    "nothing wrong in it": "There's nothing wrong with it. Fewer steps, the same rate, and the gradients travel.",
+    "it isn't wrong": "This isn't wrong: it has fewer steps, the learning rate can stay, and nothing has to be sent.",
+    "all is right": "Everything is right: there are fewer steps, the learning rate grows, the gradients still travel.",
+    "no mistake": "I see no mistake, for with fewer steps and a higher learning rate the gradients travel less often.",
+    "I agree": "That's right: there are fewer steps, the learning rate falls with them, and nothing travels.",
+    "not wrong": "Not wrong, as with fewer steps and the old learning rate the gradients travel all the same.",
     "less talk": "There are 32 times less updates, the rate must be scaled up, and less data travels in each.",
 }
 RIGHT_WORDS = (
@@ -208,6 +216,11 @@ RIGHT_WORDS = (
     "Steps are fewer, the rate must be scaled, and all-reduce takes no time only where it is hidden.",
     "In an epoch less data travels, as there are fewer steps, but no less in each; the rate must be scaled up.",
     "Steps are the same size only with the same rate, there are fewer of them, and the all-reduce takes time.",
+    "Nothing is wrong with a larger batch, but it has fewer steps, needs another learning rate, and the talk costs.",
+    "It is not true that nothing is wrong: fewer steps, a rate that no longer fits, and gradients that must travel.",
+    "That is right only for the work: the gradients still travel, there are fewer steps, and the rate must grow.",
+    "The rate that is right for 256 pictures is too low now, there are fewer steps, and all gradients must travel.",
+    "The time of an epoch may be right, but is this true? There are fewer steps, the rate must grow, and talk costs.",
     "An epoch has 32 times fewer steps: with the same learning rate the network moves less, with a scaled one its loss "
     "may grow; the gradients must travel in every step.",
 )

@@ -152,6 +152,22 @@ def test_explanation():
         "loss higher. The new layers could have let everything through unchanged.",
         "The training loss is lower in E than in 2E, and overfitting would be the other way round: higher train loss "
         "is no overfitting. Its layers could be identities.",
+        "It is not because of overfitting: the training loss is higher, and overfitting would lower it. The additional "
+        "layers could have been identities.",
+        "My friend is not right. The training loss is higher, overfitting would make it lower, and the new layers "
+        "could have done nothing.",
+        "My friend is right that it is worse on new pictures. But the train loss is higher, too, where memorising "
+        "would lower it; the extra layers could have copied their input.",
+        "If it were because of overfitting, the train loss would be lower. It is higher: 1.12 against 0.49. The layers "
+        "could have passed everything on.",
+        "Overfitting means that the train loss is lower and the test loss higher. Here the train loss is higher, "
+        "though the extra layers could have been the identity.",
+        "My friend says that it is overfitting. But even the loss in training is higher, and overfitting shows as a "
+        "low train loss beside a higher test loss. The added layers could have been no-ops.",
+        "Overfitting gives a train loss below the test loss, with a growing gap; here the train loss is the higher "
+        "one, 2E against E. That is no overfitting: the second layers could have left everything as it is.",
+        "The deeper network does worse even on what it was trained on: its train loss is higher. I do not agree with "
+        "my friend, as overfitting drives that loss down. Extra layers could be the identity.",
     ):
         assert check.check_explanation(right).status == "passed"
     for wrong in (
@@ -165,6 +181,15 @@ def test_explanation():
         "layers could be identities.",
         "2E overfits. It has a lower training loss and a higher test loss. The layers could have been the identity.",
         "On the other hand the train and test curves go through overfitting in the end, so take more data.",
+        "Your friend is right: overfitting makes training loss higher; additional layers are identical.",
+        "The train loss is higher because of overfitting: it memorised the training pictures, and the layers passed on "
+        "nothing.",
+        "I agree with my friend: with overfitting the training loss gets higher, and extra layers copy their input.",
+        "This is a clear case of overfitting: the train loss is higher, as the additional layers pass nothing on.",
+        "2E overfits: its many parameters make the training loss higher, and the added layers leave the maps alone.",
+        "Overfitting raises the training loss. The deeper network is a victim of it, though its layers do nothing.",
+        "My friend's explanation is correct. The train loss of 2E is higher due to overfitting, as its layers are idle "
+        "and pass things on.",
         "no",
         2.3,
     ):

@@ -86,6 +86,7 @@ FIGURES = {
     "shrinking": lambda: figures.shrinking(
         {"low rank": [(100, 58.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0, chosen={"low rank": 100}
     ),
+    "singular_values": lambda: figures.singular_values([2.0, 1.0, 0.5], [5.0, 2.5, 0.4]),
     "curves": lambda: figures.curves({"one": [0, 1, 0], "two": [0, 1, 0, 1, 0]}),
     "four_blocks": figures.four_blocks,
     "two_boxes": lambda: figures.two_boxes(images().images[0, 0], (4, 4, 4, 6), 5, 4, 4, 6),
@@ -704,6 +705,11 @@ def test_descent_says_whether_it_runs_away():
     assert "weight decay 0.1" in figures.descent(decay=0.1).text_alternative
 
 
+def test_descent_shows_the_heights_it_is_told_to():
+    assert figures.descent(rate=0.09).axes[1].get_ylim() == figures.descent(rate=0.18).axes[1].get_ylim() == (1e-9, 1e6)
+    assert figures.descent(shown=(0.1, 100)).axes[1].get_ylim() == (0.1, 100)
+
+
 def test_a_speed_up_of_a_thousand_is_written_out():
     assert "ring 1,024 at 1,024" in str(figures.doublings({"ring": [2**n for n in range(11)]}, "speed-up"))
     axes = figures.speed_ups(images_per_second=4000).axes[0]
@@ -738,3 +744,22 @@ def test_a_loss_that_is_not_finite_has_a_cross_of_its_own():
     assert figure.axes[0].get_ylim()[1] > crosses.get_ydata()[0] > 2.3
     assert "guessing costs 2.30: 0.001 gives 2.00, 0.01 gives 1.50, 0.1 gives nan." in str(figure)
     assert len(figures.loss_by_rate({0.1: 5.0}, guessing=2.3).axes[0].lines[2].get_xdata()) == 0
+
+
+def test_a_bar_without_its_point_in_sight_is_not_drawn():
+    points = {"low rank": [(10, 56.0, 3.0), (100, 59.0, 2.0)]}
+    every, near = figures.shrinking(points, whole=60.0).axes
+    ends = [[bar[:, 1].tolist() for bar in axes.containers[0].lines[2][0].get_segments()] for axes in (every, near)]
+    assert ends[0] == [[53.0, 59.0], [57.0, 61.0]]
+    assert ends[1] == [[56.0, 56.0], [57.0, 61.0]]
+    assert near.get_ylim()[0] == 57.5  # above the first point
+
+
+def test_singular_values_above_all_before_are_counted():
+    figure = figures.singular_values([2.0, 1.0, 0.5], torch.tensor([5.0, 2.5, 0.4]))
+    assert figure.axes[0].get_title() == "2 of 3 lie above the largest before training"
+    assert words(figure) == ["after", "before training"]
+    assert figure.text_alternative == (
+        "3 singular values: before training from 2.00 down to 0.50, after training from 5.00 down to 0.40, "
+        "2 of them above the largest before."
+    )

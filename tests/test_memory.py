@@ -37,6 +37,17 @@ def test_kept_is_what_torch_saves(name, count, device):
     assert memory(net, count).activations == kept_for_backward(net, X, y)
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_a_relu_that_is_not_in_place_keeps_no_more(name):
+    """Its way back needs its output alone, which the next layer keeps anyway: chapter 08 says so."""
+    net = VGG(num_classes=11, **NETS[name])
+    for layer in net.modules():
+        if isinstance(layer, nn.ReLU):
+            assert layer.inplace
+            layer.inplace = False
+    assert kept_for_backward(net, *batch_for(net, 3)) == memory(net, 3).activations
+
+
 @pytest.mark.parametrize("frozen", [1, 2, 3, 4, 5, 7, 9, 11])
 def test_first_layers_that_are_frozen_keep_nothing(frozen):
     net = VGG(num_classes=11, **NETS["batch normalisation"])

@@ -5,7 +5,9 @@ numbers them by environment variables; ``together`` makes them a group.
 """
 
 import os
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -15,6 +17,7 @@ from torch import Tensor, distributed, nn
 from vgglib.interrupts import Interrupted
 
 PATIENCE = timedelta(minutes=10)  # with processes that do not answer: then an error, and torchrun may start anew
+FIRST_WORDS = 60  # seconds for the first words between any two, which take far less than one
 
 
 def rank() -> int:
@@ -58,6 +61,8 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     if distributed.is_initialized():  # left behind by an error
         distributed.destroy_process_group()
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    with within(FIRST_WORDS):
+        _first_words()
     try:
         yield device
     except (Interrupted, ArithmeticError):  # in all processes at once: a stop, a loss that is not finite
@@ -65,6 +70,38 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
         raise
     # after another error the others may be waiting for this one: to leave the group in order could wait for them, too
     distributed.destroy_process_group()
+
+
+@contextmanager
+def within(seconds: float, give_up: Callable[[], None] | None = None) -> Iterator[None]:
+    """End this process if what is done in this context takes longer; ``give_up`` is for tests.
+
+    Gloo waits for a connection without a limit. About one start in some thousand waited for ever.
+    """
+    timer = threading.Timer(seconds, give_up or _give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up() -> None:
+    again = "torchrun starts them anew where --max-restarts allows it"
+    print(f"vgglib: the processes found no connection within {FIRST_WORDS} s; {again}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+def _first_words() -> None:
+    """Send a number from every process to every other, so that all are connected; NCCL does so by itself."""
+    if distributed.get_backend() != "gloo":
+        return
+    for distance in range(1, world()):
+        heard = torch.empty(1, dtype=torch.int64)
+        sent = distributed.isend(torch.tensor([rank()]), (rank() + distance) % world())
+        distributed.recv(heard, (rank() - distance) % world())
+        sent.wait()
 
 
 def in_torchrun() -> bool:

@@ -460,10 +460,17 @@ def _signed(axes: Axes, values: Tensor, paler: float = 1.3) -> None:
     axes.imshow(np.asarray(values), cmap="RdBu_r", vmin=-limit, vmax=limit)
 
 
-def descent(rate: float = 0.09, momentum: float = 0.0, decay: float = 0.0, steps: int = 40) -> Picture:
+def descent(
+    rate: float = 0.09,
+    momentum: float = 0.0,
+    decay: float = 0.0,
+    steps: int = 40,
+    shown: tuple[float, float] = (1e-9, 1e6),
+) -> Picture:
     """Return the path of gradient descent through the ravine, seen from above, and its height step by step.
 
     It starts at (-8, 1). Where it leaves the picture the path is cut off, and the figure says that it runs away.
+    shown: the lowest and the highest height of the axis, wide enough for all that the controls can do.
     """
     path = descend(ravine_slope, torch.tensor([-8.0, 1.0], dtype=torch.float64), [rate] * steps, momentum, decay)
     heights = ravine(path)
@@ -484,7 +491,7 @@ def descent(rate: float = 0.09, momentum: float = 0.0, decay: float = 0.0, steps
     left.plot(0, 0, "*", color=RED, markersize=11)
     left.set(xlim=(-9, 9), ylim=(-2, 2), xlabel="along", ylabel="across (enlarged)")
     right.plot(range(steps + 1), np.asarray(heights), "o-", color=BLUE, markersize=2.5, linewidth=1)
-    right.set(xlabel="step", title="height", yscale="log", ylim=(1e-9, 1e6))
+    right.set(xlabel="step", title="height", yscale="log", ylim=shown)
     right.title.set_fontsize(9)
     _plain(left)
     _plain(right)
@@ -1234,16 +1241,17 @@ def shrinking(
     """Return accuracy over the weights that are left, one curve for each way: {way: [(weights, mean, spread)]}.
 
     Weights and accuracies are in per cent. Two panels: all points, and those near ``whole``, the accuracy before, which
-    is drawn as a dotted line. Bars show the spread.
+    is drawn as a dotted line. Bars show the spread of the points in sight.
     chosen: the weights of one point of each way, which gets a ring.
     """
     figure = Picture(7.4, 3.4)
     every, near = figure.subplots(1, 2)
-    for axes in (every, near):
+    for axes, lowest in ((every, -math.inf), (near, whole - 2.5)):
         axes.axhline(whole, color=GREY, linestyle=":", linewidth=1)
         for (way, points), colour, style in zip(ways.items(), (BLUE, RED), ("o-", "s--"), strict=False):
             weights, means, spreads = zip(*sorted(points), strict=True)
-            axes.errorbar(weights, means, spreads, fmt=style, color=colour, markersize=4, capsize=2, linewidth=1.2,
+            bars = [spread if mean >= lowest else 0.0 for mean, spread in zip(means, spreads, strict=True)]
+            axes.errorbar(weights, means, bars, fmt=style, color=colour, markersize=4, capsize=2, linewidth=1.2,
                           label=way)  # fmt: skip
             ringed = [(x, mean) for x, mean in zip(weights, means, strict=True) if x == (chosen or {}).get(way)]
             if ringed:
@@ -1611,3 +1619,32 @@ def loss_by_rate(losses: Mapping[float, float], guessing: float, told: str = "")
     _plain(axes)
     spoken = [f"{rate:g} gives {loss:.2f}" for rate, loss in reached.items()] + [f"{rate:g} gives nan" for rate in lost]
     return figure.saying(told or f"Loss by learning rate; guessing costs {guessing:.2f}: {', '.join(spoken)}.")
+
+
+def singular_values(before: Sequence[float], after: Sequence[float]) -> Picture:
+    """Return a matrix's singular values before and after training, largest first, on a logarithmic axis of places.
+
+    A dotted line marks the largest before; those after that lie above it are counted.
+    """
+    figure = Picture(6.0, 2.8)
+    axes = figure.subplots()
+    before, after = ([float(value) for value in values] for values in (before, after))
+    largest, above = max(before), sum(value > max(before) for value in after)
+    axes.axhline(largest, color=GREY, linestyle=":", linewidth=1)
+    for values, colour, style in ((after, RED, "o-"), (before, BLUE, "s--")):
+        axes.plot(range(1, len(values) + 1), values, style, color=colour, markersize=3, linewidth=1.2)
+    axes.annotate("after", (1, after[0]), (8, 0), textcoords="offset points", color=RED, fontsize=9, va="center")
+    axes.annotate("before training", (1, largest), (0, -13), textcoords="offset points", color=BLUE, fontsize=9)
+    axes.set(
+        xscale="log",
+        xlabel="place, the largest first",
+        ylabel="singular value",
+        ylim=(0, 1.08 * max(after[0], largest)),
+    )
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_title(f"{above} of {len(after)} lie above the largest before training", fontsize=10)
+    _plain(axes)
+    return figure.saying(
+        f"{len(after)} singular values: before training from {largest:.2f} down to {min(before):.2f}, after training "
+        f"from {max(after):.2f} down to {min(after):.2f}, {above} of them above the largest before."
+    )

@@ -84,7 +84,7 @@ def _kept(net: VGG, batch: int, size: int) -> int:
             per_picture += values if waits and layer.p else 0  # its output
             per_picture += values if waits and 0 < layer.p < 1 else 0  # and what it multiplied by:
             once += size if waits and layer.p == 1 else 0  # a single zero, if all is dropped
-        elif not isinstance(layer, nn.ReLU):  # which works in place
+        elif not isinstance(layer, nn.ReLU):  # which needs its output alone, as the next layer does
             values = next(rows).activation_bytes
             if waits:
                 per_picture += values

@@ -2,9 +2,9 @@
 
 ``python tests/benchmarks/bench_drift.py [--batch 250] [--result data/results/drift.json]``
 
-The small network of notebooks/09_scaling_out.ipynb, one epoch of Fashion-MNIST in float32, without dropout and batch
-normalisation, from the same seed; the largest difference of any weight to the run with one thread, and what each gets
-right of the test set. About a minute on two cores. A report: it judges nothing.
+The small network of notebooks/09_scaling_out.ipynb, at 28 pixels, one epoch of Fashion-MNIST in float32, without
+dropout and batch normalisation, from the same seed; the largest difference of any weight to the run with one thread,
+and what each gets right of the test set. About a minute on two cores. A report: it judges nothing.
 """
 
 import argparse

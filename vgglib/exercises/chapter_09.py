@@ -190,7 +190,27 @@ _DOUBT = (
     r"\b(wrong|false|mistake\w*|unless|if|without|would|only (if|when|where)|claim\w*|assum\w*)\b|"
     r"\b(not|never) (\w+ )?(true|so|right|the case|correct)\b|n['’]t (true|so|right|correct)\b"
 )
+_LIMITED = r"\b(but|yet|except|however|only|if|unless|though|although|apart|not true|false that|would)\b|n['’]t true\b"
+_THAT = (
+    r"(?<!rate )\b(this|that|it|all|everything|claim|plan|statement|sentence|reasoning|speaker|they|we)"
+    r"(['’]s|['’]re| is| are| sounds| seems|(?= (isn|aren)['’]t))"
+)
+_ALL_IS_WELL = "but something is: are as many steps left, does the old rate still fit, and does nothing travel?"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
+    (
+        r"\bnothing(['’]s| is| was| seems| sounds| at all is)? (\w+ )?(wrong|false)\b|"
+        r"\b(not anything|none \w+ \w+ is) wrong\b|^\W*(no mistakes?|not wrong)\b|"
+        r"\b(there is|there['’]s|there are|i (can )?(see|find)) no (real )?(mistakes?|errors?|faults?|flaws?)\b|"
+        rf"{_THAT} (not|isn['’]t|aren['’]t) (\w+ )?(wrong|false|mistaken)\b",
+        _LIMITED,
+        _ALL_IS_WELL,
+    ),
+    (
+        rf"({_THAT}|^\W*all) ((quite|perfectly|entirely|completely|all|simply|absolutely) )?"
+        r"(right|correct|true|fine|ok|okay)(?=[:,]|$| (as|because|since|and)\b)(?! as long)|^\W*i agree\b",
+        rf"{_LIMITED}|\b(wrong|mistake\w*|claim that|say(s|ing)? that)\b",
+        _ALL_IS_WELL,
+    ),
     (
         r"\b(steps|updates|iterations|number of (steps|updates|iterations)) (\w+ ){0,3}?"
         r"(?<!not )(?<!never )(stays?|remains?|is|are) (\w+ )?(?<!not )(?<!hardly )(the same|equal|unchanged)\b"

@@ -121,6 +121,11 @@ _NO_CLAIM = (
     r"\b(would|could|might|should|if|when|not|never|neither|nor|over-?fitting|over-?fitted|memori[sz]\w*|"
     r"friend|claim\w*|says?|wrong)\b|n['’]t\b|\b(in|for|of|with) e\b|\be['’]s\b|\be (is|has|gets|reaches)\b"
 )
+_OVERFIT = r"over-? ?fitt?ing\b"
+_DOUBT = (
+    r"\b(not|no|never|neither|nor|cannot|wrong|mistaken|disagree|if|when|were|had|would|could|might|should|"
+    r"instead of|rather than|says?|said|thinks?|claim\w*|calls?|believes?|sees?|whether|unless)\b|n['’]t\b"
+)
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         r"\btrain\w* (loss|error) (\w+ ){0,3}?(is|was|gets|becomes) (\w+ )?\W*(lower|smaller|less|better)\b|"
@@ -132,5 +137,26 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"\b2e\b(?:(?!1\.12|\be\b)[^;])*0\.49|(?<!2)\be\b(?:(?!0\.49|\b2e\b)[^;])*1\.12",
         r"\b(against|vs|versus|than|compared|instead|place|e['’]s 0\.49|0\.49 (for|of|in) e)\b|['’]s is\b|>",
         "compare the train losses of 2E and E once more: which is higher?",
+    ),
+    (
+        r"\bfriend(['’]s (\w+ ){1,2}|,? (\w+ )?)(is|was|has) (\w+ )?(right|correct|true|a point)\b|"
+        r"\bagree with (\w+ )?friend\b|\b(he|she) is (\w+ )?(right|correct)\b",
+        _DOUBT + r"|\b(that|about|in|on|but|yet|though|although|half|partly|only)\b",
+        "the friend is wrong: compare the train losses, and say which one overfitting would lower",
+    ),
+    (
+        rf"\b(because of|due to|caused by|comes? from|reason (is|for (this|it|that) is)|a victim of) (\w+ )?{_OVERFIT}|"
+        rf"\b(this|it|that|2e|result)( is|['’]s| shows) (\w+ )?(a (\w+ )?(case|example|sign) of )?{_OVERFIT}|"
+        r"\b(2e|it|deeper (network|net|one|model)) (\w+ly |just )?over-? ?fit(s|ted)\b",
+        _DOUBT + r"|\b(means?|called|low\w*|small\w*)\b",
+        "the train loss of 2E is the higher one, and overfitting lowers that loss: look for another reason",
+    ),
+    (
+        rf"{_OVERFIT} (\w+ ){{0,2}}?(makes?|gives?|means?|raises?|increases?|causes?|leads? to|shows?) (that )?"
+        rf"(as )?(an? |the |its )?((high|larg|great|bigg)\w+ train|train\w* (loss|error) (\w+ ){{0,2}}?{_MORE})|"
+        rf"{_OVERFIT} (\w+ )?(raises?|increases?|worsens?) (the |its )?train|"
+        rf"\b(with|in|by|under) {_OVERFIT},? (the |its )?train\w* (loss|error) (\w+ ){{0,3}}?{_MORE}",
+        r"\b(not|never|no|neither|nor|cannot|wrong|lower\w*|low|below|small\w*|under|than)\b|n['’]t\b",
+        "overfitting lowers the training loss and raises that on new pictures: which of them is higher here?",
     ),
 )
