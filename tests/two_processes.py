@@ -87,6 +87,7 @@ def survive(folder: Path, kill: bool, kind: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     distributed.PATIENCE = timedelta(seconds=20)  # a group that does not come together is tried again by torchrun
+    distributed.FIRST_WORDS = 15
     if sys.argv[2:]:
         survive(Path(sys.argv[1]), sys.argv[2] == "KILL", sys.argv[3])
     else:

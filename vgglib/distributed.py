@@ -76,7 +76,7 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
 def within(seconds: float, give_up: Callable[[], None] | None = None) -> Iterator[None]:
     """End this process if what is done in this context takes longer; ``give_up`` is for tests.
 
-    Gloo waits for a connection without a limit. About one start in some thousand waited for ever.
+    Gloo waits for a connection without a limit, and now and then for ever, above all after a restart.
     """
     timer = threading.Timer(seconds, give_up or _give_up)
     timer.daemon = True

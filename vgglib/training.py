@@ -657,7 +657,10 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
             while took is None:
                 try:
                     # warms up; a GPU chooses its programs by the size of the batch
-                    _timed_step(net, _some(train, 2, device) if device.type == "cpu" else few, recipe, settings["bf16"])
+                    on_cpu = device.type == "cpu"
+                    warm = _timed_step(net, _some(train, 2, device) if on_cpu else few, recipe, settings["bf16"])
+                    if on_cpu and sum(warm) > 1:  # a network that takes half a second a picture is not asked for eight
+                        few = _some(train, min(4, len(few)), device)
                     took = _timed_step(net, few, recipe, settings["bf16"])
                 except RuntimeError as error:
                     if not out_of_memory(error) or len(few) <= 2:
@@ -665,7 +668,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
                     few = _some(train, len(few) // 2, device)
                     release()
             most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
-            affordable, times = max(min(8, most), min(most, int(len(few) / sum(took)))), None
+            affordable, times = max(min(len(few), most), min(most, int(len(few) / sum(took)))), None
             while times is None:  # until a batch fits into memory
                 try:
                     known = [took] if affordable == len(few) else []  # warmed up and timed already
