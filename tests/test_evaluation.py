@@ -655,7 +655,9 @@ def test_two_networks_in_one_module_have_one_mean(net, images):
 
 
 @pytest.mark.parametrize(
-    "wrap", [nn.DataParallel, torch.optim.swa_utils.AveragedModel, nn.Sequential, torch.compile], ids=str
+    "wrap",
+    [nn.DataParallel, torch.optim.swa_utils.AveragedModel, nn.Sequential, torch.compile],
+    ids=lambda wrap: wrap.__name__,
 )
 def test_what_wraps_a_network_knows_what_it_knows(net, images, wrap):
     net.eval().classes = tuple("abcd")

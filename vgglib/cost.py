@@ -18,7 +18,7 @@ from vgglib.recording import as_it_was, first_line, picture_shape
 from vgglib.tables import as_html, as_text
 
 BLIND = {"mv", "addmv", "dot", "vdot", "_trilinear", "deform_conv2d", "_cdist_forward", "_euclidean_dist"}
-IN_PLACE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity)  # they write over their input: no row, no memory
+IN_PLACE = (nn.ReLU, nn.Dropout, nn.Flatten, nn.Identity)  # no row: they write over their input, or hand it on
 
 
 class UnknownCostError(ValueError):
