@@ -89,7 +89,8 @@ def within(seconds: float, give_up: Callable[[], None] | None = None) -> Iterato
 
 def _give_up() -> None:
     again = "torchrun starts them anew where --max-restarts allows it"
-    print(f"vgglib: the processes found no connection within {FIRST_WORDS} s; {again}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"vgglib: the processes found no connection within {FIRST_WORDS} s; {again}\n")
+    sys.stderr.flush()
     os._exit(1)
 
 

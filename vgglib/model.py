@@ -139,6 +139,8 @@ class FullyConvolutional(nn.Module):
         for module in net.classifier:
             if isinstance(module, nn.Linear):
                 frozen = not module.weight.requires_grad
+                for hook in module._forward_pre_hooks.values():  # prunings only, see _expect_plain
+                    hook(module, None)  # fills in the weight, which is else as old as the last forward pass
                 module = as_convolution(module, kernel)
                 module.weight.requires_grad_(not frozen)
                 kernel = (1, 1)
@@ -185,13 +187,7 @@ def _expect_floats(X: Tensor) -> None:
 
 
 def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
-    """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2).
-
-    Of a layer under a pruning of torch.nn.utils.prune it takes the weights that are left now, as a copy.
-    """
-    for hook in linear._forward_pre_hooks.values():
-        if isinstance(hook, BasePruningMethod):
-            hook(linear, None)  # fills in linear.weight, which is else as old as the last forward pass
+    """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2)."""
     channels = linear.in_features // (kernel[0] * kernel[1])
     conv = nn.Conv2d(channels, linear.out_features, kernel, device="meta")  # "meta": without weights of its own
     conv.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, *kernel))

@@ -241,4 +241,5 @@ def _name(place: fx.Node, uses: Counter[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
     return (str(error) or type(error).__name__).splitlines()[0]
