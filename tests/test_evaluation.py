@@ -611,6 +611,11 @@ def test_a_network_with_a_mean_says_whether_it_takes_it_off(net, images):
     own.takes_prepared = False
     assert torch.equal(prepared(own, X), X)
     torch.testing.assert_close(single_crop(own, images, bf16=False), by_hand(own, images))
+    for around in (nn.DataParallel(own), nn.Sequential(own, nn.Identity())):  # nor is the mean of what it holds taken
+        assert torch.equal(prepared(around, X), X)
+    del own.takes_prepared
+    with pytest.raises(ValueError, match="a Normalising has a mean and a std"):
+        prepared(nn.DataParallel(own), X)
     own.takes_prepared = True
     torch.testing.assert_close(prepared(own, X), (X - 0.4) / 0.5)
 

@@ -53,10 +53,9 @@ def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
 
 def _with_statistics(net: nn.Module) -> nn.Module | None:
     """Return the network inside of ``net`` whose mean and standard deviation the pictures want, None for 0 and 1."""
-    if _takes_prepared(net):
-        return net
-    says, has = getattr(net, "takes_prepared", None), hasattr(net, "mean") and hasattr(net, "std")
-    if says is None and (has or isinstance(net, torch.fx.GraphModule)):
+    net, inside = unwrapped(net), list(_that_take_prepared(net))
+    has = hasattr(net, "mean") and hasattr(net, "std")
+    if net not in inside and not _says(net) and (has or isinstance(net, torch.fx.GraphModule)):
         raise ValueError(
             f"a {type(net).__name__} has a mean and a std: set its takes_prepared to True if its pictures should come "
             "less that mean, over that std, and to False if it does so itself"
@@ -64,7 +63,6 @@ def _with_statistics(net: nn.Module) -> nn.Module | None:
             else "torch.fx leaves a network's mean and std behind: set them, net.mean, net.std = its.mean, its.std, "
             "and net.takes_prepared = True; or net.takes_prepared = False, if it takes pictures in 0..1"
         )
-    inside = [] if says is False else [module for module in net.modules() if _takes_prepared(module)]
     for other in inside[1:]:
         if not (torch.equal(inside[0].mean, other.mean) and torch.equal(inside[0].std, other.std)):
             raise ValueError(
@@ -74,9 +72,22 @@ def _with_statistics(net: nn.Module) -> nn.Module | None:
     return inside[0] if inside else None
 
 
+def _says(module: nn.Module) -> bool:
+    return getattr(module, "takes_prepared", None) is not None
+
+
+def _that_take_prepared(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the outermost modules whose pictures come prepared, none from inside of one that prepares them itself."""
+    if _takes_prepared(module):
+        yield module
+    elif not _says(module):
+        for child in module.children():
+            yield from _that_take_prepared(child)
+
+
 def _takes_prepared(module: nn.Module) -> bool:
     """Return whether a module says, or torch.jit or torch.export say for it, that its pictures come prepared."""
-    if getattr(module, "takes_prepared", None) is not None:
+    if _says(module):
         return module.takes_prepared is True and hasattr(module, "mean") and hasattr(module, "std")
     if not hasattr(module, "mean") or not hasattr(module, "std"):
         return False
@@ -103,7 +114,7 @@ def single_crop(
     in the mode it was in. Raises ValueError for an empty batch and for a scale below the crop.
     """
     crop = _crop(net, images, scale)
-    per_batch = _per_batch(images, crop, images.shape[2:], batch_size)
+    per_batch = _per_batch(images, crop, crop, batch_size)
     with _testing(net, images, per_batch, bf16, tell="") as batches:
         return torch.cat([_posteriors(net(prepared(net, view(batch, crop, scale)))) for batch in batches])
 
@@ -237,8 +248,8 @@ def of_pictures(
 
     pictures: what vgglib.data.image_folder gives, or anything that yields uint8 (C, H, W) and a label. Neighbours of
     one size are tested together, and no more are ever in memory: at most ``batch_size`` of the network's crop, of
-    larger ones as many fewer. Raises ValueError if
-    there are no pictures, as over_scales does, and for a folder of other classes than the network was trained on.
+    larger ones as many fewer. Raises ValueError if there are no pictures, as over_scales does, and for a folder of
+    other classes than the network was trained on.
     """
     if hasattr(pictures, "pictures"):
         expect_classes(net, pictures.classes)
@@ -257,7 +268,7 @@ def of_pictures(
         if not waiting:
             expect_pictures(picture[None])
             crop = _image_size(net) if _says_its_size(net) else picture.shape[1:]
-            most = _per_batch(picture[None], crop, picture.shape[1:], batch_size)
+            most = _per_batch(picture[None], crop, crop, batch_size)
         waiting.append(picture)
         labels.append(label)
     test()
