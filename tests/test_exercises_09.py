@@ -185,6 +185,8 @@ WRONG_WORDS = {
     "a lower rate": "There are fewer steps, the learning rate must be reduced, and the gradients have to travel.",
     "nothing is wrong": "Nothing is wrong: the number of steps falls, the learning rate drops too, and "
     "nothing travels.",
+    "it holds": "The statement holds: 32 times fewer steps, a higher learning rate, and only gradients travel.",
+    "it works": "It works: fewer steps, a higher learning rate, and gradients that travel as before.",
     "nothing wrong in it": "There's nothing wrong with it. Fewer steps, the same rate, and the gradients travel.",
     "it isn't wrong": "This isn't wrong: it has fewer steps, the learning rate can stay, and nothing has to be sent.",
     "all is right": "Everything is right: there are fewer steps, the learning rate grows, the gradients still travel.",

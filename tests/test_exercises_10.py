@@ -181,6 +181,8 @@ def test_explanation():
         "layers could be identities.",
         "2E overfits. It has a lower training loss and a higher test loss. The layers could have been the identity.",
         "On the other hand the train and test curves go through overfitting in the end, so take more data.",
+        "Overfitting it is: with twice the layers the training loss must be higher, because each layer adds noise, and "
+        "identity layers were learned.",
         "Your friend is right: overfitting makes training loss higher; additional layers are identical.",
         "The train loss is higher because of overfitting: it memorised the training pictures, and the layers passed on "
         "nothing.",

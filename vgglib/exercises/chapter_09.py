@@ -198,6 +198,11 @@ _THAT = (
 _ALL_IS_WELL = "but something is: are as many steps left, does the old rate still fit, and does nothing travel?"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
+        r"^\W*(the |this |that |it )?(statement |claim |plan |reasoning |argument )?(holds|works)\b",
+        r"\b(holds|works) (only|if|when|while|as long|until|for|up to)\b|\b(but|however|yet|unless|except|not|wrong)\b",
+        _ALL_IS_WELL,
+    ),
+    (
         r"\bnothing(['’]s| is| was| seems| sounds| at all is)? (\w+ )?(wrong|false)\b|"
         r"\b(not anything|none \w+ \w+ is) wrong\b|^\W*(no mistakes?|not wrong)\b|"
         r"\b(there is|there['’]s|there are|i (can )?(see|find)) no (real )?(mistakes?|errors?|faults?|flaws?)\b|"

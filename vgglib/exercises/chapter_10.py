@@ -145,6 +145,11 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         "the friend is wrong: compare the train losses, and say which one overfitting would lower",
     ),
     (
+        rf"^\W*((yes|indeed|exactly|true|right|correct)\W+)?{_OVERFIT} (it is|indeed)\b",
+        r"\b(not|never|no|wrong|mistaken)\b|n['’]t\b",
+        "the friend is wrong: compare the train losses, and say which one overfitting would lower",
+    ),
+    (
         rf"\b(because of|due to|caused by|comes? from|reason (is|for (this|it|that) is)|a victim of) (\w+ )?{_OVERFIT}|"
         rf"\b(this|it|that|2e|result)( is|['’]s| shows) (\w+ )?(a (\w+ )?(case|example|sign) of )?{_OVERFIT}|"
         r"\b(2e|it|deeper (network|net|one|model)) (\w+ly |just )?over-? ?fit(s|ted)\b",
