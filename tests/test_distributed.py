@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,7 @@ def test_after_a_process_is_killed_torchruns_restart_goes_on(tmp_path):
     done = torchrun(tmp_path, "KILL", "exact", restarts=5)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "exitcode: -9" in done.stderr
+    assert "Connection refused" not in done.stderr  # by the address of a process that is no more
     end, train, recipe = load_file(tmp_path / "end.safetensors"), patterns(60), SURVIVING["exact"]
     whole = build(recipe, train, seed=3).double()
     history = fit(whole, train, train[:31], recipe, 3, "cpu")
@@ -145,6 +149,32 @@ def test_a_lone_process_has_nothing_to_tell():
     assert from_all(values) == [values]
     assert from_first(b"a checkpoint") == b"a checkpoint"
     assert list(range(7))[share(7)] == list(range(7))
+
+
+def test_a_start_is_not_mistaken_for_an_earlier_one(monkeypatch):
+    """Whoever comes first: the store still holds all that earlier processes said, whole starts and broken ones."""
+    store, names = torch.distributed.HashStore(), []
+    for order in ([0, 1, 2], [2, 1, 0], [1], [1, 0, 2]):
+        told, patience = {}, timedelta(seconds=60 if len(order) == 3 else 0.2)
+        monkeypatch.setattr(distributed, "PATIENCE", patience)
+
+        def come(number, told=told):
+            with suppress(RuntimeError):  # nobody answers
+                told[number] = distributed._this_start(store, number, 3)
+
+        processes = [threading.Thread(target=come, args=(number,)) for number in order]
+        for process in processes:
+            process.start()
+            time.sleep(0.1)
+        for process in processes:
+            process.join(60)
+        assert sorted(told) == (sorted(order) if len(order) == 3 else [])
+        assert len({*told.values()}) == bool(told)
+        names += {*told.values()}
+    assert len({*names}) == 3
+    monkeypatch.setattr(distributed, "PATIENCE", timedelta(seconds=0.05))
+    with pytest.raises(TimeoutError, match="of 3 processes 1, 2 did not come"):
+        distributed._this_start(store, 0, 3)
 
 
 def test_a_group_that_finds_no_connection_is_given_up(monkeypatch, capsys):

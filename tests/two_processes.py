@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -73,6 +74,8 @@ def survive(folder: Path, kill: bool, kind: str) -> None:
             yield batch
 
     training.batches = deadly
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] != "0" and os.environ["RANK"] == "0":
+        time.sleep(2)  # the other one must not take what is left of the first start for this one's
     with distributed.together("cpu") as device:
         train = patterns(60)
         recipe = SURVIVING[kind]

@@ -7,9 +7,11 @@ numbers them by environment variables; ``together`` makes them a group.
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from uuid import uuid4
 
 import torch
 from torch import Tensor, distributed, nn
@@ -60,7 +62,10 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
         torch.cuda.set_device(device)
     if distributed.is_initialized():  # left behind by an error
         distributed.destroy_process_group()
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    store = distributed.PrefixStore(_this_start(store, number, count), store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     with within(FIRST_WORDS):
         _first_words()
     try:
@@ -72,11 +77,38 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     distributed.destroy_process_group()
 
 
+def _this_start(store: "distributed.Store", number: int, count: int) -> str:
+    """Return a name for this start of ``count`` processes, on which they agree.
+
+    torchrun keeps one store for all its starts (PyTorch's issue 135712): a process that is quick would find in it the
+    addresses of processes that ended before. So process 0 answers each word that it finds, and counts only those who
+    have read its answer. Raises TimeoutError where some do not come.
+    """
+    mine = uuid4().hex
+    if number:
+        store.set(f"vgglib/here/{number}", mine)
+        store.wait([f"vgglib/start/{mine}"], PATIENCE)
+        start = store.get(f"vgglib/start/{mine}").decode()
+        store.set(f"vgglib/came/{start}/{number}", "")
+        return start
+    missing, until = set(range(1, count)), time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        for other in tuple(missing):
+            if store.check([f"vgglib/came/{mine}/{other}"]):
+                missing.discard(other)
+            elif store.check([f"vgglib/here/{other}"]):
+                store.set(f"vgglib/start/{store.get(f'vgglib/here/{other}').decode()}", mine)
+        if missing and time.monotonic() > until:
+            raise TimeoutError(f"of {count} processes {', '.join(map(str, sorted(missing)))} did not come")
+        time.sleep(0.01 if missing else 0)
+    return mine
+
+
 @contextmanager
 def within(seconds: float, give_up: Callable[[], None] | None = None) -> Iterator[None]:
     """End this process if what is done in this context takes longer; ``give_up`` is for tests.
 
-    Gloo waits for a connection without a limit, and now and then for ever, above all after a restart.
+    Gloo waits for a connection without a limit, and now and then for ever.
     """
     timer = threading.Timer(seconds, give_up or _give_up)
     timer.daemon = True
