@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import reference
 import torch
 
+from vgglib.configurations import layers
 from vgglib.exercises import chapter_10 as check
 from vgglib.localisation import iou
 from vgglib.model import VGG
+from vgglib.receptive_field import receptive_field
 from vgglib.repvgg import identity_kernel
 
 
@@ -69,7 +72,51 @@ def test_the_shift_is_the_last_that_counts():
     assert right == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("checked", [check.check_norm_parameters, check.check_shift, check.check_explanation])
+@pytest.mark.parametrize("answer", [{1, 4, 6}, [6, 4, 1], (1, 4, 6), torch.tensor([1, 4, 6]), np.array([6, 1, 4])])
+def test_what_the_paper_says_passes_in_any_order(answer):
+    verdict = check.check_said(answer)
+    assert verdict.status == "passed"
+    assert verdict.text.startswith("[1, 4, 6] it is")
+
+
+WRONGLY_SAID = {
+    "no field": ({4, 6}, "sentence 1: section 2.3"),
+    "a 7x7 network": ({1, 2, 4, 6}, "sentence 2: the paper set pairs of 3x3 layers against one 5x5"),
+    "speed": ({1, 3, 4, 6}, "sentence 3: the paper argues by weights"),
+    "a warm start for ever": ({1, 6}, "sentence 4: section 3.1"),
+    "true, so said": ({1, 4, 5, 6}, "sentence 5: that is true, but"),
+    "dense is enough": ({1, 4}, "sentence 6: section 4.3"),
+    "all": (range(1, 7), "sentence 2"),
+    "none": (set(), "sentence 1"),
+    "the others": ([2, 3, 5], "sentence 1"),
+    "one number": (4, "the numbers of all"),
+    "a tensor of one number": (torch.tensor(4), "the numbers of all"),
+    "a text": ("1, 4, 6", "the numbers of all"),
+    "a number too many": ({1, 4, 6, 7}, "7 is no sentence"),
+    "from zero": ([0, 3, 5], "0 is no sentence"),
+    "verdicts": ([True, False, False, True, False, True], "is no sentence"),
+    "texts": (["1", "4", "6"], "is no sentence"),
+    "a list in a list": ([[1, 4, 6]], "is no sentence"),
+    "a dictionary": ({1: True, 4: True, 6: True}, "the numbers of all"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONGLY_SAID)
+def test_what_the_paper_does_not_say_is_named(mistake):
+    answer, why = WRONGLY_SAID[mistake]
+    verdict = check.check_said(answer)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+def test_sentence_one_is_so_and_five_is_true():
+    assert receptive_field(layers("8 8 8")) == receptive_field(layers("8/7"))
+    assert reference.FULLY_CONNECTED["fc6"] > 138_357_544 / 2
+
+
+@pytest.mark.parametrize(
+    "checked", [check.check_norm_parameters, check.check_shift, check.check_said, check.check_explanation]
+)
 def test_answers_wait(checked):
     assert checked(...).status == "todo"
 

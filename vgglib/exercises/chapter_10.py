@@ -1,12 +1,13 @@
-"""The checks of chapter 10: what batch norm adds, how it folds, the kernel that does nothing, a box, too much depth."""
+"""The checks of chapter 10: what batch norm adds, how it folds, a kernel that does nothing, depth, a box, hearsay."""
 
 import re
 from collections.abc import Callable
+from numbers import Number
 
 import torch
 from torch.nn import functional as F
 
-from vgglib.teaching import Verdict, check_answer, check_function, check_words
+from vgglib.teaching import Verdict, as_number, check_answer, check_function, check_words
 
 
 def check_norm_parameters(answer: object) -> Verdict:
@@ -82,6 +83,35 @@ def check_shift(answer: object) -> Verdict:
     if isinstance(answer, float) and 3 < answer < 4:
         return Verdict("failed", f"{answer:g} is not it: whole pixels")
     return check_answer(answer, 3, mistakes)
+
+
+def check_said(answer: object) -> Verdict:
+    """Return the verdict on which of six sentences about VGG the paper says: their numbers, in a set, list or tuple."""
+    answer = as_number(answer)
+    if answer is ... or (isinstance(answer, dict) and not answer):  # {} is a dict
+        return Verdict("todo", "not attempted yet")
+    numbers = answer.tolist() if hasattr(answer, "tolist") else answer
+    if not isinstance(numbers, set | frozenset | list | tuple | range):
+        return Verdict("failed", "give the numbers of all the sentences that the paper says, such as {2, 3}")
+    given = [as_number(number) for number in numbers]
+    strangers = [one for one in given if isinstance(one, bool) or not isinstance(one, Number) or one not in _SAID]
+    if strangers:
+        return Verdict("failed", f"{strangers[0]!r} is no sentence: their numbers go from 1 to {len(_SAID)}")
+    for number, (said, why) in _SAID.items():
+        if (number in given) != said:
+            return Verdict("failed", f"sentence {number}: {why}")
+    agreed = [number for number, (said, _) in _SAID.items() if said]
+    return Verdict("passed", f"{agreed} it is: the paper says these, and not the others")
+
+
+_SAID = {
+    1: (True, 'section 2.3 says so, where no pooling lies "in between"'),
+    2: (False, "the paper set pairs of 3x3 layers against one 5x5 layer each, and trained no network with 7x7"),
+    3: (False, "the paper argues by weights and ReLUs; the only time it gives is that of training on four GPUs"),
+    4: (True, "section 3.1 says so, of what was found after the submission"),
+    5: (False, "that is true, but it is our sum: the paper gives only totals"),
+    6: (True, "section 4.3 says so, and names a reason: what each finds beyond the border"),
+}
 
 
 def check_explanation(answer: object) -> Verdict:
