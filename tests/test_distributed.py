@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -138,6 +139,29 @@ def test_a_killed_process_ends_the_job_with_the_reason_and_what_follows_is_the_s
     assert apart(ends[0], ends[2]) == apart(ends[1], ends[2]) == 0
     losses = [(tmp_path / folder / "losses.json").read_text() for folder in ("lost", "KILL", "live")]
     assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.skipif("VGGLIB_FAULTS" not in os.environ, reason="half a minute more, by `make faults`")
+def test_two_machines_go_on_after_one_has_lost_its_process(tmp_path):
+    """Two starters on this machine: only one of them counts a restart, and both must find each other again."""
+    words = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-id", "vgg"]
+    with socket.socket() as one:  # a port that is free
+        one.bind(("localhost", 0))
+        words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{one.getsockname()[1]}"]
+    started = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        command = [*TORCHRUN[:-1], *words, str(TESTS / "two_processes.py"), str(tmp_path / name), "KILL", "exact"]
+        started.append(subprocess.Popen(command, env=calm(), stderr=subprocess.PIPE, text=True))
+    said = [one.communicate(timeout=300)[1] for one in started]
+    assert [one.returncode for one in started] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    assert "exitcode: -9" in "".join(said)
+    assert "Connection refused" not in "".join(said)
+    train, recipe = patterns(60), SURVIVING["exact"]
+    whole = build(recipe, train, seed=3).double()
+    fit(whole, train, train[:31], recipe, 3, "cpu")
+    (end,) = tmp_path.glob("*/end.safetensors")
+    assert apart(dict(whole.named_parameters()), load_file(end)) < 1e-9
 
 
 def test_a_lone_process_has_nothing_to_tell():
