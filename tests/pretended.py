@@ -286,6 +286,8 @@ def rebuilding():
 
     net, X = there(), torch.rand(2, 1, 12, 12, device=DEVICE)
     fc6, warm = net.classifier[0], there()
+    drawn = [initialise(one, "glorot", seed=2).features[0].weight.cpu() for one in (there(), there().cpu())]
+    assert torch.equal(*drawn)
     assert warm_start(warm, there(notation="8 | 8 |"))
     for made in (
         *(initialise(there(), how, seed=1) for how in ("he", "glorot", "normal-0.01")),

@@ -397,11 +397,13 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     """
     if how not in INITIALISATIONS:
         raise ValueError(f"unknown initialisation {how!r}: choose from {', '.join(INITIALISATIONS)}")
-    device = next((parameter.device for parameter in net.parameters()), "cpu")
-    generator = torch.Generator(device).manual_seed(torch_seed(seed))
+    generator = torch.Generator().manual_seed(torch_seed(seed))
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            INITIALISATIONS[how](module.weight, generator)
+            drawn = torch.empty_like(module.weight, device="cpu")  # the same numbers on every device
+            INITIALISATIONS[how](drawn, generator)
+            with torch.no_grad():
+                module.weight.copy_(drawn)
             if biases and module.bias is not None:
                 nn.init.zeros_(module.bias)
     return net
