@@ -17,6 +17,7 @@ import tempfile
 import traceback
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -213,10 +214,9 @@ def training():
 
     from vgglib import training
     from vgglib.guard import Guard
-    from vgglib.resuming import Checkpoints
     from vgglib.training import build, fit
 
-    recipe = training.Recipe(**{**vars(TINY), "fused": True, "flip": True, "scale": (12, 16), "batch_size": 10})
+    recipe = replace(TINY, fused=True, flip=True, scale=(12, 16), batch_size=10, epochs=1)
     as_on_cuda = mock.patch.object(
         training, "Guard", lambda optimiser, device, wait: Guard(optimiser, device, wait=False)
     )
@@ -226,26 +226,25 @@ def training():
         net = build(recipe, train, 0).to(DEVICE)
         WAITS.clear()
         with as_on_cuda:
-            fit(net, train, None, training.Recipe(**{**vars(recipe), "epochs": 1}), 0, DEVICE)
+            fit(net, train, None, recipe, 0, DEVICE)
         seen[steps] = Counter(WAITS)
     more = seen[12] - seen[4]
     assert more.total() == 8, more
     assert all("non_blocking=True" in line for _, line in more), more
 
-    train, ends = patterns(60), []
+    train, recipe = patterns(60), replace(recipe, epochs=3)
+    whole, begun, gone_on = (build(recipe, train, 0) for _ in range(3))
+    fit(whole, train, train[:20], recipe, 0, DEVICE)
     with tempfile.TemporaryDirectory() as folder:
-        for epochs, where in ((3, None), (2, folder), (3, folder)):  # whole; begun; and gone on with
-            chosen = training.Recipe(**{**vars(recipe), "epochs": epochs, "schedule": "constant"})
-            net = build(chosen, train, 0)
-            store = where and Checkpoints(where)
-            if epochs == 2:
-                chosen = training.Recipe(**{**vars(chosen), "epochs": 3})
-                with contextlib.suppress(KeyboardInterrupt):
-                    fit(net, train, train[:20], chosen, 0, DEVICE, checkpoint=store, every=1, watch=_stops_after(2))
-            else:
-                fit(net, train, train[:20], chosen, 0, DEVICE, checkpoint=store, every=1)
-                ends.append(torch.nn.utils.parameters_to_vector(net.parameters()).cpu())
-    assert torch.equal(*ends)
+        try:
+            fit(begun, train, train[:20], recipe, 0, DEVICE, checkpoint=Path(folder), every=1, watch=_stops_after(2))
+        except KeyboardInterrupt:
+            fit(gone_on, train, train[:20], recipe, 0, DEVICE, checkpoint=Path(folder), every=1)
+        else:
+            raise AssertionError("the run was not stopped")
+    ends = [torch.nn.utils.parameters_to_vector(net.parameters()).cpu() for net in (whole, begun, gone_on)]
+    assert torch.equal(ends[0], ends[2])
+    assert not torch.equal(ends[0], ends[1])
 
 
 def _stops_after(epochs):
@@ -316,7 +315,8 @@ def counting():
     net = net.to(DEVICE)
     assert (cost(net, 12).macs, dict(trace(net.features, 12))) == before[:2]
     after = effective(net.features, 12, samples=2)
-    assert type(after) is type(before[2])
+    assert (after.node, after.unit, after.window) == (before[2].node, before[2].unit, before[2].window)
+    assert abs(after.map - before[2].map).max() < 1e-6
     assert {one.device for one in net.parameters()} == {DEVICE}
     train = patterns(40)
     trained = build(TINY, train, 0).to(DEVICE)

@@ -93,14 +93,14 @@ def _this_start(store: "distributed.Store", number: int, count: int) -> str:
         return start
     missing, until = set(range(1, count)), time.monotonic() + PATIENCE.total_seconds()
     while missing:
+        if time.monotonic() > until:
+            raise TimeoutError(f"of {count} processes {', '.join(map(str, sorted(missing)))} did not come")
         for other in tuple(missing):
             if store.check([f"vgglib/came/{mine}/{other}"]):
                 missing.discard(other)
             elif store.check([f"vgglib/here/{other}"]):
                 store.set(f"vgglib/start/{store.get(f'vgglib/here/{other}').decode()}", mine)
-        if missing and time.monotonic() > until:
-            raise TimeoutError(f"of {count} processes {', '.join(map(str, sorted(missing)))} did not come")
-        time.sleep(0.01 if missing else 0)
+        time.sleep(0.01)
     return mine
 
 

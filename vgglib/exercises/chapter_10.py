@@ -110,7 +110,7 @@ _SAID = {
     3: (False, "the paper argues by weights and ReLUs; the only time it gives is that of training on four GPUs"),
     4: (True, "section 3.1 says so, of what was found after the submission"),
     5: (False, "that is true, but it is our sum: the paper gives only totals"),
-    6: (True, "section 4.3 says so, and names a reason: what each finds beyond the border"),
+    6: (True, "section 4.3 says so, and supposes why: they treat the border of a crop differently"),
 }
 
 
