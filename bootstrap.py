@@ -6,6 +6,7 @@ of a SyntaxError. `setup` makes .venv, installs requirements.txt and vgglib into
 """
 # ruff: noqa: UP032, UP036, RUF005
 
+import ast
 import contextlib
 import glob
 import hashlib
@@ -294,7 +295,8 @@ def install(verb):
     else:
         say("Checking the packages in .venv against requirements.txt.")
     with open(os.path.join(VENV, "install.log"), "w", encoding="utf-8") as log:
-        pip(options + ["--no-compile", "-r", "requirements.txt"], log, verb)
+        if options or not by_uv(["-r", "requirements.txt"], log, verb):
+            pip(options + ["--no-compile", "-r", "requirements.txt"], log, verb)
         pip(["--no-deps", "-e", "."], log, verb)
         precompile(log)
     write_stamp("installed.stamp", fingerprint())
@@ -350,14 +352,22 @@ def no_space(verb):
 
 
 def pip(words, log, verb):
-    """Run pip install, everything into the log and the steps onto the screen."""
+    """Run pip install; raise Problem with its reason if it fails."""
+    start = log.tell()
+    if logged(["-m", "pip", "install", "--no-input"] + words, log):
+        log.flush()
+        with open(log.name, encoding="utf-8") as file:
+            file.seek(start)
+            raise Problem(pip_problem(file.read(), verb))
+
+
+def logged(words, log, **settings):
+    """The exit status of .venv's Python with these arguments, its words into the log and the steps onto the screen."""
     work = tempfile.mkdtemp(prefix="pip-", dir=VENV)  # not /tmp, which is often a small disk of its own
     env = dict(clean_env(), TMPDIR=work, TEMP=work, TMP=work, PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONUTF8="1")
-    words = [venv_python(), "-m", "pip", "install", "--no-input"] + words
-    start = log.tell()
     process = subprocess.Popen(
-        words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        close_fds=WINDOWS,  # elsewhere pip keeps our lock
+        [venv_python()] + words, cwd=ROOT, env=dict(env, **settings), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=WINDOWS,  # elsewhere pip keeps our lock
     )  # fmt: skip
     try:
         with Heartbeat() as heart:
@@ -365,27 +375,103 @@ def pip(words, log, verb):
                 text = line.decode("utf-8", "replace").rstrip()
                 log.write(text + "\n")
                 heart.beat(step(text))
-        status = process.wait()
+        return process.wait()
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
         shutil.rmtree(work, ignore_errors=True)
-    if status:
-        log.flush()
-        with open(log.name, encoding="utf-8") as file:
-            file.seek(start)
-            raise Problem(pip_problem(file.read(), verb))
+
+
+# pip's settings under uv's names, as options and as variables; those that change no package; True where set alone
+UV_OPTIONS = {
+    "index-url": "--default-index", "extra-index-url": "--index", "find-links": "--find-links",
+    "constraint": "--constraint", "trusted-host": "--allow-insecure-host",
+}  # fmt: skip
+UV_VARIABLES = {"cert": ["SSL_CERT_FILE"], "proxy": ["HTTPS_PROXY", "HTTP_PROXY"]}
+NO_MATTER = [
+    "break-system-packages", "cache-dir", "compile", "default-timeout", "disable-pip-version-check", "no-color",
+    "no-compile", "no-input", "no-warn-script-location", "progress-bar", "quiet", "require-virtualenv", "retries",
+    "root-user-action", "timeout", "user", "verbose",
+]  # fmt: skip
+
+
+def by_uv(words, log, verb):
+    """True if uv, which downloads and unpacks on all cores, has installed this; False where pip has to.
+
+    That is where uv cannot be had, where pip is set up in a way that uv does not know, where uv's cache lies on another
+    disk, so that it would hold a second copy, and where uv fails: pip then tries, and its reason is the one to read.
+    """
+    settings = uv_settings(pip_settings())
+    if settings is None:
+        return False
+    try:
+        pip(["--no-deps", "--only-binary", ":all:", "uv>=0.9"], log, verb)
+    except Problem:
+        return False
+    if not on_this_disk(uv_cache()):
+        return False
+    options, variables = settings
+    start = ["-m", "uv", "pip", "install", "--python", venv_python(), "--index-strategy", "unsafe-best-match"]
+    failed = logged(start + options + words, log, **dict({"UV_HTTP_TIMEOUT": "180"}, **variables))
+    if failed:
+        say("  uv did not succeed; pip takes over")
+    return not failed
+
+
+def asked(*words):
+    """What .venv's Python prints with these arguments; None where it fails."""
+    words = [venv_python()] + list(words)
+    try:
+        process = subprocess.run(words, cwd=ROOT, env=clean_env(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:
+        return None
+    return None if process.returncode else process.stdout.decode("utf-8", "replace").strip()
+
+
+def pip_settings():
+    """pip's settings for installing, {name: value}: those of its files, then those of the environment."""
+    found = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", asked("-m", "pip", "config", "list") or "", re.M)
+    found.sort(key=lambda line: ["global", "install", ":env:"].index(line[0]))  # the last one counts
+    return {name.replace("_", "-"): ast.literal_eval(value) for _, name, value in found}
+
+
+def uv_settings(settings):
+    """The same for uv, (options, variables of the environment); None if one of them has no counterpart there."""
+    options, variables = [], {}
+    for name, value in sorted(settings.items()):
+        if name in UV_OPTIONS:
+            for word in value.split():
+                options += [UV_OPTIONS[name], word]
+        elif name in UV_VARIABLES:
+            variables.update((variable, value) for variable in UV_VARIABLES[name])
+        elif name not in NO_MATTER:
+            return None
+    return options, variables
+
+
+def uv_cache():
+    """The folder that uv keeps, or would keep, its downloads in; None where uv does not run."""
+    return asked("-m", "uv", "cache", "dir")
+
+
+def on_this_disk(path):
+    """True if the path is, or would be made, on the disk of .venv."""
+    while path and not os.path.exists(path):
+        path = os.path.dirname(path)
+    return bool(path) and os.stat(path).st_dev == os.stat(VENV).st_dev
 
 
 def step(line):
-    """What to show of a line of pip's: the large downloads, the installation, a silent network; else None."""
-    found = re.search(r"Downloading (\S+?)-\d\S* \(([\d.]+) MB\)", line)
+    """What to show of a line of uv's or pip's: the large downloads, the installation, a silent network; else None."""
+    found = re.search(r"Downloading (\S+?)(?:-\d\S*)? \(([\d.]+) ?([MG]i?)B\)", line)
     if found:
-        megabytes = float(found.group(2))
+        megabytes = float(found.group(2)) * {"M": 1, "Mi": 1.048576, "G": 1000, "Gi": 1073.741824}[found.group(3)]
         return "  downloading {} ({:.0f} MB)".format(found.group(1), megabytes) if megabytes >= 20 else None
-    if line.startswith("Installing collected packages"):
-        return "  installing {} packages".format(line.count(",") + 1)
+    found = re.match(r"Installing collected packages|Prepared (\d+) packages", line)
+    if found:
+        number = int(found.group(1) or line.count(",") + 1)
+        return "  installing {} packages".format(number) if number > 1 else None
     found = re.search(r"Retry\(total=(\d)", line)
     return "  no answer from the package index, trying again ({} left)".format(found.group(1)) if found else None
 
@@ -630,7 +716,11 @@ def clean():
     """Remove what can be made again; never runs/."""
     junk = {"__pycache__", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"}
     built = r"^(build|dist)$|\.egg-info$"
+    kept = "runs/"
     if os.path.isdir(VENV):
+        cache = uv_cache()
+        if cache and os.path.isdir(cache):
+            kept += ", and what uv has downloaded in " + cache
         with Lock():  # not while somebody installs
             empty_venv()
         if os.path.islink(VENV):
@@ -646,7 +736,7 @@ def clean():
     for path in glob.glob(os.path.join(glob.escape(shipped), "raw", "*-ubyte")):
         os.remove(path)
     shutil.rmtree(os.path.join(shipped, "processed"), ignore_errors=True)
-    say("Removed .venv, caches and extracted data. Kept: runs/.")
+    say("Removed .venv, caches and extracted data. Kept: {}.".format(kept))
     return 0
 
 

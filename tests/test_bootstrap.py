@@ -24,7 +24,7 @@ PYENV = Path.home() / ".pyenv" / "versions"
 PIP = """
 import pathlib, sys, time
 here = pathlib.Path(__file__).parent
-with open(here / "calls", "a") as file:
+with open(here / "calls", "a", encoding="utf-8") as file:
     file.write(" ".join(sys.argv[1:]) + "\\n")
 for name in ("says", "ends", "sleeps"):
     if (here / name).exists():
@@ -33,7 +33,7 @@ for name in ("says", "ends", "sleeps"):
             print(text, flush=True)
         elif name == "ends":
             sys.exit(int(text))
-        else:
+        elif "requirements.txt" in sys.argv:
             time.sleep(float(text))
 """
 
@@ -107,9 +107,26 @@ def pip_folder(root):
 
 
 def calls(root):
-    """How often pip was called."""
-    file = pip_folder(root) / "calls"
-    return len(file.read_text().splitlines()) if file.exists() else 0
+    """How often pip was called to install what the book needs: uv and pip's settings do not count."""
+    lines = said_to(pip_folder(root))
+    return sum(line.startswith("install") and "uv>=" not in line for line in lines)
+
+
+def said_to(folder):
+    """With which words a stand-in was called."""
+    file = folder / "calls"
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def have_uv(root, cache, ends=0):
+    """Lay a stand-in for uv beside pip's; it keeps its cache there, and ends like this when it installs."""
+    uv = pip_folder(root).with_name("uv")
+    uv.mkdir()
+    (uv / "__init__.py").touch()
+    (uv / "says").write_text("error: No solution found\n" if ends else " + torch==2.15.0\n")
+    (uv / "ends").write_text(str(ends))
+    (uv / "__main__.py").write_text(f"import sys\nif 'cache' in sys.argv: sys.exit(print({str(cache)!r}))\n{PIP}")
+    return uv
 
 
 def let_pip(root, says="", ends=1):
@@ -246,6 +263,73 @@ def test_pip_fails(says, sentence, book, capfd):
     assert not list((book / ".venv").glob("pip-*"))
 
 
+def test_uv_installs_and_pip_need_not(book, capfd, monkeypatch):
+    monkeypatch.setattr(bootstrap, "pip_settings", lambda: {"index-url": "https://mirror.invalid/simple"})
+    uv = have_uv(book, book / "kept" / "uv")
+    assert bootstrap.main(["setup"]) == 0
+    (words,) = said_to(uv)
+    assert words.startswith(f"pip install --python {bootstrap.venv_python()} ")
+    assert words.endswith("--default-index https://mirror.invalid/simple -r requirements.txt")
+    assert calls(book) == 1  # vgglib itself
+    assert not any("requirements.txt" in line for line in said_to(pip_folder(book)))
+    assert " + torch==2.15.0" in (book / ".venv" / "install.log").read_text(encoding="utf-8")
+    assert "pip takes over" not in capfd.readouterr().out
+
+
+def test_uv_fails_and_pip_takes_over(book, capfd):
+    have_uv(book, book, ends=2)
+    assert bootstrap.main(["setup"]) == 0
+    assert calls(book) == 2
+    assert "uv did not succeed; pip takes over" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("why", ["little space", "cache on another disk", "a setting that uv does not know"])
+def test_uv_is_not_tried(why, book, monkeypatch):
+    uv = have_uv(book, book)
+    if why == "little space":
+        monkeypatch.setattr(bootstrap, "disk_options", lambda verb: ["--no-cache-dir"])
+    elif why == "cache on another disk":
+        monkeypatch.setattr(bootstrap, "on_this_disk", lambda path: False)
+    else:
+        monkeypatch.setattr(bootstrap, "pip_settings", lambda: {"target": "elsewhere"})
+    assert bootstrap.main(["setup"]) == 0
+    assert not said_to(uv)
+    assert calls(book) == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at Linux's own file systems")
+def test_disk_of_a_folder_that_is_not_there_yet(book):
+    assert bootstrap.on_this_disk(str(book / "not" / "yet"))
+    assert not bootstrap.on_this_disk("/proc/not/yet")
+    assert not bootstrap.on_this_disk(None)
+
+
+def test_settings_of_pip_hold_for_uv(book):
+    (pip_folder(book) / "says").write_text(
+        """:env:.constraint='/etc/c.txt'
+global.constraint='overridden.txt'
+global.extra-index-url='https://a.invalid/simple\\nhttps://b.invalid/simple'
+install.find_links='/opt/wheels'
+global.cert='/etc/ca.pem'
+global.timeout='60'
+list.format='columns'
+""",
+        encoding="utf-8",
+    )
+    (pip_folder(book) / "ends").write_text("0")
+    options, variables = bootstrap.uv_settings(bootstrap.pip_settings())
+    assert " ".join(options) == (
+        "--constraint /etc/c.txt --index https://a.invalid/simple --index https://b.invalid/simple "
+        "--find-links /opt/wheels"
+    )
+    assert variables == {"SSL_CERT_FILE": "/etc/ca.pem"}
+
+
+@pytest.mark.parametrize("name", ["target", "no-index", "only-binary", "pre", "client-cert"])
+def test_settings_that_uv_does_not_know(name):
+    assert bootstrap.uv_settings({"index-url": "https://mirror.invalid/simple", name: "true"}) is None
+
+
 def test_failed_install_goes_on_next_time(book):
     let_pip(book, REFUSED)
     assert bootstrap.main(["setup"]) == 1
@@ -277,7 +361,12 @@ def test_progress_lines():
     line = "  Downloading torch-2.15.0-cp311-cp311-manylinux_2_28_x86_64.whl (532.9 MB)"
     assert bootstrap.step(line) == "  downloading torch (533 MB)"
     assert bootstrap.step("Downloading numpy-2.4.6-cp311.whl (16.7 MB)") is None
+    assert bootstrap.step("Downloading nvidia-cudnn-cu13 (495.1MiB)") == "  downloading nvidia-cudnn-cu13 (519 MB)"
+    assert bootstrap.step("Downloading torch (1.5GiB)") == "  downloading torch (1611 MB)"
+    assert bootstrap.step("Downloading pandas (11.8MiB)") is None
     assert bootstrap.step("Installing collected packages: a, b, c") == "  installing 3 packages"
+    assert bootstrap.step("Installing collected packages: vgglib") is None
+    assert bootstrap.step("Prepared 153 packages in 14.55s") == "  installing 153 packages"
     assert "trying again (0 left)" in bootstrap.step(REFUSED.splitlines()[1])
 
 
@@ -504,6 +593,17 @@ def test_clean_keeps_runs_and_the_shipped_data(book):
     assert bootstrap.main(["clean"]) == 0
     assert all(path.exists() for path in keep)
     assert not any(path.exists() for path in [*lose, book / ".venv"])
+
+
+def test_clean_says_what_is_kept_elsewhere(book, capfd):
+    have_uv(book, book / "kept")
+    assert bootstrap.main(["clean"]) == 0
+    assert capfd.readouterr().out.endswith("Kept: runs/.\n")
+    make_venv(book)
+    have_uv(book, book / "runs")
+    (book / "runs").mkdir()
+    assert bootstrap.main(["clean"]) == 0
+    assert capfd.readouterr().out.endswith(f"Kept: runs/, and what uv has downloaded in {book / 'runs'}.\n")
 
 
 def test_failing_benchmark_is_named(started, book, monkeypatch, capfd):
