@@ -295,9 +295,9 @@ def install(verb):
     else:
         say("Checking the packages in .venv against requirements.txt.")
     with open(os.path.join(VENV, "install.log"), "w", encoding="utf-8") as log:
-        if options or not by_uv(["-r", "requirements.txt"], log, verb):
+        if options or not by_uv(["-r", "requirements.txt", "-e", "."], log, verb):
             pip(options + ["--no-compile", "-r", "requirements.txt"], log, verb)
-        pip(["--no-deps", "-e", "."], log, verb)
+            pip(["--no-deps", "-e", "."], log, verb)
         precompile(log)
     write_stamp("installed.stamp", fingerprint())
 
@@ -322,7 +322,9 @@ def install_for_teachers(verb):
     if read_stamp("teachers.stamp") != wanted:
         say("Installing what teachers need beside the book.")
         with open(os.path.join(VENV, "install.log"), "a", encoding="utf-8") as log:
-            pip(["-r", os.path.join(TEACHING, "requirements.txt")], log, verb)
+            words = ["-r", os.path.join(TEACHING, "requirements.txt")]
+            if not by_uv(words, log, verb):
+                pip(words, log, verb)
         write_stamp("teachers.stamp", wanted)
 
 
@@ -468,10 +470,12 @@ def step(line):
     if found:
         megabytes = float(found.group(2)) * {"M": 1, "Mi": 1.048576, "G": 1000, "Gi": 1073.741824}[found.group(3)]
         return "  downloading {} ({:.0f} MB)".format(found.group(1), megabytes) if megabytes >= 20 else None
-    found = re.match(r"Installing collected packages|Prepared (\d+) packages", line)
+    found = re.match(r"Installing collected packages", line)
+    if found and "," in line:
+        return "  installing {} packages".format(line.count(",") + 1)
+    found = re.match(r"Installed (\d+) packages", line)
     if found:
-        number = int(found.group(1) or line.count(",") + 1)
-        return "  installing {} packages".format(number) if number > 1 else None
+        return "  installed {} packages".format(found.group(1))
     found = re.search(r"Retry\(total=(\d)", line)
     return "  no answer from the package index, trying again ({} left)".format(found.group(1)) if found else None
 
