@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vgglib import sizes
 from vgglib.augment import crop_offsets, expect_pictures, view, whole
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, device_of, fast_in_bf16
+from vgglib.devices import autocast, device_of, fast_channels_last, fast_in_bf16
 from vgglib.model import VGG, FullyConvolutional, fully_convolutional, unwrapped
 from vgglib.modes import evaluation
 from vgglib.progress import Progress, duration
@@ -116,7 +116,7 @@ def single_crop(
     crop = _crop(net, images, scale)
     per_batch = _per_batch(images, crop, crop, batch_size)
     with _testing(net, images, per_batch, bf16, tell="") as batches:
-        return torch.cat([_posteriors(net(prepared(net, view(batch, crop, scale)))) for batch in batches])
+        return torch.cat([_posteriors(_scores(net, prepared(net, view(batch, crop, scale)))) for batch in batches])
 
 
 @torch.no_grad()
@@ -126,7 +126,7 @@ def of_views(net: nn.Module, views: Tensor, bf16: bool | None = None) -> Tensor:
     They go through the network together, in evaluation mode. bf16: as for single_crop.
     """
     with _testing(net, views, len(views), bf16, tell="") as batches:
-        return torch.cat([_posteriors(net(prepared(net, X))) for X in batches])
+        return torch.cat([_posteriors(_scores(net, prepared(net, X))) for X in batches])
 
 
 @torch.no_grad()
@@ -198,7 +198,7 @@ def multi_crop(
                 for left, again in columns.items():
                     X = pictures[:, :, top : top + crop[0], left : left + crop[1]]
                     for side in (X, X.flip(3)) if flip else (X,):
-                        total = total + often * again * _posteriors(net(side))
+                        total = total + often * again * _posteriors(_scores(net, side))
             found.append(total / (grid**2 * (2 if flip else 1)))
         return torch.cat(found)
 
@@ -320,7 +320,7 @@ def _maps(
         def maps(flip: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
             for batch in batches:
                 X = prepared(full, whole(batch, scale))
-                yield _wide(full(X)), _wide(full(X.flip(3))) if flip else None
+                yield _wide(_scores(full, X)), _wide(_scores(full, X.flip(3))) if flip else None
 
         yield maps
 
@@ -369,6 +369,18 @@ def _per_batch(images: Tensor, crop: Sequence[int], size: Sequence[int], batch_s
     """Return how many pictures take the memory of ``batch_size`` crops, at ``size`` or, if that is more, their own."""
     batch_size, area = sizes.whole(batch_size, "batch_size"), max(math.prod(size), math.prod(images.shape[2:]))
     return max(min(1, batch_size), min(batch_size, batch_size * math.prod(crop) // area))
+
+
+def _scores(net: nn.Module, X: Tensor) -> Tensor:
+    """Return what the network says of prepared pictures, laid out in memory as its convolutions are fastest.
+
+    That suffices for all that follow, however the weights lie. A VGG takes them so; another network may want to view
+    its maps as rows, which torch then refuses.
+    """
+    ours = type(unwrapped(net)) in (VGG, FullyConvolutional)
+    if ours and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type)):
+        X = X.to(memory_format=torch.channels_last)
+    return net(X)
 
 
 def _wide(scores: Tensor) -> Tensor:
