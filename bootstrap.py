@@ -302,14 +302,42 @@ def install(verb):
     write_stamp("installed.stamp", fingerprint())
 
 
+# what the book imports, in two parts that take about as long
+IMPORTED = [
+    ["torch", "torch._dynamo", "torchvision.transforms.v2", "safetensors.torch"],
+    [
+        "jupyterlab.labapp", "ipykernel.kernelapp", "ipywidgets", "anywidget", "nbclient", "nbconvert", "nbval.plugin",
+        "xdist", "playwright.sync_api", "matplotlib.pyplot", "pandas", "sklearn.datasets", "sklearn.linear_model",
+    ],
+]  # fmt: skip
+IMPORT = """
+import compileall, importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        print(name, repr(error))
+compileall.compile_dir("vgglib", quiet=1)
+"""
+
+
 def precompile(log):
-    """Compile the packages and vgglib on all cores, where pip takes one; what does not compile fails when imported."""
-    tests = r"site-packages.*[/\\](tests?|testing[/\\]_internal)[/\\]"  # nobody imports those here
-    words = [venv_python(), "-m", "compileall", "-q", "-j", "0", "-x", tests, site_packages(""), "vgglib"]
+    """Let Python compile what is imported, on two cores: uv does not, and pip all that there is, one after another.
+
+    What is not in IMPORTED is compiled when it is imported; what cannot be imported says so then, and in the log.
+    """
+    env = {name: value for name, value in clean_env().items() if name != "PYTHONDONTWRITEBYTECODE"}
     log.flush()
     with Heartbeat() as heart:
         heart.beat("  compiling them")
-        subprocess.call(words, cwd=ROOT, env=clean_env(), stdout=log, stderr=log, close_fds=WINDOWS)
+        started = [
+            subprocess.Popen(
+                [venv_python(), "-c", IMPORT] + names, cwd=ROOT, env=env, stdout=log, stderr=log, close_fds=WINDOWS
+            )
+            for names in IMPORTED
+        ]
+        for process in started:
+            process.wait()
 
 
 def install_for_teachers(verb):
@@ -668,7 +696,8 @@ def pytest_options():
     """One pytest process for tests and notebooks, these twice, a file at a time on up to four cores."""
     cores = min(4, os.cpu_count() or 2)
     nbval = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--twice"]
-    return nbval + ["--nbval-sanitize-with=tests/nbval_sanitize.cfg", "-n", str(cores), "--dist", "loadfile"]
+    share = ["-n", str(cores), "--dist", "loadfile", "--no-loadscope-reorder"]  # in the order of conftest.py
+    return nbval + ["--nbval-sanitize-with=tests/nbval_sanitize.cfg"] + share
 
 
 def bench():

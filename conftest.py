@@ -16,6 +16,21 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+# the files of tests/ that take longest, in falling order
+LONG = [
+    "figures", "assignments", "model", "main", "browser", "hostile_submissions", "distributed", "tracing", "faults",
+    "bootstrap", "grading", "explorers", "folders", "data", "networks", "classroom_walk", "formgrader",
+    "measured_cost", "protocol", "largest_batch", "pretended", "ablation",
+]  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Order the files, not the tests in them: the chapters, what is long, the rest. No worker then ends much later."""
+    places = {ROOT / "tests" / f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: -1 if item.path.suffix == ".ipynb" else places.get(item.path, len(LONG)))
+
+
 def pytest_addoption(parser):
     parser.addoption("--twice", action="store_true", help="with --nbval: run each chapter twice, in one kernel")
 

@@ -1,6 +1,7 @@
 """bootstrap.py under every fault that a first run meets. Nothing is installed: a stand-in plays pip."""
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -223,15 +225,23 @@ def test_changed_file_installs_again(name, book):
     assert calls(book) == 4
 
 
-def test_packages_are_compiled(book):
+def test_packages_are_compiled(book, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(bootstrap, "IMPORTED", [["broken", "part.used"], ["part"]])
     part = pip_folder(book).parent / "part"
-    (part / "tests").mkdir(parents=True)
-    for name, source in {"__init__.py": "x = 1\n", "broken.py": "x = (", "tests/one.py": "x = 1\n"}.items():
-        (part / name).write_text(source)
+    part.mkdir()
+    part.with_name("broken.py").write_text("x = (")
+    for name in ("__init__", "used", "unused"):
+        (part / f"{name}.py").write_text("x = 1\n")
     assert bootstrap.main(["setup"]) == 0
     assert "--no-compile -r requirements.txt" in (pip_folder(book) / "calls").read_text()
-    assert [path.name.partition(".")[0] for path in part.rglob("*.pyc")] == ["__init__"]
+    assert {path.name.partition(".")[0] for path in part.rglob("*.pyc")} == {"__init__", "used"}
     assert len(list((book / "vgglib").rglob("*.pyc"))) == 2
+    assert "broken SyntaxError" in (book / ".venv" / "install.log").read_text(encoding="utf-8")
+
+
+def test_what_is_imported_first_is_there():
+    assert all(importlib.util.find_spec(name) for names in bootstrap.IMPORTED for name in names)
 
 
 def test_setup_repairs_although_nothing_changed(book):
@@ -571,7 +581,7 @@ def test_test_runs_all_that_ci_runs(started, monkeypatch):
     assert bootstrap.main(["test", "-x"]) == 0
     assert [words[1] for words in started] == ["ruff", "ruff", "pytest"]
     assert started[2][-4:] == ["tests/test_model.py", "-k", "a or b", "-x"]
-    assert {"--nbval", "--nbval-current-env", "--dist", "loadfile"} <= set(started[2])
+    assert {"--nbval", "--nbval-current-env", "--dist", "loadfile", "--no-loadscope-reorder"} <= set(started[2])
     assert any((REPOSITORY / word.partition("=")[2]).is_file() for word in started[2] if "sanitize" in word)
 
 
@@ -580,6 +590,17 @@ def test_test_ends_with_the_worst_status(style, tests, status, started, monkeypa
     monkeypatch.setattr(bootstrap, "run", lambda *words: {"ruff": style, "pytest": tests}[words[1]])
     assert bootstrap.main(["test"]) == status
     assert ("No test was collected" in capfd.readouterr().out) == (tests == 5)
+
+
+def test_long_files_go_first(request):
+    plugins = [plugin for plugin in request.config.pluginmanager.get_plugins() if hasattr(plugin, "LONG")]
+    (shares,) = {tuple(plugin.LONG): plugin for plugin in plugins}.values()
+    assert all((REPOSITORY / "tests" / f"test_{name}.py").exists() for name in shares.LONG)
+    names = ["tests/test_cost.py", "tests/test_main.py", "tests/test_figures.py", "notebooks/00_start_here.ipynb"]
+    items = [SimpleNamespace(path=REPOSITORY / name, number=n) for n in (1, 2) for name in names]
+    shares.pytest_collection_modifyitems(items)
+    assert [item.path.name for item in items[::2]] == [Path(name).name for name in reversed(names)]
+    assert [item.number for item in items] == [1, 2] * 4
 
 
 def test_clean_keeps_runs_and_the_shipped_data(book):
