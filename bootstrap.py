@@ -306,8 +306,9 @@ def install(verb):
 IMPORTED = [
     ["torch", "torch._dynamo", "torchvision.transforms.v2", "safetensors.torch"],
     [
-        "jupyterlab.labapp", "ipykernel.kernelapp", "ipywidgets", "anywidget", "nbclient", "nbconvert", "nbval.plugin",
-        "xdist", "playwright.sync_api", "matplotlib.pyplot", "pandas", "sklearn.datasets", "sklearn.linear_model",
+        "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "ipywidgets",
+        "anywidget", "nbclient", "nbconvert", "nbval.plugin", "xdist.remote", "playwright.sync_api", "anyio.pytest_plugin",
+        "matplotlib_inline.backend_inline", "pandas", "sklearn.datasets", "sklearn.linear_model",
     ],
 ]  # fmt: skip
 IMPORT = """
