@@ -307,8 +307,8 @@ IMPORTED = [
     ["torch", "torch._dynamo", "torchvision.transforms.v2", "safetensors.torch"],
     [
         "jupyterlab.labapp", "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "ipywidgets",
-        "anywidget", "nbclient", "nbconvert", "nbval.plugin", "xdist.remote", "playwright.sync_api", "anyio.pytest_plugin",
-        "matplotlib_inline.backend_inline", "pandas", "sklearn.datasets", "sklearn.linear_model",
+        "anywidget", "nbclient", "nbconvert", "nbval.plugin", "xdist.remote", "anyio.pytest_plugin",
+        "playwright.sync_api", "matplotlib_inline.backend_inline", "pandas", "sklearn.datasets", "sklearn.linear_model",
     ],
 ]  # fmt: skip
 IMPORT = """

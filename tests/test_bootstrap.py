@@ -240,8 +240,11 @@ def test_packages_are_compiled(book, monkeypatch):
     assert "broken SyntaxError" in (book / ".venv" / "install.log").read_text(encoding="utf-8")
 
 
-def test_what_is_imported_first_is_there():
-    assert all(importlib.util.find_spec(name) for names in bootstrap.IMPORTED for name in names)
+@pytest.mark.parametrize("name", [name for names in bootstrap.IMPORTED for name in names])
+def test_what_is_imported_first_is_there(name):
+    top, *inner = name.split(".")
+    folder = Path(importlib.util.find_spec(top).origin).parent.joinpath(*inner)  # nothing is imported to look
+    assert folder.is_dir() or folder.with_suffix(".py").exists()
 
 
 def test_setup_repairs_although_nothing_changed(book):
