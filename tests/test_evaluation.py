@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as V
 
+from vgglib import evaluation
 from vgglib.augment import whole
 from vgglib.configurations import layers
 from vgglib.data import ImageSet, image_folder
@@ -393,6 +394,31 @@ def test_the_network_keeps_its_modes_and_weights(net, images, method, training):
         method(net, images[:, :1], 20)
     assert [module.training for module in net.modules()] == modes
     assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("method", EVERY)
+def test_pictures_lie_as_convolutions_are_fastest(exact, images, method, fast, monkeypatch):
+    expected, seen = method(exact, images, 28), []
+    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: fast)
+    maps = exact.features[3].register_forward_hook(lambda layer, X, Y: seen.append(Y))
+    torch.testing.assert_close(method(exact, images, 28), expected, rtol=1e-12, atol=1e-12)
+    maps.remove()
+    assert {Y.is_contiguous(memory_format=torch.channels_last) for Y in seen} == {fast}
+
+
+def test_the_maps_of_another_network_can_be_viewed_as_rows(images, monkeypatch):
+    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: True)
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.scores = nn.Conv2d(images.shape[1], 4, 3, padding=1), nn.LazyLinear(10)
+
+        def forward(self, X):
+            return self.scores(self.conv(X).view(len(X), -1))
+
+    assert single_crop(Rows(), images).shape == (len(images), 10)
 
 
 @pytest.mark.parametrize("method", [dense, multi_crop])

@@ -51,6 +51,18 @@ def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
     return found.to(weight.dtype) if weight is not None and weight.is_floating_point() else found
 
 
+def laid_out(net: nn.Module, X: Tensor) -> Tensor:
+    """Return prepared pictures (N, C, H, W) with the same values, in memory as the network's convolutions are fastest.
+
+    That is with all channels of a pixel side by side, where vgglib.devices.fast_channels_last says so; the maps of all
+    layers then follow, however the weights lie. Only a VGG gets its pictures so: another network may want to view its
+    maps as rows, which torch then refuses.
+    """
+    ours = type(unwrapped(net)) in (VGG, FullyConvolutional)
+    faster = ours and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type))
+    return X.to(memory_format=torch.channels_last) if faster else X
+
+
 def _with_statistics(net: nn.Module) -> nn.Module | None:
     """Return the network inside of ``net`` whose mean and standard deviation the pictures want, None for 0 and 1."""
     net, inside = unwrapped(net), list(_that_take_prepared(net))
@@ -116,7 +128,9 @@ def single_crop(
     crop = _crop(net, images, scale)
     per_batch = _per_batch(images, crop, crop, batch_size)
     with _testing(net, images, per_batch, bf16, tell="") as batches:
-        return torch.cat([_posteriors(_scores(net, prepared(net, view(batch, crop, scale)))) for batch in batches])
+        return torch.cat(
+            [_posteriors(net(laid_out(net, prepared(net, view(batch, crop, scale))))) for batch in batches]
+        )
 
 
 @torch.no_grad()
@@ -126,7 +140,7 @@ def of_views(net: nn.Module, views: Tensor, bf16: bool | None = None) -> Tensor:
     They go through the network together, in evaluation mode. bf16: as for single_crop.
     """
     with _testing(net, views, len(views), bf16, tell="") as batches:
-        return torch.cat([_posteriors(_scores(net, prepared(net, X))) for X in batches])
+        return torch.cat([_posteriors(net(laid_out(net, prepared(net, X)))) for X in batches])
 
 
 @torch.no_grad()
@@ -198,7 +212,7 @@ def multi_crop(
                 for left, again in columns.items():
                     X = pictures[:, :, top : top + crop[0], left : left + crop[1]]
                     for side in (X, X.flip(3)) if flip else (X,):
-                        total = total + often * again * _posteriors(_scores(net, side))
+                        total = total + often * again * _posteriors(net(laid_out(net, side)))
             found.append(total / (grid**2 * (2 if flip else 1)))
         return torch.cat(found)
 
@@ -319,8 +333,8 @@ def _maps(
 
         def maps(flip: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
             for batch in batches:
-                X = prepared(full, whole(batch, scale))
-                yield _wide(_scores(full, X)), _wide(_scores(full, X.flip(3))) if flip else None
+                X = laid_out(full, prepared(full, whole(batch, scale)))
+                yield _wide(full(X)), _wide(full(X.flip(3))) if flip else None
 
         yield maps
 
@@ -369,18 +383,6 @@ def _per_batch(images: Tensor, crop: Sequence[int], size: Sequence[int], batch_s
     """Return how many pictures take the memory of ``batch_size`` crops, at ``size`` or, if that is more, their own."""
     batch_size, area = sizes.whole(batch_size, "batch_size"), max(math.prod(size), math.prod(images.shape[2:]))
     return max(min(1, batch_size), min(batch_size, batch_size * math.prod(crop) // area))
-
-
-def _scores(net: nn.Module, X: Tensor) -> Tensor:
-    """Return what the network says of prepared pictures, laid out in memory as its convolutions are fastest.
-
-    That suffices for all that follow, however the weights lie. A VGG takes them so; another network may want to view
-    its maps as rows, which torch then refuses.
-    """
-    ours = type(unwrapped(net)) in (VGG, FullyConvolutional)
-    if ours and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type)):
-        X = X.to(memory_format=torch.channels_last)
-    return net(X)
 
 
 def _wide(scores: Tensor) -> Tensor:

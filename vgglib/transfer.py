@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vgglib.augment import whole
 from vgglib.devices import device_of
-from vgglib.evaluation import prepared
+from vgglib.evaluation import laid_out, prepared
 from vgglib.model import VGG, fully_convolutional
 from vgglib.modes import evaluation
 
@@ -39,7 +39,7 @@ def features(
     found = []
     with evaluation(net):
         for batch in images.split(batch_size):
-            X = prepared(net, whole(batch.to(device_of(net)), scale))
+            X = laid_out(net, prepared(net, whole(batch.to(device_of(net)), scale)))
             looks = [X, X.flip(3)] if flip else [X]
             found.append(sum(_look(net, look, block) for look in looks) / len(looks))
     return F.normalize(torch.cat(found), dim=1)
