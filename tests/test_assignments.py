@@ -341,8 +341,8 @@ def test_hidden_inputs_cannot_hide_a_bug(number):
         for sentence, wrong in one.mistakes.items():
             for n in range(20):
                 cases = classroom.grade.judge.cases_of(one, f"secret {n}", "x")
-                right = [mistaken(wrong, case, one) for case in cases]
-                assert not all(right), f"{one.grade_id}: {sentence!r} goes unseen with secret {n}"
+                unseen = all(mistaken(wrong, case, one) for case in cases)
+                assert not unseen, f"{one.grade_id}: {sentence!r} goes unseen with secret {n}"
 
 
 def mistaken(wrong, case, one):
@@ -466,7 +466,7 @@ def test_every_fault_of_the_loop_is_one_and_raises_no_error():
         mark = classroom.marked("04", "train", "train_answer", given + "\n".join(loop), own)
         assert mark.points == 0
         assert mark.text.startswith("these are the answers of the faulty program, as it was handed out; ")
-        others = [classroom.marked("04", "train", "train_answer", given + "\n".join(loop), one) for one in ids[:8]]
+        others = [classroom.marked("04", "train", "train_answer", given + "\n".join(loop), one) for one in ids[:3]]
         assert "part" in {mark.status for mark in others}
         assert not [mark.text for mark in [mark, *others] if re.search("is wrong|are wrong", mark.text)], slip
     assert len({str(module.my_loop(f"student {n}")) for n in range(400)}) == len(module.SLIPS) == 18

@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 GRID = 5  # crops along each side, as in the paper
@@ -1016,6 +1017,7 @@ def _receptive_field(options: argparse.Namespace) -> int:
     return 0
 
 
+@cache
 def _meanings() -> dict[str, str]:
     """Return what each field of a recipe means, as it stands beside the field, and what the recipe laptop has."""
     from vgglib.model import INITIALISATIONS
