@@ -444,7 +444,7 @@ def by_uv(words, log, verb):
         return False
     options, variables = settings
     start = ["-m", "uv", "pip", "install", "--python", venv_python(), "--index-strategy", "unsafe-best-match"]
-    failed = logged(start + options + words, log, **dict({"UV_HTTP_TIMEOUT": "180"}, **variables))
+    failed = logged(start + options + words, log, **dict({"UV_HTTP_TIMEOUT": "60"}, **variables))
     if failed:
         say("  uv did not succeed; pip takes over")
     return not failed
@@ -754,7 +754,7 @@ def clean():
     if os.path.isdir(VENV):
         cache = uv_cache()
         if cache and os.path.isdir(cache):
-            kept += ", and what uv has downloaded in " + cache
+            kept += ", and what uv has downloaded in {} (delete that folder to free its space)".format(cache)
         with Lock():  # not while somebody installs
             empty_venv()
         if os.path.islink(VENV):

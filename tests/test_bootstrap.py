@@ -626,7 +626,8 @@ def test_clean_says_what_is_kept_elsewhere(book, capfd):
     have_uv(book, book / "runs")
     (book / "runs").mkdir()
     assert bootstrap.main(["clean"]) == 0
-    assert capfd.readouterr().out.endswith(f"Kept: runs/, and what uv has downloaded in {book / 'runs'}.\n")
+    kept = f"runs/, and what uv has downloaded in {book / 'runs'} (delete that folder to free its space)"
+    assert capfd.readouterr().out.endswith(f"Kept: {kept}.\n")
 
 
 def test_failing_benchmark_is_named(started, book, monkeypatch, capfd):
