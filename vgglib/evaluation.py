@@ -55,11 +55,14 @@ def laid_out(net: nn.Module, X: Tensor) -> Tensor:
     """Return prepared pictures (N, C, H, W) with the same values, in memory as the network's convolutions are fastest.
 
     That is with all channels of a pixel side by side, where vgglib.devices.fast_channels_last says so; the maps of all
-    layers then follow, however the weights lie. Only a VGG gets its pictures so: another network may want to view its
-    maps as rows, which torch then refuses.
+    layers then follow, however the weights lie. Only a VGG of torch's layers and ours gets its pictures so: a layer of
+    your own may want to view its maps as rows, which torch then refuses.
     """
-    ours = type(unwrapped(net)) in (VGG, FullyConvolutional)
-    faster = ours and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type))
+    inner = unwrapped(net)
+    known = type(inner) in (VGG, FullyConvolutional) and all(
+        type(module).__module__.partition(".")[0] in ("torch", "vgglib") for module in inner.modules()
+    )
+    faster = known and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type))
     return X.to(memory_format=torch.channels_last) if faster else X
 
 
