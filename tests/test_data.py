@@ -103,6 +103,11 @@ def leftovers(root):
 
 def in_child(work, **options):
     """What work() returned or raised, as text, in a forked process of its own; work may not compute with torch."""
+    return said_by(*forked(work, **options))
+
+
+def forked(work, **options):
+    """Start such a process, (its number, where it says that). From one thread: filelock refuses two forks at once."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -121,6 +126,10 @@ def in_child(work, **options):
         finally:
             os._exit(0)
     os.close(writer)
+    return child, reader
+
+
+def said_by(child, reader):
     with open(reader) as file:
         said = file.read()
     os.waitpid(child, 0)
@@ -517,7 +526,6 @@ def test_processes_that_extract_at_once_all_succeed(root):
     names = [name for name in FILES if name != IMAGES]  # 8 MB say as much as 55
     for name in names:
         put(root, name, None)
-    said = []
     start = time.monotonic() + 0.3
 
     def work():
@@ -525,12 +533,8 @@ def test_processes_that_extract_at_once_all_succeed(root):
         prepare(root)
         return [is_good(root, name) for name in FILES]
 
-    threads = [threading.Thread(target=lambda: said.append(in_child(work))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert said == [repr([True] * 4)] * 4
+    children = [forked(work) for _ in range(4)]
+    assert [said_by(*child) for child in children] == [repr([True] * 4)] * 4
     assert leftovers(root) == []
 
 
