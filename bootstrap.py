@@ -414,7 +414,7 @@ def logged(words, log, **settings):
         shutil.rmtree(work, ignore_errors=True)
 
 
-# pip's settings under uv's names, as options and as variables; those that change no package; True where set alone
+# pip's settings under uv's names, as options and as variables, and those that change no package
 UV_OPTIONS = {
     "index-url": "--default-index", "extra-index-url": "--index", "find-links": "--find-links",
     "constraint": "--constraint", "trusted-host": "--allow-insecure-host",
@@ -444,7 +444,8 @@ def by_uv(words, log, verb):
         return False
     options, variables = settings
     start = ["-m", "uv", "pip", "install", "--python", venv_python(), "--index-strategy", "unsafe-best-match"]
-    failed = logged(start + options + words, log, **dict({"UV_HTTP_TIMEOUT": "60"}, **variables))
+    variables = dict({"UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "60")}, **variables)
+    failed = logged(start + options + words, log, **variables)
     if failed:
         say("  uv did not succeed; pip takes over")
     return not failed
@@ -464,7 +465,10 @@ def pip_settings():
     """pip's settings for installing, {name: value}: those of its files, then those of the environment."""
     found = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", asked("-m", "pip", "config", "list") or "", re.M)
     found.sort(key=lambda line: ["global", "install", ":env:"].index(line[0]))  # the last one counts
-    return {name.replace("_", "-"): ast.literal_eval(value) for _, name, value in found}
+    try:
+        return {name.replace("_", "-"): ast.literal_eval(value) for _, name, value in found}
+    except (ValueError, SyntaxError):
+        return {"unreadable": "by us"}  # which uv does not know, so that pip installs
 
 
 def uv_settings(settings):

@@ -337,6 +337,12 @@ list.format='columns'
     assert variables == {"SSL_CERT_FILE": "/etc/ca.pem"}
 
 
+def test_settings_of_pip_that_cannot_be_read_are_left_to_pip(book):
+    (pip_folder(book) / "says").write_text("global.timeout='60'\nglobal.proxy=http://'\n", encoding="utf-8")
+    (pip_folder(book) / "ends").write_text("0")
+    assert bootstrap.uv_settings(bootstrap.pip_settings()) is None
+
+
 @pytest.mark.parametrize("name", ["target", "no-index", "only-binary", "pre", "client-cert"])
 def test_settings_that_uv_does_not_know(name):
     assert bootstrap.uv_settings({"index-url": "https://mirror.invalid/simple", name: "true"}) is None
