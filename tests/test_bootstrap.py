@@ -321,7 +321,7 @@ def test_settings_of_pip_hold_for_uv(book):
         """:env:.constraint='/etc/c.txt'
 global.constraint='overridden.txt'
 global.extra-index-url='https://a.invalid/simple\\nhttps://b.invalid/simple'
-install.find_links='/opt/wheels'
+install.find_links='/srv/school/wheels'
 global.cert='/etc/ca.pem'
 global.timeout='60'
 list.format='columns'
@@ -332,7 +332,7 @@ list.format='columns'
     options, variables = bootstrap.uv_settings(bootstrap.pip_settings())
     assert " ".join(options) == (
         "--constraint /etc/c.txt --index https://a.invalid/simple --index https://b.invalid/simple "
-        "--find-links /opt/wheels"
+        "--find-links /srv/school/wheels"
     )
     assert variables == {"SSL_CERT_FILE": "/etc/ca.pem"}
 
