@@ -421,9 +421,9 @@ UV_OPTIONS = {
 }  # fmt: skip
 UV_VARIABLES = {"cert": ["SSL_CERT_FILE"], "proxy": ["HTTPS_PROXY", "HTTP_PROXY"]}
 NO_MATTER = [
-    "break-system-packages", "cache-dir", "compile", "default-timeout", "disable-pip-version-check", "no-color",
-    "no-compile", "no-input", "no-warn-script-location", "progress-bar", "quiet", "require-virtualenv", "retries",
-    "root-user-action", "timeout", "user", "verbose",
+    "break-system-packages", "cache-dir", "compile", "config-file", "default-timeout", "disable-pip-version-check",
+    "no-color", "no-compile", "no-input", "no-python-version-warning", "no-warn-script-location", "progress-bar",
+    "quiet", "require-virtualenv", "retries", "root-user-action", "timeout", "user", "verbose",
 ]  # fmt: skip
 
 

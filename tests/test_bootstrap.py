@@ -318,7 +318,8 @@ def test_disk_of_a_folder_that_is_not_there_yet(book):
 
 def test_settings_of_pip_hold_for_uv(book):
     (pip_folder(book) / "says").write_text(
-        """:env:.constraint='/etc/c.txt'
+        """:env:.config-file='/etc/a-school-s-pip.conf'
+:env:.constraint='/etc/c.txt'
 global.constraint='overridden.txt'
 global.extra-index-url='https://a.invalid/simple\\nhttps://b.invalid/simple'
 install.find_links='/srv/school/wheels'
