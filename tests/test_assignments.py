@@ -338,20 +338,21 @@ def test_the_secret_alone_decides_about_hidden_inputs(number):
 def test_hidden_inputs_cannot_hide_a_bug(number):
     """Every part of the points meets its mistakes: no known one gives the right answers, whatever the secret."""
     for one, _ in coded(number):
-        for sentence, wrong in one.mistakes.items():
-            for n in range(20):
-                cases = classroom.grade.judge.cases_of(one, f"secret {n}", "x")
-                unseen = all(mistaken(wrong, case, one) for case in cases)
+        for n in range(20):
+            cases = classroom.grade.judge.cases_of(one, f"secret {n}", "x")
+            right = [one.expected(*case.args) for case in cases]
+            for sentence, wrong in one.mistakes.items():
+                unseen = all(mistaken(wrong, *pair, one.close) for pair in zip(cases, right, strict=True))
                 assert not unseen, f"{one.grade_id}: {sentence!r} goes unseen with secret {n}"
 
 
-def mistaken(wrong, case, one):
+def mistaken(wrong, case, right, close):
     """Return whether a known mistake gives the right answer to a case."""
     try:
         given = wrong(*case.args)
     except Exception:
         return False
-    return same(given, one.expected(*case.args), one.close)
+    return same(given, right, close)
 
 
 def same(given, expected, close):
@@ -361,6 +362,26 @@ def same(given, expected, close):
     if isinstance(given, list) and given and hasattr(given[0], "numpy"):
         return all(map(same, given, expected, [close] * len(given)))
     return classroom.grade.judge.same(given, expected, close)
+
+
+def test_a_known_mistake_is_worked_out_once_for_a_class(monkeypatch):
+    """Its hidden cases are the same for all; another secret's are others."""
+    (one,) = [one for one, _ in coded("04") if one.grade_id == "train"]
+    ((sentence, wrong), *_), asked = one.mistakes.items(), []
+
+    def counted(*args):
+        asked.append(args)
+        return wrong(*args)
+
+    monkeypatch.setitem(one.mistakes, sentence, counted)
+    given = {"train_answer": "def train(net, batches, rate, momentum):\n    return 2.5"}
+    names = classroom.defined("04", given)
+    marks, so_often = [], []
+    for secret, student in (("one", "ada"), ("one", "ben"), ("another", "ben")):
+        marks.append(classroom.grade.judge.mark(one, classroom.unisolated.answers(names), secret, student))
+        so_often.append(len(asked))
+    assert marks[0] == marks[1]
+    assert 0 < so_often[0] == so_often[1] < so_often[2]
 
 
 def test_hidden_kernels_are_not_3_and_sizes_differ():

@@ -15,6 +15,7 @@ import reference
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from PIL import Image
 from torch import nn
 
 from vgglib import figures, protocol, results
@@ -102,12 +103,6 @@ FIGURES = {
 }
 
 
-def pixels(figure):
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
 def words(figure):
     """Everything that is written in a figure."""
     FigureCanvasAgg(figure).draw()
@@ -135,33 +130,49 @@ def test_shares_are_of_their_own_sum():
     assert "largest in time: conv1_1, 75 %" in figure.text_alternative
 
 
+@cache
+def shown(name):
+    """A figure, and what a notebook gets of it."""
+    figure = FIGURES[name]()
+    return figure, *figure._repr_mimebundle_()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_not_blank_and_say_what_they_show(name):
-    figure = FIGURES[name]()
-    drawn = pixels(figure)
+    figure, bundle, _ = shown(name)
+    drawn = np.asarray(Image.open(io.BytesIO(bundle["image/png"])).convert("RGB"))
     assert (drawn != 255).any(axis=2).mean() > 0.01
     assert len(np.unique(drawn.astype(int) @ (65536, 256, 1))) > 10  # colours
     assert figure.text_alternative.endswith(".") or name == "pictures"
     assert repr(figure) == f"Figure: {figure.text_alternative}"
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", FIGURES)
 def test_notebooks_get_a_picture_with_its_alternative_text(name):
-    figure = FIGURES[name]()
-    bundle, about = figure._repr_mimebundle_()
+    figure, bundle, about = shown(name)
     assert bundle["text/plain"] == repr(figure)
     assert bundle["image/png"].startswith(b"\x89PNG")
     width, height = struct.unpack(">II", bundle["image/png"][16:24])
-    shown = about["image/png"]
-    assert shown["alt"] == figure.text_alternative
-    assert (shown["width"], shown["height"]) == tuple(round(96 * inches) for inches in figure.get_size_inches())
-    assert width / height == pytest.approx(shown["width"] / shown["height"], rel=0.02)
-    assert width > shown["width"]  # sharp on fine screens
+    as_said = about["image/png"]
+    assert as_said["alt"] == figure.text_alternative
+    assert (as_said["width"], as_said["height"]) == tuple(round(96 * inches) for inches in figure.get_size_inches())
+    assert width / height == pytest.approx(as_said["width"] / as_said["height"], rel=0.02)
+    assert width > as_said["width"]  # sharp on fine screens
 
 
 def test_drawing_twice_gives_the_same_bytes():
     assert figures.shapes()._repr_mimebundle_() == figures.shapes()._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("name", ["shapes", "pictures", "two_boxes"])  # drawn twice, two of them move
+def test_a_notebook_gets_what_savefig_writes(name):
+    saved = io.BytesIO()
+    FIGURES[name]().savefig(saved, format="png", dpi=150)
+    figure = FIGURES[name]()
+    assert figure._repr_mimebundle_()[0]["image/png"] == saved.getvalue()
+    assert figure.dpi == FIGURES[name]().dpi
 
 
 def test_nothing_imports_pyplot():
@@ -445,10 +456,13 @@ def test_accuracy_against_cost_ranks():
             figures.accuracy_against_cost(**bad)
 
 
+recorded = cache(trained_networks)
+
+
 @cache
 def recorded_networks(by):
     """The figure of the networks in data/results/, drawn; nobody changes it."""
-    figure = figures.accuracy_against_cost(trained_networks(), by=by)
+    figure = figures.accuracy_against_cost(recorded(), by=by)
     FigureCanvasAgg(figure).draw()
     return figure
 
@@ -457,7 +471,7 @@ def recorded_networks(by):
 def test_the_numbers_of_the_recorded_networks_do_not_overlap(by):
     figure = recorded_networks(by)
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    assert len(boxes) == len(trained_networks())
+    assert len(boxes) == len(recorded())
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
@@ -474,7 +488,7 @@ def test_each_number_is_nearest_to_its_own_point(by):
 
 @pytest.mark.parametrize("by", ["MACs", "parameters"])
 def test_networks_stand_at_their_cost_and_are_told_apart(by):
-    networks = sorted(trained_networks(), key=lambda net: -net.mean)
+    networks = sorted(recorded(), key=lambda net: -net.mean)
     figure = recorded_networks(by)
     axes = figure.axes[0]
     costs = [getattr(net, by.lower()) / 1e6 for net in networks]

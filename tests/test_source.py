@@ -4,6 +4,7 @@ it gives, and only those print whose business it is."""
 import ast
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def code_of(path):
     return "\n".join("pass" if line.startswith(("%", "!")) else line for line in lines)
 
 
+@cache
+def tree_of(path):
+    """A file's Python, parsed."""
+    return ast.parse(code_of(path))
+
+
 def imports(tree):
     """The top-level names of all modules that a file imports, wherever in it."""
     for node in ast.walk(tree):
@@ -52,6 +59,7 @@ def imports(tree):
             yield node.module.partition(".")[0] if not node.level else "vgglib"
 
 
+@cache
 def calls(tree):
     """(what is called as written, the call) for each call."""
     return [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -64,7 +72,7 @@ def loads_safely(call):
 
 @pytest.mark.parametrize("path", [*SCRIPTS, *NOTEBOOKS], ids=name_of)
 def test_nothing_is_unpickled(path):
-    tree = ast.parse(code_of(path))
+    tree = tree_of(path)
     assert not set(imports(tree)) & UNPICKLERS
     for name, call in calls(tree):
         if name == "torch.load":
@@ -85,7 +93,7 @@ def test_the_rule_sees_an_unsafe_load():
 
 @pytest.mark.parametrize("path", VGGLIB, ids=name_of)
 def test_each_file_imports_what_is_its_own(path):
-    tree = ast.parse(code_of(path))
+    tree = tree_of(path)
     allowed = CORE | MORE.get(path.stem, set()) | sys.stdlib_module_names
     assert set(imports(tree)) <= allowed
     by_name = {"import_module", "importlib.import_module", "__import__"}
@@ -95,7 +103,7 @@ def test_each_file_imports_what_is_its_own(path):
 
 @pytest.mark.parametrize("path", VGGLIB, ids=name_of)
 def test_everything_public_says_what_it_gives(path):
-    tree = ast.parse(code_of(path))
+    tree = tree_of(path)
     assert ast.get_docstring(tree)
     for holder in [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]:
         for node in holder.body:
@@ -111,7 +119,7 @@ def test_everything_public_says_what_it_gives(path):
 
 @pytest.mark.parametrize("path", VGGLIB, ids=name_of)
 def test_public_functions_are_annotated(path):
-    for node in ast.parse(code_of(path)).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             assert node.returns is not None, node.name
             assert all(argument.annotation for argument in node.args.args + node.args.kwonlyargs), node.name
@@ -119,13 +127,13 @@ def test_public_functions_are_annotated(path):
 
 @pytest.mark.parametrize("path", [path for path in VGGLIB if path.stem not in PRINTERS], ids=name_of)
 def test_only_those_print_whose_business_it_is(path):
-    assert "print" not in {name for name, _ in calls(ast.parse(code_of(path)))}
+    assert "print" not in {name for name, _ in calls(tree_of(path))}
 
 
 @pytest.mark.parametrize("path", VGGLIB, ids=name_of)
 def test_no_global_dice_are_thrown(path):
     """Seeds belong to a Generator, or stand under fork_rng, which puts the global state back."""
-    tree = ast.parse(code_of(path))
+    tree = tree_of(path)
     forked = {
         call
         for node in ast.walk(tree)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vgglib import training
+from vgglib import evaluation, training
 from vgglib.augment import colour_axes, view
 from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
@@ -196,6 +196,19 @@ def test_a_picture_has_its_view_whatever_the_batch_size(train):
         found = list(batches(nn.Identity(), train, replace(wide, batch_size=size), seed=2, epoch=4))
         views.append(torch.cat([X for X, _ in found]))
     torch.testing.assert_close(views[0], views[1])
+
+
+@pytest.mark.parametrize(("wanted", "fast", "so"), [(None, True, True), (None, False, False), (False, True, False)])
+def test_batches_lie_as_convolutions_are_fastest(train, wanted, fast, so, monkeypatch):
+    plain = replace(TINY, channels_last=False)
+    net = build(plain, train).double()
+    (right, _), *_ = batches(net, train, plain, seed=0, epoch=1)
+    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: fast)
+    (X, _), *_ = batches(net, train, replace(TINY, channels_last=wanted), seed=0, epoch=1)
+    assert torch.equal(X, right)
+    maps = net.features[0](X)
+    assert maps.is_contiguous(memory_format=torch.channels_last) == so
+    torch.testing.assert_close(maps, net.features[0](right), rtol=1e-12, atol=1e-12)
 
 
 def test_a_last_batch_of_one_is_left_out_under_batch_normalisation(train):

@@ -5,6 +5,7 @@ Taught in notebooks/10_after_vgg.ipynb.
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -80,13 +81,15 @@ def _cost(run: dict) -> tuple[int, int]:
     """Return a run's parameters and MACs, its own or those of its recipe's network."""
     if "parameters" in run and "macs" in run:
         return run["parameters"], run["macs"]
-    chosen = run["recipe"]
+    parts = ("configuration", "image_size", "width", "hidden", "batch_norm")
+    return _counted(run.get("classes", CLASSES), **{part: run["recipe"][part] for part in parts})
+
+
+@cache
+def _counted(classes: int, image_size: int, **parts: object) -> tuple[int, int]:
+    """Return the parameters and MACs of a network for grey pictures; many records are of the same one."""
     with torch.device("meta"):  # shapes are enough
-        net = VGG(
-            chosen["configuration"], 1, run.get("classes", CLASSES), chosen["image_size"],
-            chosen["width"], chosen["hidden"], chosen["batch_norm"], chosen["dropout"],
-        )  # fmt: skip
-    table = cost(net, chosen["image_size"])
+        table = cost(VGG(in_channels=1, num_classes=classes, image_size=image_size, **parts), image_size)
     return table.parameters, table.macs
 
 

@@ -8,11 +8,13 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
@@ -51,11 +53,18 @@ class Picture(Figure):
     __str__ = __repr__
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
-        image = io.BytesIO()
-        self.savefig(image, format="png", dpi=150)
         width, height = (round(96 * inches) for inches in self.get_size_inches())
         about = {"alt": self.text_alternative, "width": width, "height": height}
-        return {"text/plain": repr(self), "image/png": image.getvalue()}, {"image/png": about}
+        return {"text/plain": repr(self), "image/png": self._png()}, {"image/png": about}
+
+    def _png(self) -> bytes:
+        image, before = io.BytesIO(), self.dpi
+        try:  # the same bytes as savefig's, which draws everything once more to lay it out first
+            self.dpi = 150
+            FigureCanvasAgg(self).print_png(image)
+        finally:
+            self.dpi = before
+        return image.getvalue()
 
 
 def table_1(configurations: Mapping[str, str] = TABLE_1) -> Picture:
@@ -211,6 +220,7 @@ def configuration_costs(
     )
 
 
+@lru_cache(maxsize=256)
 def _named_costs(configuration: str, image_size: int, width: float) -> tuple[CostTable, str]:
     """Return the costs of a configuration under the paper's names of its layers, and a title."""
     stack = layers(configuration)
@@ -1206,6 +1216,7 @@ def step_memory(
     return figure.saying(f"{title}: {'; '.join(told)}. Grey: {grey.get_label()}.")
 
 
+@lru_cache(maxsize=256)
 def _held(configuration: str, image_size: int, batch: int) -> dict[str, Memory]:
     """Return what a step holds for each purpose."""
     with torch.device("meta"):  # shapes are enough

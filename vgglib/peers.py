@@ -67,15 +67,23 @@ def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = F
     head = getattr(theirs, "classifier", None)
     if not isinstance(head, nn.Sequential) or not len(head) or not isinstance(head[-1], nn.Linear):
         raise ValueError(f"expected one of torchvision's VGG networks, got a {type(theirs).__name__}")
-    ours = VGG(configuration, num_classes=head[-1].out_features, batch_norm=batch_norm)
     weight = next(theirs.parameters())
-    ours.to(weight.device, weight.dtype).load_state_dict(theirs.state_dict())
+    ours = _without_weights(configuration, num_classes=head[-1].out_features, batch_norm=batch_norm)
+    ours.to(weight.dtype).to_empty(device=weight.device).load_state_dict(theirs.state_dict())
+    ours.mean.zero_()
+    ours.std.fill_(1)
     for name, parameter in ours.named_parameters():
         parameter.requires_grad_(theirs.get_parameter(name).requires_grad)
     both = ([layer for layer in net.classifier if isinstance(layer, nn.Dropout)] for net in (ours, theirs))
     for mine, other in zip(*both, strict=False):
         mine.p = other.p
     return ours.train(theirs.training)
+
+
+def _without_weights(configuration: str, **options: object) -> VGG:
+    """Return a network on device "meta": no first weights are drawn where others follow."""
+    with torch.device("meta"):
+        return VGG(configuration, **options)
 
 
 def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = None) -> VGG:
@@ -96,7 +104,7 @@ def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = 
             f"no weights of {name} in {Path(torch.hub.get_dir()) / 'checkpoints'}; to download "
             f'them (about 0.5 GB): torchvision.models.{name}(weights="IMAGENET1K_V1")'
         )
-    net = VGG(configuration)
+    net = _without_weights(configuration).to_empty(device="cpu")
     net.load_state_dict(torch.load(found[0], map_location="cpu", weights_only=True))
     net.mean.copy_(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
     net.std.copy_(torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))

@@ -32,7 +32,7 @@ from vgglib.devices import (
     out_of_memory,
     synchronise,
 )
-from vgglib.evaluation import accuracy, of_views, prepared, single_crop
+from vgglib.evaluation import accuracy, laid_out, of_views, prepared, single_crop
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
@@ -424,10 +424,16 @@ def batches(
     Order and augmentation depend on (seed, epoch, index) alone. start: batches that are left out, being done already.
     rank, world: of each batch this process gets the rank-th of ``world`` parts. A last batch is left out under batch
     normalisation if a part of it would have one picture only. A set with ``batches`` of its own is asked for them.
+    In memory the pictures lie as vgglib.evaluation.laid_out says, unless recipe.channels_last is False.
     """
+
+    def as_wanted(X: Tensor) -> Tensor:
+        X = prepared(net, X)
+        return X if recipe.channels_last is False else laid_out(net, X)
+
     if _is_streamed(train):
         for X, y in train.batches(recipe, seed, epoch, start, rank, world):
-            yield prepared(net, X.to(device_of(net))), y.to(device_of(net))
+            yield as_wanted(X.to(device_of(net))), y.to(device_of(net))
         return
     colour = recipe.rgb_shift * train.colour_axes if recipe.rgb_shift and train.images.shape[1] > 1 else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
@@ -437,8 +443,7 @@ def batches(
         if recipe.batch_norm and len(batch) < 2 * world:
             continue
         index = batch.tensor_split(world)[rank]
-        X = prepared(net, augment(train.images[index], draws[index]))
-        yield X, train.labels[index]
+        yield as_wanted(augment(train.images[index], draws[index])), train.labels[index]
 
 
 def _gradients(

@@ -3,11 +3,15 @@
 import hashlib
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
 from numbers import Number
 
 from grading import plain
+
+KEPT = 5_000  # answers of known mistakes: many times those that an assignment asks for
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,11 @@ class Case:
 
     part: str
     args: tuple
+
+    @cached_property
+    def text(self) -> str:
+        """The arguments as they travel."""
+        return plain.dumps(list(self.args))
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, stud
     if not lost:
         return Mark(points, "right", "full")
     known = _known_mistakes(exercise, cases, got)
-    if exercise.idle and _all_as(exercise.idle(student), exercise, cases, got):
+    if exercise.idle and _all_as(map(_call, repeat(exercise.idle(student)), cases), exercise, got):
         unmended = ["these are the answers of the faulty program, as it was handed out"] if exercise.mends else []
         return Mark(0, "; ".join([*unmended, *known[:1]]), "wrong")
     earned = set(exercise.parts) - set(lost) - set(exercise.slight)
@@ -175,19 +184,38 @@ def _right_from_the_start(exercise: Exercise, cases: list[Case], student: str) -
 
 def _known_mistakes(exercise: Exercise, cases: list[Case], got: list) -> list[str]:
     """Return the sentences of the mistakes that explain every one of these answers: several may, where they are few."""
-    found = [sentence.strip() for sentence, wrong in exercise.mistakes.items() if _all_as(wrong, exercise, cases, got)]
+    found = [sentence.strip() for sentence, wrong in exercise.mistakes.items()
+             if _all_as(map(_kept, repeat(wrong), cases), exercise, got)]  # fmt: skip
     return list(dict.fromkeys(found))
 
 
-def _all_as(program: Callable, exercise: Exercise, cases: list[Case], got: list) -> bool:
-    """Return whether there is an answer to each of these cases, and each is this program's."""
+def _all_as(answers: Iterable, exercise: Exercise, got: list) -> bool:
+    """Return whether there is an answer to each case, and each is that of a program, asked one after the other."""
     if not all(there for there, _ in got):
         return False
-    try:  # one after the other: most programs differ in the first case
-        return all(same(value, program(*case.args), exercise.close)
-                   for case, (_, value) in zip(cases, got, strict=True))  # fmt: skip
+    try:  # most programs differ in the first case, and are not asked again
+        return all(same(value, answer, exercise.close) for answer, (_, value) in zip(answers, got, strict=True))
     except Exception:
         return False
+
+
+def _call(program: Callable, case: Case) -> object:
+    """Return a program's answer to a case."""
+    return program(*case.args)
+
+
+_answers: dict[tuple[Callable, str], object] = {}
+
+
+def _kept(wrong: Callable, case: Case) -> object:
+    """Return a known mistake's answer to a case, worked out once: a whole class is asked the same, or nearly."""
+    key = wrong, case.text
+    answer = _answers.get(key, ...)
+    if answer is ...:
+        if len(_answers) >= KEPT:
+            _answers.clear()
+        _answers[key] = answer = _call(wrong, case)
+    return answer
 
 
 def cut(text: str, most: int) -> str:
