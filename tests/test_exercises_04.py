@@ -41,7 +41,7 @@ def solution(name):
 CHECKS = {
     "block_4": chapter_04.check_block_parameters,
     "share": chapter_04.check_share,
-    "conv3_2": chapter_04.check_macs,
+    "conv5_2": chapter_04.check_macs,
     "column": chapter_04.check_column,
     "repaired_block": chapter_04.check_repaired_block,
     "answer": chapter_04.check_explanation,
@@ -54,7 +54,7 @@ def test_untouched_stub_waits(name):
     assert (verdict.status, str(verdict)) == ("todo", "⏳ not attempted yet")
 
 
-@pytest.mark.parametrize("name", ["block_4", "share", "conv3_2", "column", "repaired_block"])
+@pytest.mark.parametrize("name", ["block_4", "share", "conv5_2", "column", "repaired_block"])
 def test_folded_solution_passes(name):
     verdict = CHECKS[name](solution(name))
     assert verdict.status == "passed", verdict
@@ -93,34 +93,43 @@ def test_wrong_block_is_explained(mistake):
     assert reason in verdict.text
 
 
-def of_conv3_2(image_size):
-    """Return the MACs that cost() counts for D's conv3_2, which torchvision and cost() call features.12."""
+def of_conv5_2(image_size):
+    """Return the MACs that cost() counts for D's conv5_2, which torchvision and cost() call features.26."""
     with torch.device("meta"):
         rows = cost(VGG("D", image_size=image_size), image_size)
-    (row,) = [row for row in rows if row.name == "features.12"]
+    (row,) = [row for row in rows if row.name == "features.26"]
     return row.macs
+
+
+def test_no_layer_outside_of_block_5_costs_as_much():
+    with torch.device("meta"):
+        rows = cost(VGG("D", image_size=384), 384)
+    alike = [row.name for row in rows if row.macs == of_conv5_2(384)]
+    assert alike == ["features.24", "features.26", "features.28"]
 
 
 @pytest.mark.parametrize("kind", [int, float])
 def test_macs_are_those_of_the_network(kind):
-    assert chapter_04.check_macs(kind(of_conv3_2(384))).status == "passed"
+    assert chapter_04.check_macs(kind(of_conv5_2(384))).status == "passed"
 
 
-MACS = 9 * 256 * 256 * 96 * 96
+MACS = 9 * 512 * 512 * 24 * 24
 WRONG_MACS = {
-    "after pool3": (9 * 256 * 256 * 48 * 48, "48 wide"),
-    "after one pooling": (9 * 256 * 256 * 192 * 192, "192 wide"),
-    "no pooling": (9 * 256 * 256 * 384 * 384, "384 wide"),
-    "at 224 pixels": (of_conv3_2(224), "224"),
+    "after pool5": (9 * 512 * 512 * 12 * 12, "12 wide"),
+    "after three poolings": (9 * 512 * 512 * 48 * 48, "48 wide"),
+    "of block 3": (9 * 256 * 256 * 96 * 96, "48 wide"),
+    "after two poolings": (9 * 512 * 512 * 96 * 96, "96 wide"),
+    "no pooling": (9 * 512 * 512 * 384 * 384, "384 wide"),
+    "at 224 pixels": (of_conv5_2(224), "224"),
     "FLOPs": (2 * MACS, "FLOPs"),
-    "with the biases": (MACS + 256 * 96 * 96, "biases"),
-    "128 input channels": (9 * 128 * 256 * 96 * 96, "128"),
-    "no window": (256 * 256 * 96 * 96, "window"),
-    "one input channel": (9 * 256 * 96 * 96, "all 256 input channels"),
-    "weights": (9 * 256 * 256, "weights"),
-    "parameters": ((9 * 256 + 1) * 256, "parameters"),
-    "one row": (9 * 256 * 256 * 96, "rows"),
-    "in billions": (5.436, "not it"),
+    "with the biases": (MACS + 512 * 24 * 24, "biases"),
+    "256 input channels": (9 * 256 * 512 * 24 * 24, "256"),
+    "no window": (512 * 512 * 24 * 24, "window"),
+    "one input channel": (9 * 512 * 24 * 24, "all 512 input channels"),
+    "weights": (9 * 512 * 512, "weights"),
+    "parameters": ((9 * 512 + 1) * 512, "parameters"),
+    "one row": (9 * 512 * 512 * 24, "rows"),
+    "in billions": (1.359, "not it"),
 }
 
 
@@ -372,6 +381,8 @@ GOOD = [
     "The weights multiply four times as many windows, and each weight is the same in all of them.",
     "The kernel needs no larger size and there are no more kernels, only four times as many positions.",
     "The kernel is moved over twice as many rows and twice as many columns. Its weights are reused.",
+    "The number of output pixels doubles in each direction. The filter stays the same.",
+    "The weights are four times more often used, at four times the places, and are the same at each.",
 ]
 WRONG_WORDS = {
     "too short": "four positions share",
@@ -409,6 +420,10 @@ FALSE_CLAIMS = {
     ),
     "more parameters": (
         "There are four times as many positions for the same kernel, which needs four times as many parameters.",
+        "same weights for every picture",
+    ),
+    "more weights": (
+        "The places are four times more and the shared weights are also four times more.",
         "same weights for every picture",
     ),
     "new kernels": (

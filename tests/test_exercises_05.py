@@ -298,7 +298,8 @@ def test_steps():
     for wrong in (shown // laptop.batch_size, 60_000 // laptop.batch_size, steps * laptop.epochs, shown):
         assert wrong == steps or check.check_steps(wrong).status == "failed"
     assert "held out" in check.check_steps(math.ceil(60_000 / laptop.batch_size)).text
-    assert "epochs" in check.check_steps(steps * laptop.epochs).text
+    for all_epochs in (steps * laptop.epochs, shown / laptop.batch_size * laptop.epochs, 3438):
+        assert "the steps of all 8 epochs" in check.check_steps(all_epochs).text
     assert "held out, not" in check.check_steps(laptop.validation / laptop.batch_size).text
     assert "the paper's" in check.check_steps(shown / 256).text
     assert "pictures" in check.check_steps(shown).text
@@ -316,6 +317,7 @@ def test_steps():
         "Every output equals the bias, so the network says Bag for each image, and there are exactly as many bags.",
         "The network's outputs are all the same, so it always says one class, and one picture in ten is a T-shirt.",
         "Every output is just the bias; it predicts a coat for all pictures, and the classes are balanced.",
+        "A dead network predicts a constant class; classes are balanced.",
     ],
 )
 def test_explanation_passes(good):

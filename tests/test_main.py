@@ -808,7 +808,7 @@ def test_the_same_command_goes_on_and_another_recipe_is_refused(small, tmp_path,
 def test_the_speed_is_told_with_the_share_of_the_peak(small, tmp_path, capsys):
     assert main(small) == 0
     said = capsys.readouterr().out
-    assert "images/s with data loading" in said
+    assert "with data loading" in said
     assert "of a large matrix product here in float32" in said
     told = json.loads((tmp_path / "runs" / "laptop-seed0" / "history.json").read_text())["throughput"]
     assert told["share"] == pytest.approx(told["flops_per_second"] / told["peak"])

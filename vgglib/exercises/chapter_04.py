@@ -52,21 +52,25 @@ def check_share(answer: object) -> Verdict:
 
 
 def check_macs(answer: object) -> Verdict:
-    """Return the verdict on the MACs of conv3_2 in D for one picture of 384 pixels: 256 channels, maps 96 wide."""
-    macs = 9 * 256 * 256 * 96 * 96
+    """Return the verdict on the MACs of conv5_2 in D for one picture of 384 pixels: 512 channels, maps 24 wide.
+
+    Blocks 2 to 4 would not do: half the channels on maps twice as wide cost the same.
+    """
+    macs = 9 * 512 * 512 * 24 * 24
     mistakes = {
-        macs // 4: "that is for maps 48 wide; pool3 comes after conv3_2",
-        4 * macs: "that is for maps 192 wide; two poolings come before conv3_2",
-        16 * macs: "that is for maps 384 wide; two poolings come before conv3_2",
-        9 * 256 * 256 * 56 * 56: "that is for a picture of 224 pixels",
+        macs // 4: "that is for maps 12 wide; pool5 comes after conv5_2",
+        4 * macs: "that is for maps 48 wide; four poolings come before conv5_2",
+        16 * macs: "that is for maps 96 wide; four poolings come before conv5_2",
+        256 * macs: "that is for maps 384 wide; four poolings come before conv5_2",
+        9 * 512 * 512 * 14 * 14: "that is for a picture of 224 pixels",
         2 * macs: "a MAC is one multiplication and one addition together; you counted FLOPs",
-        (9 * 256 + 1) * 256 * 96 * 96: "MACs leave the biases out",
-        macs // 2: "conv3_2 sees the 256 channels of conv3_1, not 128",
+        (9 * 512 + 1) * 512 * 24 * 24: "MACs leave the biases out",
+        macs // 2: "conv5_2 sees the 512 channels of conv5_1, not 256",
         macs // 9: "each value is a sum over a 3x3 window",
-        macs // 256: "each kernel reaches through all 256 input channels, and there are 256 of them",
-        9 * 256 * 256: "these are the weights; each is used at every place of the map",
-        (9 * 256 + 1) * 256: "these are the parameters; each weight is used at every place of the map",
-        9 * 256 * 256 * 96: "a kernel has 96 rows of 96 places",
+        macs // 512: "each kernel reaches through all 512 input channels, and there are 512 of them",
+        9 * 512 * 512: "these are the weights; each is used at every place of the map",
+        (9 * 512 + 1) * 512: "these are the parameters; each weight is used at every place of the map",
+        9 * 512 * 512 * 24: "a kernel has 24 rows of 24 places",
     }
     return check_answer(answer, macs, mistakes)
 
@@ -215,7 +219,7 @@ def check_explanation(answer: object) -> Verdict:
         "the factor four": (
             r"2 ?[x×·^ ] ?2",
             "four|4|quadrupl|2 ?[*x×·^] ?2|2²|twice as many rows|twice the rows|squar",
-            "double (in|along) (both|each)|both (directions|sides|dimensions|axes)|both height and width",
+            "doubl(e|es|ed|ing) (in|along) (both|each)|both (directions|sides|dimensions|axes)|both height and width",
             "height and width",
         ),
     }
@@ -229,6 +233,8 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         rf"\b{_WEIGHTS} (count |size |also |themselves |itself |then |must |will |have to |has to )*"
         "(grow|quadruple|increase|(get|become|are|is)s? (larger|bigger))"
+        rf"|\b{_WEIGHTS} (is|are) (also |then |now |themselves )*(four|4) times "
+        r"(more|larger|bigger|as (many|much|large|big))\b(?! (often|times|used))"
         rf"|\b(four times|4 ?x|more|extra|additional) (as many |more )?(weights|parameters|kernels|filters)\b",
         _OTHERWISE,
         "a convolution has the same weights for every picture: count the places at which it uses them",

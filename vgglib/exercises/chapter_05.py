@@ -48,6 +48,8 @@ def check_steps(answer: object) -> Verdict:
     }
     if isinstance(answer, float) and math.isfinite(answer) and math.ceil(answer) in of_others:
         return Verdict("failed", f"{answer:g} is not it: {of_others[math.ceil(answer)]}")
+    if isinstance(answer, int | float) and answer != steps and abs(answer / laptop.epochs - steps) < 1:
+        return Verdict("failed", f"{answer:g} is not it: {mistakes[steps * laptop.epochs]}")
     if isinstance(answer, float) and not answer.is_integer():
         held = f"{laptop.validation:,} of the pictures are held out, and " if answer > steps else ""
         reason = f"{held}steps are whole: the last batch is smaller than the others, and it is a step too"
@@ -155,7 +157,7 @@ def check_explanation(answer: object) -> Verdict:
         ),
         "which class is then answered": (
             "(class|class number|index|label) (0|zero)|first (class|index|entry|label|one)|t ?shirt|argmax",
-            "(same|one|single|only one) (class|label|answer|category)|same for (all|every)",
+            "(same|one|single|only one|constant) (class|label|answer|category)|same for (all|every)",
             "always (answer|predict|choos|pick|say|the same|one|class)",
             r"(say|answer|predict|choos|pick)\w* (\w+ ){1,4}(for|to) (each|every|all) (\w+ )?(image|picture|input)",
         ),
