@@ -21,6 +21,8 @@ from vgglib import cone
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTER = "02_receptive_fields.ipynb"
+VIEW = """from vgglib import explorers, figures
+explorers.explore(figures.shapes, start=dict(image_size=64), configuration=("A", "B", "D"), image_size=(32, 64, 224))"""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,8 @@ def lab(browser, tmp_path_factory):
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false"}', encoding="utf-8")
     notebook = nbformat.read(ROOT / "notebooks" / CHAPTER, as_version=4)
+    small = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(VIEW)], metadata=notebook.metadata)
+    nbformat.write(small, folder / "book" / "view.ipynb")
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.update(outputs=[], execution_count=None)
@@ -54,7 +58,8 @@ def lab(browser, tmp_path_factory):
     try:
         wait_for_server(f"http://127.0.0.1:{port}/api", server, folder / "log")
         cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-        yield SimpleNamespace(url=f"http://127.0.0.1:{port}/lab/tree/{CHAPTER}?token=walk&reset", cells=cells)
+        url, view = (f"http://127.0.0.1:{port}/lab/tree/{name}?token=walk&reset" for name in (CHAPTER, "view.ipynb"))
+        yield SimpleNamespace(url=url, view=view, cells=cells)
     finally:
         server.send_signal(signal.SIGTERM)
         try:
@@ -394,4 +399,36 @@ def test_the_explorer_in_jupyterlab(page, lab):
     run_again(page, "explorer = cone.explorer()")
     expect(page.locator(".cone")).to_have_count(1)
     says(page, "Unit 2 of conv 2 sees 5 pixels: 2 to 6.")
+    cells = page.locator(".jp-Cell").count()
+    for part in (".cone-stage", ".cone select"):
+        page.locator(part).first.focus()
+        for key in "dda":
+            page.keyboard.press(key)
+    assert page.locator(".jp-Cell").count() == cells
+    assert page.complaints == []
+
+
+def test_a_view_in_jupyterlab_keeps_its_keys_and_names_its_parts(page, lab):
+    page.goto(lab.view)
+    expect(page.get_by_text(re.compile("^Python 3 .*Idle$"))).to_be_visible(timeout=120_000)
+    run_again(page, "explorers.explore")
+    chosen, figure = page.locator(".vgglib-view select"), page.locator(".vgglib-view img")
+    slider = page.get_by_role("slider", name="image size")
+    expect(slider).to_have_attribute("aria-valuetext", "64", timeout=120_000)
+    expect(figure).to_have_attribute("alt", re.compile("^Feature maps of A for an input 64 wide"))
+    chosen.focus()
+    page.keyboard.press("ArrowDown")
+    expect(figure).to_have_attribute("alt", re.compile("^Feature maps of B"))
+    for key in "ddab":  # commands, outside of a view: two delete the cell, two make new ones
+        page.keyboard.press(key)
+    page.keyboard.press("d")
+    expect(figure).to_have_attribute("alt", re.compile("^Feature maps of D"))
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "224")
+    expect(figure).to_have_attribute("alt", re.compile("^Feature maps of D for an input 224 wide"))
+    for key in "dda":
+        page.keyboard.press(key)
+    assert page.locator(".jp-Cell").count() == 1
+    assert page.locator('.vgglib-view [title="null"]').count() == 0
     assert page.complaints == []

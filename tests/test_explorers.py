@@ -348,7 +348,8 @@ def test_a_kernel_is_drawn_by_clicking(kernels):
 
 def test_the_marked_place_of_the_kernel_view_stays_on_the_map(kernels):
     view, asked = kernels
-    controls = {control.description: control for control in view.children[0].children[1].children}
+    *settings, _ = view.children[0].children[1].children
+    controls = {control.description: control for control in settings}
     image, words = view.children[1:]
 
     def place():

@@ -18,7 +18,7 @@ NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
 CORE = {"torch", "numpy", "safetensors", "vgglib"}
 MORE = {  # file: what it may import beyond the core
     "figures": {"matplotlib"},
-    "explorers": {"ipywidgets", "IPython"},
+    "explorers": {"anywidget", "traitlets", "ipywidgets", "IPython"},
     "cone": {"anywidget", "traitlets"},
     "progress": {"IPython"},
     "peers": {"torchvision", "d2l"},

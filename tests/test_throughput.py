@@ -40,7 +40,8 @@ def test_of_a_run():
 def test_in_words():
     said = str(Throughput(1812.4, 1.25e12, 5e12, True))
     assert said == (
-        "1,812 images/s (the epochs' median, with data loading), 1.25 TFLOP/s: 25 % of the 5.00 TFLOP/s of a large matrix product here "
+        "1,812 images/s (the epochs' median, with data loading),"
+        " 1.25 TFLOP/s: 25 % of the 5.00 TFLOP/s of a large matrix product here "
         "in bfloat16"
     )
     assert "0.50 GFLOP/s: 5 % of the 10.00 GFLOP/s of a large matrix product here in float32" in str(

@@ -357,7 +357,10 @@ export function mount(root, host) {
     readout, make("div", { className: "cone-body" }, table, stage), reason, hint, live, defs);
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", "Receptive field explorer");
-  box.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab: the arrow keys are ours
+  box.addEventListener("keydown", (event) => { // in JupyterLab, letters and arrows are the notebook's: d, d deletes the cell
+    const command = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+    if (!command && !(event.shiftKey && event.key === "Enter")) event.stopPropagation();
+  });
   root.append(box);
 
   function hatch(name, angle, className) {

@@ -1,8 +1,11 @@
 """Interactive views: thin wrappers that put sliders on the pure functions of ``figures``, and a plot that grows."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+import anywidget
 import ipywidgets
+import traitlets
 from IPython.display import display
 from torch import Tensor
 
@@ -11,6 +14,8 @@ from vgglib.configurations import TABLE_1
 from vgglib.figures import Picture
 from vgglib.foundations import output_size
 from vgglib.training import History
+
+HERE = Path(__file__).parent
 
 
 def explore(
@@ -33,7 +38,7 @@ def explore(
         options = values if isinstance(values, range) and values.step > 0 else list(values)
         controls[name] = _control(options, description=name.replace("_", " "), **look)
         controls[name].value = (start or {}).get(name, options[0])
-    drawing = ipywidgets.HTML("drawing ...", layout={"height": "22px", "visibility": "hidden"})
+    drawing = Drawing(layout={"height": "22px", "visibility": "hidden"})
     image = ipywidgets.Image(format="png")
     words = ipywidgets.HTML()
 
@@ -74,8 +79,20 @@ def _control(options: Sequence, **about: object) -> ipywidgets.ValueWidget:
     return ipywidgets.SelectionSlider(options=options, continuous_update=False, **about)
 
 
+class Drawing(anywidget.AnyWidget):
+    """The line that stands while a figure is drawn; shown or hidden, it looks after the keys and names of its View."""
+
+    _esm = HERE / "view.js"
+    _css = HERE / "view.css"
+    value = traitlets.Unicode("drawing ...").tag(sync=True)
+
+
 class View(ipywidgets.VBox):
     """Controls over a figure; its text says how to bring it to life, and redraw() draws it anew."""
+
+    def __init__(self, children: Sequence[ipywidgets.Widget] = (), **options: object):
+        super().__init__(children, **options)
+        self.add_class("vgglib-view")
 
     def __repr__(self) -> str:
         return "Interactive view: run this cell to move the controls."
@@ -158,8 +175,9 @@ def kernel_view(pictures: Tensor) -> View:
         cell.on_click(click)
     kernels.observe(load, names="value")
     load()
-    grid = ipywidgets.VBox([ipywidgets.HBox(line) for line in _rows(cells)])
-    return View([ipywidgets.HBox([grid, ipywidgets.VBox([kernels, *rest.children[:-2]])]), *rest.children[-2:]])
+    grid = ipywidgets.VBox([ipywidgets.HBox(line) for line in _rows(cells)], layout={"flex": "0 0 auto"})
+    beside = ipywidgets.VBox([kernels, *rest.children[:-2]])
+    return View([ipywidgets.HBox([grid, beside], layout={"flex_flow": "row wrap"}), *rest.children[-2:]])
 
 
 def _rows(values: list) -> list:

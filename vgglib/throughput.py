@@ -29,7 +29,8 @@ class Throughput:
         return self.flops_per_second / self.peak
 
     def __str__(self) -> str:
-        speed = f"{self.images_per_second:,.0f} images/s (the epochs' median, with data loading), {_readable(self.flops_per_second)}"
+        images = f"{self.images_per_second:,.0f} images/s (the epochs' median, with data loading)"
+        speed = f"{images}, {_readable(self.flops_per_second)}"
         if self.share > 1:  # large products are slow here in this format: no yardstick
             return speed
         return (
