@@ -956,7 +956,10 @@ def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side:
         axes.bar((0, 1), heights, color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
         axes.set_xticks((0, 1), names_of_both)
         for x, (height, value) in enumerate(zip(heights, values, strict=True)):
-            axes.text(x, height, _three(value), ha="center", va="bottom", fontsize=8)
+            over = dict(facecolor="white", edgecolor="none", pad=0.6)  # the dashed line passes behind
+            axes.annotate(
+                _three(value), (x, height), (0, 2), textcoords="offset points", bbox=over, ha="center", fontsize=8
+            )
         axes.text(0, heights[0] / 2, f"{heights[0]:.2g}×", ha="center", va="center", fontsize=8, color="white")
         axes.set_title(label, fontsize=9)
         axes.set_ylim(0, 1.2 * tallest)
@@ -1351,7 +1354,7 @@ def two_boxes(
         below = label == "found box"
         side = dict(ha="right", va="top") if below else dict(ha="left", va="bottom")
         at = (min(right, wide + margin), min(bottom, high + margin - 3) + 0.4) if below else (left, top - 0.4)
-        axes.text(*at, label, color=colour, fontsize=8, **side)
+        axes.text(*at, label, color=colour, fontsize=8, bbox=dict(facecolor="white", edgecolor="none", pad=0.6), **side)
     axes.set_xlim(-margin, wide + margin)
     axes.set_ylim(high + margin, -margin)
     axes.add_patch(Rectangle((0, 0), *picture.shape[::-1], fill=False, edgecolor=GREY, linewidth=0.8))
