@@ -361,6 +361,20 @@ def test_the_picture_is_large_enough_and_no_window_lies_on_its_caption(page):
         assert page.locator(".cone-large figcaption").bounding_box()["y"] >= picture["y"] + picture["height"]
 
 
+def test_the_table_fits_into_a_narrow_window(page):
+    """As narrow as a notebook's output is beside JupyterLab's list of files, in a window of 900 pixels."""
+    with_twelve_layers(page)
+    for width in (640, 520):
+        page.set_viewport_size(dict(width=width, height=900))
+        page.wait_for_timeout(300)
+        box, table = (page.locator(name).bounding_box() for name in (".cone", ".cone-table"))
+        assert table["x"] + table["width"] <= box["x"] + box["width"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for what in ("kernel", "stride", "padding", "dilation"):
+            number = page.get_by_label(f"{what} of conv 12")
+            assert number.evaluate("input => input.scrollWidth <= input.clientWidth")
+
+
 def run_again(page, source):
     """Click into the cell whose code contains ``source`` and press Ctrl+Enter."""
     cell = page.locator(".jp-CodeCell").filter(has=page.locator(".jp-InputArea-editor", has_text=source))

@@ -146,7 +146,8 @@ def kernel_view(pictures: Tensor) -> View:
     )  # fmt: skip
     first = rest.children[0]
     look = dict(style={"description_width": first.style.description_width}, layout={"width": first.layout.width})
-    kernels = ipywidgets.Dropdown(options=list(KERNELS), description="start from", **look)
+    named = [(name, name) for name in KERNELS] + [("your own", None)]
+    kernels = ipywidgets.Dropdown(options=named, value=named[0][1], description="start from", **look)
 
     def show(cell: ipywidgets.Button) -> None:
         cell.description = {-1: "−1", 0: "0", 1: "+1"}[weights[cell]]
