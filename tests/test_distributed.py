@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -141,18 +142,47 @@ def test_a_killed_process_ends_the_job_with_the_reason_and_what_follows_is_the_s
     assert losses[0] == losses[1] == losses[2]
 
 
-@pytest.mark.skipif("VGGLIB_FAULTS" not in os.environ, reason="half a minute more, by `make faults`")
-def test_two_machines_go_on_after_one_has_lost_its_process(tmp_path):
-    """Two starters on this machine: only one of them counts a restart, and both must find each other again."""
+@pytest.fixture
+def two_hosts(tmp_path):
+    """How to start a command on either of two hosts joined by a wire, each with a name that it resolves to itself.
+
+    They are namespaces of Linux, as root may make them: (names, the words before a command on each).
+    """
+    if sys.platform != "linux" or os.geteuid() or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
+        pytest.skip("needs Linux, root and the tools ip, unshare and nsenter")
+    names, held = ("first-host", "second-host"), []
+    try:
+        for number, name in enumerate(names):
+            other = f"10.77.0.{2 - number} {names[1 - number]}"
+            (tmp_path / name).write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n{other}\n")
+            there = f"hostname {name} && mount --bind '{tmp_path / name}' /etc/hosts && ip link set lo up"
+            command = ["unshare", "--net", "--uts", "--mount", "sh", "-c", f"{there} && echo ready && exec sleep 600"]
+            held.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+            if held[-1].stdout.readline() != "ready\n":
+                pytest.skip(f"no namespaces here: {held[-1].communicate()[1]}")
+        pids = [str(one.pid) for one in held]
+        ends = "wire0", "netns", pids[0], "type", "veth", "peer", "name", "wire1", "netns", pids[1]
+        subprocess.run(["ip", "link", "add", *ends], check=True)
+        inside = [["nsenter", "--target", pid, "--net", "--uts", "--mount"] for pid in pids]
+        for number, words in enumerate(inside):
+            for order in (["addr", "add", f"10.77.0.{number + 1}/24"], ["link", "set", "up"]):
+                subprocess.run([*words, "ip", *order, "dev", f"wire{number}"], check=True)
+        yield names, inside
+    finally:
+        for one in held:
+            one.kill()
+            one.communicate()
+
+
+def go_on_after_one_has_lost_its_process(folder, names, starters, endpoint):
+    """Start what the second of two kills a process of, wait, and compare with what one process comes to."""
     words = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-id", "vgg"]
-    with socket.socket() as one:  # a port that is free
-        one.bind(("localhost", 0))
-        words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{one.getsockname()[1]}"]
+    words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
     started = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        command = [*TORCHRUN[:-1], *words, str(TESTS / "two_processes.py"), str(tmp_path / name), "KILL", "exact"]
-        started.append(subprocess.Popen(command, env=calm(), stderr=subprocess.PIPE, text=True))
+    for name, starter in zip(names, starters, strict=True):
+        (folder / f"{name}'s disk").mkdir()
+        command = [*starter, *TORCHRUN[:-1], *words, str(TESTS / "two_processes.py"), str(folder / f"{name}'s disk")]
+        started.append(subprocess.Popen([*command, "KILL", "exact"], env=calm(), stderr=subprocess.PIPE, text=True))
     said = [one.communicate(timeout=300)[1] for one in started]
     assert [one.returncode for one in started] == [0, 0], said[0][-2000:] + said[1][-2000:]
     assert "exitcode: -9" in "".join(said)
@@ -160,8 +190,68 @@ def test_two_machines_go_on_after_one_has_lost_its_process(tmp_path):
     train, recipe = patterns(60), SURVIVING["exact"]
     whole = build(recipe, train, seed=3).double()
     fit(whole, train, train[:31], recipe, 3, "cpu")
-    (end,) = tmp_path.glob("*/end.safetensors")
+    (end,) = folder.glob("*/end.safetensors")
     assert apart(dict(whole.named_parameters()), load_file(end)) < 1e-9
+
+
+@pytest.mark.skipif("VGGLIB_FAULTS" not in os.environ, reason="half a minute more, by `make faults`")
+def test_two_starters_go_on_after_one_has_lost_its_process(tmp_path):
+    """Both on this machine: only one of them counts a restart, and both must find each other again."""
+    with socket.socket() as one:  # a port that is free
+        one.bind(("localhost", 0))
+        endpoint = f"localhost:{one.getsockname()[1]}"
+    go_on_after_one_has_lost_its_process(tmp_path, ("first", "second"), ([], []), endpoint)
+
+
+@pytest.mark.skipif("VGGLIB_FAULTS" not in os.environ, reason="half a minute more, by `make faults`")
+def test_two_hosts_go_on_after_one_has_lost_its_process(tmp_path, two_hosts):
+    """Each calls its own name 127.0.1.1, as Debian has it, where gloo would listen for the other."""
+    names, inside = two_hosts
+    go_on_after_one_has_lost_its_process(tmp_path, names, inside, f"{names[0]}:29500")
+
+
+LOOPBACK = "127.0.1.1"  # Debian's address for a machine's own name
+
+
+@pytest.mark.parametrize(
+    ("own_name", "machines", "given", "listens"),
+    [
+        ([LOOPBACK, LOOPBACK], 2, None, ["at 10.77.0.1", "at 10.77.0.2"]),
+        (["", ""], 2, None, ["at 10.77.0.1", "at 10.77.0.2"]),  # a name without an address
+        (["10.77.0.1", LOOPBACK], 2, None, [None, "at 10.77.0.2"]),
+        ([LOOPBACK, LOOPBACK], 1, None, [None, None]),  # one machine talks to itself
+        ([LOOPBACK, LOOPBACK], 2, "eth7", ["eth7", "eth7"]),
+    ],
+)
+def test_gloo_listens_where_other_machines_come(monkeypatch, own_name, machines, given, listens):
+    """Process 0's machine is called by its own name, so that it learns its address from the other's."""
+    monkeypatch.setattr(distributed.sys, "platform", "linux")
+    monkeypatch.setenv("MASTER_ADDR", "first-host")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(2 // machines))
+    store, found = torch.distributed.HashStore(), []
+    for number in (1, 0):
+        monkeypatch.setattr(distributed, "_address_of", lambda name, number=number: own_name[number])
+        towards = {"first-host": [LOOPBACK, "10.77.0.2"][number], "10.77.0.2": "10.77.0.1"}
+        monkeypatch.setattr(distributed, "_address_towards", lambda other, towards=towards: towards.get(other, ""))
+        monkeypatch.setattr(distributed, "_interface_at", lambda address: f"at {address}")
+        monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+        if given:
+            monkeypatch.setenv("GLOO_SOCKET_IFNAME", given)
+        if number:
+            store.set("vgglib/address/0", LOOPBACK)
+        distributed._listen_to_other_machines(store, number, 2)
+        found.insert(0, os.environ.get("GLOO_SOCKET_IFNAME"))
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    assert found == listens
+
+
+def test_addresses_and_interfaces_are_this_machines():
+    assert distributed._address_of("localhost") == distributed._address_towards("localhost") == "127.0.0.1"
+    assert distributed._address_of("no-such-host.invalid") == distributed._address_towards("no-such-host.invalid") == ""
+    assert [distributed._only_here(address) for address in ("", LOOPBACK, "10.77.0.1")] == [True, True, False]
+    if sys.platform == "linux":
+        assert distributed._interface_at("127.0.0.1") == "lo"
+        assert distributed._interface_at("203.0.113.7") is None
 
 
 def test_a_lone_process_has_nothing_to_tell():

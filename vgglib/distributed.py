@@ -4,7 +4,10 @@ Every function also works in a lone process, where there is nothing to tell. ``t
 numbers them by environment variables; ``together`` makes them a group.
 """
 
+import ipaddress
 import os
+import socket
+import struct
 import sys
 import threading
 import time
@@ -65,6 +68,8 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
     store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
     store = distributed.PrefixStore(_this_start(store, number, count), store)
     backend = "nccl" if device.type == "cuda" else "gloo"
+    if backend == "gloo":
+        _listen_to_other_machines(store, number, count)
     distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     with within(FIRST_WORDS):
         _first_words()
@@ -102,6 +107,63 @@ def _this_start(store: "distributed.Store", number: int, count: int) -> str:
                 store.set(f"vgglib/start/{store.get(f'vgglib/here/{other}').decode()}", mine)
         time.sleep(0.01)
     return mine
+
+
+def _listen_to_other_machines(store: "distributed.Store", number: int, count: int) -> None:
+    """Let gloo listen where other machines come, unless GLOO_SOCKET_IFNAME already says where; on Linux, with IPv4.
+
+    By itself gloo listens at the address of this machine's name. Debian and Ubuntu make that 127.0.1.1, which no other
+    machine reaches.
+    """
+    alone = count == int(os.environ.get("LOCAL_WORLD_SIZE", count))
+    if alone or "GLOO_SOCKET_IFNAME" in os.environ or sys.platform != "linux":
+        return
+    mine = _address_towards(os.environ["MASTER_ADDR"])
+    store.set(f"vgglib/address/{number}", mine)
+    others = [store.get(f"vgglib/address/{other}").decode() for other in range(count)]  # waits for each
+    if not _only_here(_address_of(socket.gethostname())):
+        return
+    if _only_here(mine):  # process 0's machine, which calls itself
+        mine = next((_address_towards(other) for other in others if not _only_here(other)), mine)
+    if not _only_here(mine) and (interface := _interface_at(mine)):
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+
+
+def _address_of(name: str) -> str:
+    """Return the IPv4 address of a machine, "" if it has none."""
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return ""
+
+
+def _address_towards(machine: str) -> str:
+    """Return the IPv4 address from which this machine speaks to another, "" if there is no way; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as speaker:
+            speaker.connect((machine, 9))
+            return speaker.getsockname()[0]
+    except OSError:
+        return ""
+
+
+def _only_here(address: str) -> bool:
+    return not address or ipaddress.ip_address(address).is_loopback
+
+
+def _interface_at(address: str) -> str | None:
+    """Return the name of this machine's network interface with an IPv4 address, None if there is none (Linux)."""
+    import fcntl  # Windows has none
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            try:
+                told = fcntl.ioctl(asked, 0x8915, struct.pack("256s", name.encode()))  # SIOCGIFADDR
+            except OSError:  # it has no address
+                continue
+            if socket.inet_ntoa(told[20:24]) == address:
+                return name
+    return None
 
 
 @contextmanager
