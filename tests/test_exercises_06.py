@@ -102,6 +102,41 @@ class TheLargerOfTwo(Good):
         return [max(random.randint(self.low, self.high) for _ in range(2)) for _ in range(count)]
 
 
+class TwiceTheSameHalf(Good):
+    def scales(self, count):
+        return (super().scales((count + 1) // 2) * 2)[:count]
+
+
+class InOrder(Good):
+    def scales(self, count):
+        return sorted(super().scales(count))
+
+
+class ListOfLists(Good):
+    def scales(self, count):
+        return [[scale] * 2 for scale in super().scales(count)]
+
+
+class OneRow(Good):
+    def scales(self, count):
+        return torch.tensor([super().scales(count)])
+
+
+class WholeFloats(Good):
+    def scales(self, count):
+        return torch.empty(count).uniform_(self.low, self.high + 1).floor()
+
+
+class OneNumber(Good):
+    def scales(self, count):
+        return random.randint(self.low, self.high)
+
+
+class AsColumn(Good):
+    def scales(self, count):
+        return torch.randint(self.low, self.high + 1, (count, 1))
+
+
 class AsTensor(Good):
     def scales(self, count):
         return torch.randint(self.low, self.high + 1, (count,))
@@ -117,6 +152,14 @@ def next_alike(deep, shallow):
     for word in [word for word in shallow.split() if word != "|"][:4]:
         found.append(channels.index(word, found[-1] + 1 if found else 0))
     return found
+
+
+def _counted(rows, columns, crop):
+    return 2 * (rows - crop + 1) * (columns - crop + 1) if min(rows, columns) >= crop else 0
+
+
+def _signed(height, width, S, crop):
+    return WRONG_CROPS["negative places"](height, width, S, crop)
 
 
 WRONG_CROPS = {
@@ -136,13 +179,34 @@ WRONG_CROPS = {
     "negative places": lambda height, width, S, crop: (
         2 * (height * S // min(height, width) - crop + 1) * (width * S // min(height, width) - crop + 1)
     ),
+    "divided first": lambda height, width, S, crop: _counted(
+        *(side * (S // min(height, width)) for side in (height, width)), crop
+    ),
+    "the largest side becomes S": lambda height, width, S, crop: _counted(
+        *(side * S // max(height, width) for side in (height, width)), crop
+    ),
+    "a factor with a point": lambda height, width, S, crop: _counted(
+        *(int(side // (min(height, width) / S)) for side in (height, width)), crop
+    ),
+    "the cell's short": lambda height, width, S, crop: _counted(height * S // 512, width * S // 512, crop),
+    "judged on the original": lambda height, width, S, crop: (
+        0 if crop > min(height, width) else crops(height, width, S, crop)
+    ),
+    "judged on both sides of the original": lambda height, width, S, crop: (
+        0 if crop > min(height, width) else WRONG_CROPS["negative places"](height, width, S, crop)
+    ),
+    "judged on the larger side": lambda height, width, S, crop: (
+        0 if max(height, width) * S // min(height, width) < crop else _signed(height, width, S, crop)
+    ),
+    "a list": lambda *given: [crops(*given)],
+    "an array of one": lambda *given: np.array([crops(*given)]),
     "the height is always the larger": lambda height, width, S, crop: (
         2 * (height * S // width - crop + 1) * (S - crop + 1)
     ),
 }
 WRONG_JITTERS = (
     OncePerBatch, WithoutUpperEnd, Fractions, OnlyTheEnds, AlwaysTheSame, TakesTurns, TooFew, FromNothing, RoundedEnds,
-    Clipped, TheLargerOfTwo,
+    Clipped, TheLargerOfTwo, TwiceTheSameHalf, InOrder, ListOfLists, OneRow, WholeFloats, OneNumber,
 )  # fmt: skip
 WRONG_MATCHES = {
     "by number": lambda deep, shallow: [0, 1, 2, 3],
@@ -152,7 +216,14 @@ WRONG_MATCHES = {
     "counted from one": lambda deep, shallow: [place + 1 for place in matches(deep, shallow)],
     "all layers": lambda deep, shallow: [places(deep).index(p) for p in places(shallow) if p in places(deep)],
     "names, not positions": lambda deep, shallow: ["conv1_1", "conv2_1", "conv3_1", "conv3_2"],
-    "poolings counted": lambda deep, shallow: [deep.split().index(c) for c in shallow.split() if c != "|"][:4],
+    "a set": lambda deep, shallow: set(matches(deep, shallow)),
+    "arguments swapped": lambda deep, shallow: matches(shallow, deep),
+    "poolings counted": lambda deep, shallow: [
+        [place for place, word in enumerate(deep.split()) if word != "|"][found] for found in matches(deep, shallow)
+    ],
+    "poolings counted, by channels": lambda deep, shallow: [deep.split().index(c) for c in shallow.split() if c != "|"][
+        :4
+    ],
 }
 WRONG_WORDS = {
     "all are copied": "All sixteen layers are copied and the signal explodes so nothing is learned",
@@ -168,6 +239,11 @@ WRONG_WORDS = {
     "all, and the rate": "All sixteen layers get A's weights, but the rate is small and the gradient is lost in it",
     "nothing of the signal": "Only four of the sixteen layers are copied, and the other twelve are far too small.",
     "nothing of shrinking": "Only four of the sixteen layers are copied, the others change the signal of the network.",
+    "the two the wrong way round": "Four of sixteen are copied. He's weights shrink the signal and gradient, "
+    "the paper's weights keep both.",
+    "He's vanish": "Four layers are copied. With He's weights the gradient vanishes, with the paper's it does not.",
+    "nothing shrinks": "The signal and gradient do not shrink: the other twelve keep them; four layers are copied.",
+    "it does not vanish": "Four layers are copied, so the signal doesn't vanish in the twelve others.",
     "of other things": "The learning rate in the paper is too small of the output, and other things differ.",
     "too short": "four layers, signal vanishes",
 }
@@ -186,7 +262,7 @@ def test_solutions_pass():
     assert check.check_explanation(text).status == "passed"
 
 
-@pytest.mark.parametrize("kind", [AsTensor, AsArray])
+@pytest.mark.parametrize("kind", [AsTensor, AsArray, AsColumn])
 def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
     torch.manual_seed(0)
     assert check.check_jitter(kind).status == "passed"
@@ -210,6 +286,18 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
      "The rate is not too small: four layers are copied, and in the other twelve the gradient vanishes.",
      "Four of all sixteen layers are copied. With a std of 0.1 it would explode, with 0.01 the signal fades.",
      "The twelve random layers make the signal grow smaller and smaller, and the gradient too.",
+     "In E, 4/16 convs are copied; the 12 uncopied multiply the standard deviation by around 0.3 each, so the output "
+     "and the backward gradient are ~1e-6. With He gain about 1.",
+     "Four of sixteen convolutions are copied. The others have std 0.01 which squashes the activations and starves the "
+     "early layers of gradient.",
+     "Four layers copied; the random rest lets neither signal nor gradient through, so nothing is learned.",
+     "Every layer between the copied ones has a gain well under one, and there are a dozen of them; the product is a "
+     "millionth for the values and also for the derivatives.",
+     "They copy just conv1_1, conv2_1, conv3_1 and conv3_2; the rest make the numbers tinier and tinier both ways.",
+     "Four layers are copied. He's weights do not shrink the signal, the paper's do, in each of the twelve others.",
+     "Four layers are copied. Unlike He's weights the paper's shrink the signal in the twelve others, again and again.",
+     "Only four are copied. The signal shrinks in the other twelve layers. He's weights would not let it shrink.",
+     "In the four copied layers the signal does not shrink, in the twelve others it does, to a millionth.",
      "Only four of the sixteen convolutions are copied. The other twelve have small weights that shrink signal and "
      "gradient to nothing; He's weights keep the signal from vanishing or exploding, so E learns even cold.",
      "Four are copied; the other twelve shrink the signal, and the gradient. He's weights stop it from shrinking or "
@@ -292,6 +380,10 @@ def test_crops_rejects(mistake):
     ("mistake", "why"),
     [("one place too few", "has one place, not none"), ("without mirror images", "has a mirror image: count it"),
      ("rounded to the nearest", "7,590: the rescaled sides are rounded down"), ("not rescaled", "to S first"),
+     ("divided first", "multiply by S before"), ("the largest side becomes S", "the *smallest* side becomes"),
+     ("a factor with a point", "just below a whole number"), ("the cell's short", "`short` is the cell's above"),
+     ("judged on the original", "not with the picture's"), ("a list", "one number"), ("an array of one", "one number"),
+     ("judged on the larger side", "larger than a side has no place"),
      ("square", "only the smallest side"), ("negative places", "larger than a side has no place")],
 )  # fmt: skip
 def test_crops_says_why(mistake, why):
@@ -321,6 +413,12 @@ def test_jitter_says_why():
     assert "whole number" in check.check_jitter(Fractions).text
     assert "too rarely" in check.check_jitter(RoundedEnds).text
     assert "too often" in check.check_jitter(Clipped).text
+    assert "in order of their size" in check.check_jitter(InOrder).text
+    assert "over and over" in check.check_jitter(TwiceTheSameHalf).text
+    assert "each scale is one number, yours gave [" in check.check_jitter(ListOfLists).text
+    assert "each scale is one number, yours gave [" in check.check_jitter(OneRow).text
+    assert "a float: make it an int" in check.check_jitter(WholeFloats).text
+    assert "`scales` gives a list" in check.check_jitter(OneNumber).text
     assert "have a mean of 4" in check.check_jitter(TheLargerOfTwo).text
     assert "raised ValueError" in check.check_jitter(int).text
 
@@ -334,13 +432,30 @@ def test_matches_rejects(mistake):
 
 @pytest.mark.parametrize(
     ("mistake", "why"),
-    [("counted from one", "counted from 0"), ("all layers", "only the first four"), ("by number", "by number")],
+    [
+        ("counted from one", "counted from 0"),
+        ("all layers", "only the first four"),
+        ("by number", "by number"),
+        ("a set", "has no order"),
+        ("arguments swapped", "in the deep network for the layers of the shallow one"),
+        ("poolings counted", "do not count it"),
+        ("first of each block", "the first of each block"),
+    ],
 )
 def test_matches_says_why(mistake, why):
     assert why in check.check_matches(WRONG_MATCHES[mistake]).text
 
 
-@pytest.mark.parametrize("kind", [iter, tuple, np.array, lambda found: (place for place in found)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        iter,
+        tuple,
+        np.array,
+        lambda found: (p for p in found),
+        lambda found: dict(zip("abcd", found, strict=True)).values(),
+    ],
+)
 def test_matches_of_any_kind_of_sequence_are_right(kind):
     assert check.check_matches(lambda *given: kind(matches(*given))).status == "passed"
 
