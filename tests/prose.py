@@ -63,6 +63,11 @@ def top1(name: str, stage: str, method: str = "dense", several: bool = False, fe
     return f"{sum(found) / len(found):.2f}"
 
 
+def fall(name: str, before: str, after: str) -> dict[str, float]:
+    """By how much D's top-1 error falls from one stage of training to another, seed by seed."""
+    return protocol.gain(*(protocol.errors(results.load(name), "D", one, "dense", False) for one in (before, after)))
+
+
 def together(name: str, *networks: str, method: str = "dense") -> str:
     """Return the mean top-1 error of networks together, such as "D 32", in a record of the protocol, in per cent."""
     tests = [one for one in results.load(name)["ensembles"] if one["method"] == method]
@@ -79,7 +84,7 @@ NAMES = {
     **dict(math=math, torch=torch, results=results, reference=reference, scaling=scaling, protocol=protocol),
     **dict(layers=layers, names=names, receptive_field=receptive_field, table=table, TABLE_1=TABLE_1),
     **dict(VGG=VGG, vgg=vgg, cost=cost, RECIPES=RECIPES, recipe=recipe, count=count, macs=macs, costs=costs, top1=top1),
-    **dict(together=together, at_scale=at_scale),
+    **dict(together=together, at_scale=at_scale, fall=fall),
 }
 
 

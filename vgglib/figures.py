@@ -22,6 +22,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vgglib.augment import view
 from vgglib.balance import Trained
 from vgglib.configurations import TABLE_1, Layer, layers, names
 from vgglib.cost import CostTable, cost
@@ -586,7 +587,8 @@ def lines(
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear", xlim=(0.5, 1.3 * longest + 0.5))
     axes.set_xticks(range(1, longest + 1) if longest <= 20 else [1, *range(5, longest + 1, 5)])
     _plain(axes)
-    return figure.saying(told or f"{ylabel} by {xlabel}: {', '.join(series)}.")
+    between = "; " if any("," in name for name in series) else ", "
+    return figure.saying(told or f"{ylabel} by {xlabel}: {between.join(series)}.")
 
 
 def bars(values: Mapping[str, float], xlabel: str, told: str = "", form: str = "{:,.0f}") -> Picture:
@@ -996,10 +998,10 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
         axes.text(
             left + wide / 2, high + 0.02 * tall, f"crop: {share:.0f} % of the area", ha="center", va="top", fontsize=9
         )
-        rows, columns = (slice(round((side - crop) / 2 * short / scale), round((side + crop) / 2 * short / scale))
-                         for side in (high, wide))  # fmt: skip
-        seen = (corner[0], corner[0] + crop, below + crop, below)
-        axes.imshow(shown[rows, columns], cmap="gray_r", extent=seen, interpolation="antialiased")
+        place = (corner[0], corner[0] + crop, below + crop, below)
+        axes.imshow(
+            _seen(picture, crop, scale), cmap="gray_r", vmin=0, vmax=1, extent=place, interpolation="antialiased"
+        )
         told.append(f"{share:.0f} % at S = {scale}")
         left += wide + gap
     axes.text((left - gap) / 2, below + crop + 0.02 * tall, f"what the network gets: always {crop} x {crop} pixels",
@@ -1007,6 +1009,11 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
     axes.set(xlim=(-0.01 * tall, left - gap + 0.01 * tall), ylim=(below + crop + 0.1 * tall, -0.12 * tall))
     axes.set_aspect("equal")
     return figure.saying(f"A crop of {crop} x {crop} pixels shows of the picture {', '.join(told)}.")
+
+
+def _seen(picture: Tensor, crop: int, scale: int) -> np.ndarray:
+    """Return the middle crop of a picture (C, H, W, uint8) rescaled to ``scale``: (crop, crop, C), from 0 to 1."""
+    return np.asarray(view(picture[None], crop, scale)[0].permute(1, 2, 0))
 
 
 def errors_over_scales(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> Picture:
@@ -1051,10 +1058,11 @@ def seen_at_scale(picture: Tensor, S: int = 256, crop: int = 224) -> Picture:
     axes = figure.subplots(1, 2, width_ratios=(wide / high, 1))
     left, top = (wide - crop) / 2, (high - crop) / 2
     edges = dict(fill=False, edgecolor=RED, linestyle="--", linewidth=1.8)
-    for one, title in zip(
-        axes, (f"S = {S}: {high} x {wide} pixels", f"what the network sees: {crop} x {crop}"), strict=True
-    ):
-        one.imshow(shown, cmap="gray_r", extent=(0, wide, high, 0), interpolation="antialiased")
+    axes[0].imshow(shown, cmap="gray_r", extent=(0, wide, high, 0), interpolation="antialiased")
+    place = (left, left + crop, top + crop, top)
+    axes[1].imshow(_seen(picture, crop, S), cmap="gray_r", vmin=0, vmax=1, extent=place, interpolation="antialiased")
+    titles = f"S = {S}: {high} x {wide} pixels", f"what the network sees: {crop} x {crop}"
+    for one, title in zip(axes, titles, strict=True):
         one.set_title(title, fontsize=9)
         one.set_xticks([])
         one.set_yticks([])
