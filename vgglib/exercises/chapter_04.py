@@ -63,7 +63,8 @@ def check_macs(answer: object) -> Verdict:
         16 * macs: "that is for maps 96 wide; four poolings come before conv5_2",
         256 * macs: "that is for maps 384 wide; four poolings come before conv5_2",
         9 * 512 * 512 * 14 * 14: "that is for a picture of 224 pixels",
-        2 * macs: "a MAC is one multiplication and one addition together; you counted FLOPs",
+        2 * macs: "a MAC is one multiplication and one addition together; FLOPs count both (or is it the first "
+        "convolution of another block?)",
         (9 * 512 + 1) * 512 * 24 * 24: "MACs leave the biases out",
         macs // 2: "conv5_2 sees the 512 channels of conv5_1, not 256",
         macs // 9: "each value is a sum over a 3x3 window",
