@@ -170,6 +170,26 @@ def walk(page):
     says(page, "Unit 2 of conv 2 sees 5 pixels: 2 to 6.")
 
 
+def test_a_layer_of_another_kind_gets_its_usual_numbers(page):
+    """A pooling has kernel 2 and stride 2; back again, the layer is what it was, or the paper's convolution."""
+    page.goto(cone.PAGE.as_uri())
+
+    def change(layer, to, numbers):
+        page.get_by_label(f"kind of layer {layer}").select_option(to)
+        found = [page.get_by_label(f"{what} of {to} {layer}").input_value() for what in ("kernel", "stride", "padding")]
+        assert found == numbers
+
+    change(1, "pool", ["2", "2", "0"])
+    assert page.locator(".cone-why").text_content().startswith("Layer 1 is a pooling now, with a kernel of 2")
+    change(1, "conv", ["2", "1", "0"])
+    page.get_by_role("button", name="Add a pool layer on top").click()
+    change(3, "conv", ["3", "1", "1"])
+    change(3, "pool", ["2", "2", "0"])
+    page.get_by_label("kernel of conv 2").fill("6")  # its map has one unit, too few for a pooling
+    assert page.get_by_label("kernel of conv 2").get_attribute("aria-invalid") == "true"
+    assert page.complaints == []
+
+
 def test_the_page_works_offline(page):
     asked = []
     page.context.set_offline(True)

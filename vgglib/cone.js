@@ -208,7 +208,8 @@ export function why(before, after, pixels, edit) {
     if (grown === 0) said.push("A kernel of 1 takes no step that could be longer: nothing changes.");
     else said.push(`Its ${plural(layer.kernel - 1, "step")} ${to > from ? "reach" : "come"} ${plural(Math.abs(to - from), "unit")} ${to > from ? "further" : "closer"}, each ${plural(step, "pixel")}: ${Math.abs(grown)} ${to > from ? "more" : "fewer"} in its field and all above.`);
   } else if (what === "kind") {
-    said.push(`${rowName}: a pooling reads the same units as a convolution with its kernel and stride. Which pixels are seen does not change, only what is computed from them.`);
+    const [kernel, stride] = [layer.kernel, layer.stride];
+    said.push(`Layer ${at + 1} is a ${to === "pool" ? "pooling" : "convolution"} now, with a kernel of ${kernel} and a stride of ${stride}. A pooling and a convolution with the same numbers read the same units; they differ in what they compute.`);
   } else if (what === "add") {
     said.push(`${rowName} on top: ${plural(layer.kernel - 1, "step")} of ${plural(step, "pixel")}, the product of the strides so far: ${(layer.kernel - 1) * layer.dilation * step} more.`);
   } else if (what === "remove") {
@@ -529,7 +530,13 @@ export function mount(root, host) {
     const layers = copyOf(state.layers);
     const from = layers[at][what];
     layers[at][what] = to;
+    if (what === "kind") layers[at] = copyOf(earlier(at, to) ?? (to === "pool" ? pool() : same(3)));
     return commit({ layers }, { what, at, from, to });
+  }
+
+  /** The layer that stood in this place when it was last of that kind. */
+  function earlier(at, kind) {
+    return past.findLast(({ layers }) => layers.length === state.layers.length && layers[at].kind === kind)?.layers[at];
   }
 
   function fillTable() {
