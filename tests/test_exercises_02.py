@@ -4,7 +4,7 @@ import pytest
 
 from vgglib.configurations import Layer, layers
 from vgglib.exercises import chapter_02 as check
-from vgglib.receptive_field import receptive_field
+from vgglib.receptive_field import receptive_field, table
 
 
 def field_size(stack, first=1, early=False, backwards=False, taps=1, strides=True):
@@ -95,9 +95,11 @@ def test_places_pass_and_wait():
     fields = [receptive_field(layers("D")).window(unit) for unit in range(7)]
     free = sum(first >= 0 and last <= 223 for first, last in fields)
     assert check.check_free_units(free).status == "passed"
-    pool2 = receptive_field(layers("64 64 | 128 128 |"))
-    assert check.check_centre(pool2.centre(0)).status == "passed"
-    for checked in (check.check_free_units, check.check_centre, check.check_explanation):
+    pool3 = table(layers("D"))["pool3"]
+    assert check.check_first(pool3.window(5)[0]).status == "passed"
+    assert check.check_centre(pool3.centre(5)).status == "passed"
+    waiting = (check.check_free_units, check.check_first, check.check_centre, check.check_counterexample)
+    for checked in (*waiting, check.check_explanation):
         assert checked(...).status == "todo"
 
 
@@ -106,13 +108,55 @@ def test_free_units_rejects(wrong):
     assert check.check_free_units(wrong).status == "failed"
 
 
-@pytest.mark.parametrize("wrong", [1, 2, 7.5, 8, -6, 9, 0.5, 3.5, "1.5", (1.5,)])
+WRONG_FIRST = [40, 58, -18, 14, 30, 2, 62, 0, 43.5, 65, 29, 26, 18, True, "22", (22,), (22, 65)]
+WRONG_CENTRES = [43, 44, 61.5, 79.5, 21.5, 22, 3.5, 35.5, 51.5, 23.5, 65, 10.5, 87.5, 175.5, "43.5", (43.5,), True]
+
+
+@pytest.mark.parametrize("wrong", WRONG_FIRST)
+def test_first_rejects(wrong):
+    assert check.check_first(wrong).status == "failed"
+
+
+@pytest.mark.parametrize("wrong", WRONG_CENTRES)
 def test_centre_rejects(wrong):
     assert check.check_centre(wrong).status == "failed"
 
 
+def test_the_first_pixel_is_that_of_d_alone():
+    assert [table(layers(name))["pool3"].window(5)[0] for name in "ABCDE"] == [29, 26, 26, 22, 18]
+
+
+def test_units_and_layers_that_are_mistaken_for_the_right_one_are_named():
+    fields = table(layers("D"))
+    pool3 = fields["pool3"]
+    assert "unit 4" in check.check_first(pool3.window(4)[0]).text
+    assert "unit 6" in check.check_first(pool3.window(6)[0]).text
+    assert "unit 0 starts" in check.check_first(pool3.window(0)[0]).text
+    assert "padding moves all" in check.check_first(5 * pool3.stride).text
+    assert "to the left" in check.check_first(5 * pool3.stride + pool3.padding).text
+    assert "twice as far" in check.check_first(5 * fields["conv3_3"].stride - pool3.padding).text
+    assert "half as far" in check.check_first(5 * fields["pool4"].stride - pool3.padding).text
+    assert "last pixel" in check.check_first(pool3.window(5)[1]).text
+    for name in "ABE":
+        assert f"pool3 of {name}" in check.check_first(table(layers(name))["pool3"].window(5)[0]).text
+    for unit in (0, 4, 6):
+        assert f"unit {unit}" in check.check_centre(pool3.centre(unit)).text
+    for name in ("pool1", "pool4", "pool5"):
+        assert name in check.check_centre(fields[name].centre(5)).text
+    assert "from the first pixel to the centre" in check.check_centre((pool3.size - 1) / 2).text
+    assert "padding moves all" in check.check_centre(pool3.centre(5) + pool3.padding).text
+    assert "to the left" in check.check_centre(pool3.centre(5) + 2 * pool3.padding).text
+
+
+def test_no_message_gives_the_answer():
+    for checked, wrongs, right in ((check.check_first, WRONG_FIRST, "22"), (check.check_centre, WRONG_CENTRES, "43.5")):
+        for wrong in wrongs:
+            reason = checked(wrong).text.partition("is not it")[2]
+            assert right not in reason, reason
+
+
 def test_a_decimal_comma_is_named():
-    for wrong, said in (((1, 5), "write 1.5"), ((-6, 25), "write -6.25")):
+    for wrong, said in (((43, 5), "write 43.5"), ((-6, 25), "write -6.25")):
         verdict = check.check_centre(wrong)
         assert verdict.status == "failed"
         assert "reads a comma as two numbers" in verdict.text
@@ -120,9 +164,9 @@ def test_a_decimal_comma_is_named():
 
 
 def test_a_pair_of_pixels_is_not_a_decimal_comma():
-    for wrong in ((1, 2), [1, 2]):
-        assert "two pixels, 1 and 2: the centre is one number" in check.check_centre(wrong).text
-    for wrong in ([1, 5], [1.5], [1, 2, 3]):
+    for wrong in ((43, 44), [43, 44]):
+        assert "two pixels, 43 and 44: the centre is one number" in check.check_centre(wrong).text
+    for wrong in ([1, 5], [43.5], [1, 2, 3]):
         verdict = check.check_centre(wrong)
         assert verdict.status == "failed"
         assert "without brackets" in verdict.text
@@ -131,13 +175,40 @@ def test_a_pair_of_pixels_is_not_a_decimal_comma():
 def test_every_named_mistake_is_named():
     padding = sum(layer.padding > 0 for layer in layers("D"))
     assert f"the {padding} convolutions" in check.check_free_units(7).text
-    windows = [receptive_field(layers("D")).window(unit) for unit in range(7)]
-    inside = [first for first, last in windows if last <= 223]
-    assert f"{len(inside)} windows end inside" in check.check_free_units(4).text
-    assert f"{sum(first < 0 for first in inside)} of these start before" in check.check_free_units(4).text
-    assert "middle between" in check.check_centre(1).text
-    assert "padding moves" in check.check_centre(7.5).text
+    windows = {name: [receptive_field(layers(name)).window(unit) for unit in range(7)] for name in "AD"}
+    assert sum(first >= 0 and last <= 223 for first, last in windows["A"]) == 3
+    assert "A has as many" in check.check_free_units(3).text
+    assert sum(last <= 223 for _, last in windows["D"]) == sum(first >= 0 for first, _ in windows["D"]) == 4
+    assert "both ends" in check.check_free_units(4).text
+    assert "middle between" in check.check_centre(43).text
     assert "not the only ones" in check.check_free_units(5).text
+
+
+@pytest.mark.parametrize("stack", [[(3, 1), (2, 2)], ((2, 2), (3, 1)), [(1, 4), (3, 1)], [[3, 2], [3, 1]]])
+def test_counterexample_passes(stack):
+    assert check.check_counterexample(stack).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("stack", "said"),
+    [
+        ([], "the faulty rule is right: it gives 1"),
+        ([(3, 2)], "faulty rule is right: it gives 3"),
+        ([(3, 1), (3, 1)], "faulty rule is right: it gives 5"),
+        ([(2, 2), (2, 2)], "faulty rule is right: it gives 4"),
+        ([(3, 1), (3, 1), (2, 2)], "a shorter stack"),
+        ((2, 2), "write [(kernel, stride), ...]"),
+        ("D", "write [(kernel, stride), ...]"),
+        (8, "write [(kernel, stride), ...]"),
+        ([(3, 0), (3, 1)], "whole numbers from 1 on"),
+        ([(3.5, 1), (2, 2)], "whole numbers from 1 on"),
+        ([("3", 1), (2, 2)], "whole numbers from 1 on"),
+    ],
+)
+def test_counterexample_rejects(stack, said):
+    verdict = check.check_counterexample(stack)
+    assert verdict.status == "failed"
+    assert said in verdict.text
 
 
 def test_explanation():
@@ -176,6 +247,18 @@ SEEN = "The unit sees the whole picture. In testing larger pictures put pixels t
         f"Zero padding. {SEEN} A unit of pool5 does not see the whole picture.",
         f"Zero padding; the picture is not stretched to 404 pixels. {SEEN}",
         f"Zero padding. {SEEN} Without a convolution for fc6 larger pictures are not possible.",
+        "It is zeros that fill it, mirrored copies would be another way of padding. The unit sees the full picture. "
+        "A bigger picture replaces the zeros.",
+        "Zeros lie around it. The picture is wholly seen. Tested at Q = 384 fewer of them are left in the window.",
+        "Zeros fill the margin. The unit has the picture from corner to corner in view. In testing larger pictures "
+        "put real pixels there.",
+        "Padding, so zeros. The unit has the picture in its entirety. At test time Q exceeds 224 and pixels take over.",
+        f"Zero padding. {SEEN} Larger pictures make the field smaller than the picture.",
+        f"Zero padding. {SEEN} On larger pictures no more padding lies in the middle windows.",
+        f"Zero padding. {SEEN} On a picture of 600 pixels it sees only the middle of the picture.",
+        f"Zero padding. {SEEN} Larger pictures increase the receptive field in this sense: it holds more pixels.",
+        f"Zero padding. {SEEN} Dense evaluation increases the receptive field, the paper says, which means context.",
+        f"Zero padding. {SEEN} With fc6 as a convolution larger pictures cannot be too large.",
     ],
 )
 def test_explanation_in_other_words(good):
@@ -203,6 +286,38 @@ def test_explanation_in_other_words(good):
         (f"Zero padding. The unit does not see the whole picture. {SEEN}", "lies outside"),
         (f"Zero padding. {SEEN} Bigger pictures are not possible.", "tests on larger pictures"),
         (f"The picture is stretched to 404 pixels, so there is no padding. {SEEN}", "keeps its 224 pixels"),
+        (
+            "Zero padding makes the receptive field bigger, so the unit sees all of it. With larger pictures there is "
+            "even more padding.",
+            "enlarges no field",
+        ),
+        (f"Zero padding. {SEEN} With larger pictures there is even more padding.", "stands where"),
+        (
+            "Zeros fill it. The unit sees only the middle of the picture, not all of it. Larger pictures make the "
+            "receptive field smaller.",
+            "lies outside",
+        ),
+        (f"Zeros fill it. {SEEN} Larger pictures make the receptive field smaller.", "from the layers alone"),
+        (
+            "The zeros fill it. It sees only the central 44 pixels. Dense evaluation makes it see all of them.",
+            "lies outside",
+        ),
+        (f"Zeros fill it. It only sees the middle of the picture. {SEEN}", "lies outside"),
+        (
+            "Zeros fill the rest; the unit sees the entire picture; larger pictures cannot be used because fc6 needs "
+            "7x7.",
+            "tests on larger pictures",
+        ),
+        (
+            f"Zero padding. {SEEN} With larger pictures the receptive field grows, as the paper says.",
+            "from the layers alone",
+        ),
+        (f"Zero padding. {SEEN} Larger pictures substantially increase the receptive field.", "from the layers alone"),
+        (
+            f"Zero padding. {SEEN} Dense evaluation substantially increases the overall network receptive field.",
+            "from the layers alone",
+        ),
+        (f"Zero padding. {SEEN} Larger pictures give a larger receptive field.", "from the layers alone"),
         ("The window of 404 is filled with zeros, and the unit sees the whole of the picture.", "does not speak of"),
     ],
 )
@@ -225,11 +340,11 @@ def test_built_stack_passes_and_waits():
     ("built", "said"),
     [
         ([Layer("conv", 10, stride=4)], "kernels of 2 and 3 only: conv 1 has another"),
-        ([CONV, POOL, CONV], "see 8 pixels and stand 2 apart, and should see 10 and stand 4 apart"),
-        ([POOL, POOL, CONV], "see 12 pixels and stand 4 apart"),
+        ([CONV, POOL, CONV], "the field of your last units is 8, and they stand 2 apart; it should be 10, and they 4"),
+        ([POOL, POOL, CONV], "units is 12, and they stand 4 apart"),
         ([CONV, POOL, POOL], "the step is right"),
         ([CONV] * 4, "two of 2 make 4"),
-        ([], "see 1 pixels and stand 1 apart"),
+        ([], "units is 1, and they stand 1 apart"),
         ([Layer("conv", 2, stride=4), Layer("conv", 3)], "read only 6 pixels of a window of 10, with gaps"),
         ([Layer("conv", 2, stride=4, dilation=9)], "read only 2 pixels of a window of 10, with gaps"),
     ],
