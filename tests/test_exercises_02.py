@@ -1,10 +1,13 @@
 """Chapter 02's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
+import numpy as np
 import pytest
+import torch
 
 from vgglib.configurations import Layer, layers
 from vgglib.exercises import chapter_02 as check
-from vgglib.receptive_field import receptive_field, table
+from vgglib.model import VGG, initialise
+from vgglib.receptive_field import measured, receptive_field, table
 
 
 def field_size(stack, first=1, early=False, backwards=False, taps=1, strides=True):
@@ -353,3 +356,21 @@ def test_built_stack_rejects(built, said):
     verdict = check.check_built(built)
     assert verdict.status == "failed"
     assert said in verdict.text
+
+
+# What the chapter's text says and no cell prints
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_at_full_width_no_pixel_of_the_field_is_without_a_gradient(seed):
+    net = VGG("A", hidden=32)
+    initialise(net, "he", seed=seed)
+    X = torch.arange(3.0 * 64 * 64).view(1, 3, 64, 64).sin().requires_grad_()
+    (gradient,) = torch.autograd.grad(net.features[:9](X)[0, 0, 8, 8], X)
+    assert (gradient[0].abs().sum(dim=0) > 0).sum() == table(layers("A"))["conv3_2"].size ** 2
+
+
+def test_with_equal_weights_a_third_of_the_pixels_holds_most_of_the_gradient():
+    gradient = measured(VGG("D", width=1 / 16, hidden=32), 224)["features.30"].gradient((3, 3))
+    held = np.sort(gradient / gradient.sum(), axis=None)[::-1].cumsum()
+    assert round(100 * np.searchsorted(held, 0.95) / receptive_field(layers("D")).size ** 2) == 31

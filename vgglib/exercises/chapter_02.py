@@ -53,7 +53,7 @@ def _pairs(stack: list[Layer]) -> tuple[tuple[int, int], ...]:
 
 
 def check_free_units(answer: object) -> Verdict:
-    """Return the verdict on how many of the 7 units of D's pool5, along one side of 224 pixels, see no padding."""
+    """Return the verdict on how many of the 7 windows of D's pool5, along 224 pixels, hold no padding."""
     mistakes = {
         0: "look at the unit in the middle",
         2: "try the first and the last pixel of unit 2",
