@@ -149,14 +149,14 @@ class FieldTable(dict[str, ReceptiveField]):
         return as_html(self._rows())
 
 
-def receptive_field(stack: Iterable[Layer]) -> ReceptiveField:
-    """Return what one unit after ``stack`` (layers, input side first) sees of the input; an empty stack sees one pixel.
+def receptive_field(layers: Iterable[Layer]) -> ReceptiveField:
+    """Return what one unit after ``layers`` (input side first) sees of the input; an empty stack sees one pixel.
 
     Raises ValueError for what is no layer, and for a layer that cannot be: kernel, stride and dilation are whole
     numbers from 1 on, padding from 0 on. Of a module ask ``trace``.
     """
     field = ReceptiveField()
-    for layer in stack:
+    for layer in layers:
         field = ReceptiveField(
             size=field.size + layer.dilation * (layer.kernel - 1) * field.stride,
             stride=field.stride * layer.stride,
@@ -169,8 +169,8 @@ def _of_layers(function: Callable[[list[Layer]], ReceptiveField]) -> Callable[[I
     """Return the function for layers that were looked at first."""
 
     @wraps(function)
-    def checked(stack: Iterable[Layer]) -> ReceptiveField:
-        return function(_stack(stack))
+    def checked(layers: Iterable[Layer]) -> ReceptiveField:
+        return function(_stack(layers))
 
     return checked
 
