@@ -29,6 +29,11 @@ WRONG_OFFSETS = {
     "only right for 224": lambda size, crop, grid: offsets(size, 224, grid),
     "a whole step": lambda size, crop, grid: [n * ((size - crop) // (grid - 1)) for n in range(grid)],
     "parts of a pixel": lambda size, crop, grid: [n * (size - crop) / (grid - 1) for n in range(grid)],
+    "an end point left out": lambda size, crop, grid: torch.arange(grid) * (size - crop) / grid,
+    "a pixel short": lambda size, crop, grid: [n * (size - crop - 1) // (grid - 1) for n in range(grid)],
+    "every pixel": lambda size, crop, grid: range(size - crop + 1),
+    "one number": lambda size, crop, grid: (size - crop) // (grid - 1),
+    "a step of a range": lambda size, crop, grid: list(range(0, size - crop + 1, (size - crop) // (grid - 1))),
     "crowded at the start": lambda size, crop, grid: (
         [0] * (grid - 1) + [size - crop] if size == 47 else offsets(size, crop, grid)
     ),
@@ -38,6 +43,20 @@ WRONG_OFFSETS = {
 def averaged(maps):
     """The solution."""
     return torch.stack([scores.mean(dim=(2, 3)).softmax(dim=1).mean(dim=0) for scores in maps]).mean(dim=0)
+
+
+def two_flips(maps):
+    """The solution, for a picture and its mirror image by name."""
+    posteriors = []
+    for scores in maps:
+        own, mirrored = scores.mean(dim=(2, 3)).softmax(dim=1)
+        posteriors.append((own + mirrored) / 2)
+    return sum(posteriors) / len(posteriors)
+
+
+def by_number(scores, flip):
+    """The posterior of one of the flips."""
+    return scores[flip].mean(dim=(1, 2)).softmax(dim=0)
 
 
 def over_scales(one_scale):
@@ -83,6 +102,13 @@ WRONG_AVERAGES = {
     "of everything": over_scales(lambda scores: scores.softmax(dim=1).mean()),
     "flips not averaged": over_scales(lambda scores: scores.mean(dim=(2, 3)).softmax(dim=1)),
     "only over the rows": over_scales(lambda scores: scores.mean(dim=2).softmax(dim=1).mean(dim=(0, 2))),
+    "only over the columns": over_scales(lambda scores: scores.mean(dim=3).softmax(dim=1).mean(dim=(0, 2))),
+    "over the columns of a map": over_scales(lambda scores: scores.softmax(dim=-1).mean(dim=(0, 2, 3))),
+    "over the rows of a map": over_scales(lambda scores: scores.softmax(dim=2).mean(dim=(0, 2, 3))),
+    "always three": lambda maps: sum(averaged([one]) for one in maps) / 3,
+    "a list": lambda maps: [averaged([one]) for one in maps],
+    "a list of flips": lambda maps: [one.mean(dim=(2, 3)).softmax(dim=1) for one in maps],
+    "the answer": lambda maps: averaged(maps).argmax(),
 }
 
 
@@ -98,6 +124,11 @@ def test_solutions_pass():
     assert check.check_average(lambda maps: averaged(maps)[None]).status == "passed"  # keepdim=True
     by_flip = lambda maps: torch.cat([s.flatten(2).mean(2).softmax(-1) for s in maps]).mean(0)  # noqa: E731
     assert check.check_average(by_flip).status == "passed"
+    assert check.check_average(two_flips).status == "passed"
+    assert (
+        check.check_average(lambda maps: sum(by_number(s, n) for s in maps for n in (0, 1)) / 2 / len(maps)).status
+        == "passed"
+    )
     assert check.check_map_side(384 // 32 - 6).status == "passed"
     assert check.check_crops(3 * 4 * 4 * 2).status == "passed"
 
@@ -149,6 +180,16 @@ def test_average_rejects(mistake):
         ("without the soft-max", "no soft-max"),
         ("of the classes", "the classes are averaged"),
         ("the soft-max twice", "taken twice"),
+        ("weighted by the places", "weighted by their places: a larger map counts for more"),
+        ("the largest place", "the largest score of a map is taken"),
+        ("only over the columns", "only the columns are averaged"),
+        ("only over the rows", "only the rows are averaged"),
+        ("over the columns of a map", "the soft-max runs over the columns"),
+        ("over the rows of a map", "the soft-max runs over the rows"),
+        ("always three", "divided by 3"),
+        ("a list", "a list is returned"),
+        ("a list of flips", "neither flips nor scales"),
+        ("the answer", "the number of a class"),
     ],
 )
 def test_mistakes_of_average_are_named(mistake, why):
@@ -165,12 +206,18 @@ def test_the_numbers_of_a_wrong_average_are_seen_to_differ(mistake):
 
 def test_average_shows_a_short_counterexample():
     found = check.check_average(WRONG_AVERAGES["of the posteriors at each place"]).text
-    assert found.startswith("average((((((8.0, 0.0),), ((0.0, 1.0),)),),)) should be ")
+    assert found.startswith("average(one row of places: (2, 2, 1, 2)) should be ")
+    assert "))" not in check.check_average(WRONG_AVERAGES["the first scale"]).text.split(" should be ")[0][:-2]
 
 
 MISTAKES = [
     (check.check_map_side, 384 // 32, "map of pool5"),
-    (check.check_map_side, (384 - 224) // 32, "one more place"),
+    (check.check_map_side, (384 - 224) // 32, "steps of 32 pixels"),
+    (check.check_map_side, 384 // 4 - 6, "four pixels a step"),
+    (check.check_map_side, 384 // 16, "after four poolings"),
+    (check.check_map_side, 384 // 16 - 6, "four would give that"),
+    (check.check_map_side, [6], "without brackets"),
+    (check.check_map_side, torch.tensor([6]), "without brackets"),
     (check.check_map_side, 36, "number of places"),
     (check.check_map_side, 7, "fc6's kernel"),
     (check.check_map_side, "6", "not it"),
@@ -183,6 +230,7 @@ MISTAKES = [
     (check.check_crops, 4 * 4 * 2, "one scale"),
     (check.check_crops, 4 * 4, "without the mirror"),
     (check.check_crops, 3 * 4 * 2, "4 rows of 4"),
+    (check.check_crops, 150 * 4 // 5, "4 rows of 5"),
     (check.check_crops, 150, "the paper's grid"),
     (check.check_crops, 75, "the paper's grid"),
     (check.check_crops, 144, "another paper"),
@@ -197,9 +245,36 @@ def test_numbers_reject_with_the_reason(checked, wrong, why):
     assert why in verdict.text
 
 
-def test_offsets_counted_from_1_are_told_so():
-    assert check.check_offsets(WRONG_OFFSETS["counted from 1"]).text.endswith("the first pixel has the number 0")
-    assert "number 0" not in check.check_offsets(WRONG_OFFSETS["ends of the crops"]).text
+@pytest.mark.parametrize(
+    ("mistake", "why"),
+    [
+        ("counted from 1", "the first pixel has the number 0"),
+        ("ends of the crops", "the first crop starts at the border, pixel 0"),
+        ("never reaches the corner", "the last crop ends 7 pixels before the border"),
+        ("an end point left out", "the last crop ends 6.4 pixels before the border"),
+        ("the crop forgotten", "the last crop ends 224 pixels beyond the border"),
+        ("a pixel short", "the last crop ends 1 pixel before the border"),
+        ("a whole step", "the last crop ends 3 pixels before the border"),
+        ("a step of a range", "the last crop ends 3 pixels before the border"),
+        ("every pixel", "5 places are asked, not 33"),
+        ("parts of a pixel", "a crop starts at a whole pixel"),
+        ("crowded at the start", "the crops are not spread evenly"),
+        ("one number", "a list of whole numbers is asked"),
+    ],
+)
+def test_mistakes_of_offsets_are_named(mistake, why):
+    assert check.check_offsets(WRONG_OFFSETS[mistake]).text.endswith(f": {why}")
+
+
+def test_a_long_list_is_shortened():
+    assert "[0, 1, 2, 3, ..., 32], 33 places: " in check.check_offsets(WRONG_OFFSETS["every pixel"]).text
+
+
+def test_an_error_in_offsets_is_told_without_a_cause_of_another_case():
+    def breaks(size, crop, grid):
+        return offsets(size, crop, grid) if size != crop else 1 // 0
+
+    assert check.check_offsets(breaks).text.endswith("ZeroDivisionError: integer division or modulo by zero")
 
 
 def test_explanation():
@@ -225,6 +300,15 @@ def test_explanation():
         "neighbours; without padding no difference remains.",
         "The dense pass has neighbours where the crop has zeros, and so the crop sees less context. Without padding "
         "they are equal.",
+        "VGG pads, so a crop's border meets zeros where the whole picture has neighbours. A net whose convolutions add "
+        "no border computes the same.",
+        "A padded crop gets zeros where the full image would have other pixels; without padding both are equal.",
+        "Zeros stand at the rim of a crop, inside the photo the kernel reads the genuine picture there. Without "
+        "padding both agree.",
+        "In dense evaluation only the border of the whole picture is padded, while a crop gets zeros where it has "
+        "neighbours. Unpadded nets agree.",
+        "When the full image is padded the crop inside it still has real neighbours, but the one that is cut has zeros. "
+        "If padding is off they are the same.",
         "Densely, zeros are replaced by neighbours, and the crop lacks its context; with valid convolutions: equal.",
     ):
         assert check.check_explanation(right).status == "passed"
@@ -242,6 +326,11 @@ def test_explanation():
         "padding it stays.",
         "It comes from batch normalisation. The neighbours of the crop count too. Unpadded nets differ as well.",
         "Neighbours stand beside the crop, zeros do not matter. Without padding the difference still remains.",
+        "Dense evaluation pads every crop with zeros; a cut crop has its true neighbours around it. Without padding "
+        "both agree.",
+        "In the whole picture every place is padded with zeros; the crop still knows its neighbours. Without padding "
+        "both agree.",
+        "A crop has zeros, the dense pass has no zeros but neighbours; so they differ.",
         "no",
         6,
     ):
