@@ -307,7 +307,7 @@ def test_explanation():
         "padding both agree.",
         "In dense evaluation only the border of the whole picture is padded, while a crop gets zeros where it has "
         "neighbours. Unpadded nets agree.",
-        "When the full image is padded the crop inside it still has real neighbours, but the one that is cut has zeros. "
+        "When the full image is padded the crop inside it still has real neighbours, the one that is cut has zeros. "
         "If padding is off they are the same.",
         "Densely, zeros are replaced by neighbours, and the crop lacks its context; with valid convolutions: equal.",
     ):

@@ -541,8 +541,16 @@ def test_a_ladder_shows_both_and_leaves_out_what_was_not_run():
     assert lines == [[0, 1]]  # no line to a rung that no step leads to
     assert "The paper: 27.0, 25.6, 23.7. ours: 9.20, 8.40." in str(figure)
     assert [axes.get_title() for axes in figure.axes] == [
-        "the paper, ImageNet\nS = 256, then 256 to 512", "ours\nS = 32, then 32 to 64"
+        "the paper, ImageNet\nS = Q = 256; jitter: Q = 384", "ours\nS = Q = 32; jitter: Q = 48"
     ]  # fmt: skip
+
+
+def test_the_number_of_a_rung_stands_at_the_bar_of_its_mean():
+    axes = FIGURES["ladder"]().axes[1]
+    bars = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "|"]
+    assert [(round(x, 6), y) for x, y in bars] == [(9.2, 0), (8.4, 1)]
+    assert [number.xy for number in axes.texts] == bars
+    assert [number.get_ha() for number in axes.texts] == ["left", "right"]  # the line comes from the right
 
 
 def test_a_step_of_a_ladder_is_drawn_between_the_seeds_that_both_rungs_have():

@@ -803,7 +803,7 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
 
 
 def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
-    """Return the paper's top-1 errors and ours, rung by rung (protocol.ladder): a dot a seed, a line through the means.
+    """Return the paper's top-1 errors and ours, rung by rung (protocol.ladder): a dot a seed, a bar at the mean.
 
     Both in per cent, on scales of their own: ImageNet's thousand classes are harder than ten. A rung whose ``paper`` is
     None, which the paper did not test, has no point on its side.
@@ -824,17 +824,18 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
     _beside(left, papers, (), RED, 1)
     for y, values in ours.items():
         right.plot(values, [y] * len(values), "o", color=BLUE, alpha=0.5, markersize=4)
+        right.plot([means[y]], [y], "|", color=BLUE, markersize=11, markeredgewidth=2)
     _beside(right, ours, starts, BLUE, 2)
     most = max(map(len, ours.values()), default=0)
     fewer = {y: f"\n({len(ours[y])} of {most} seeds)" for y in ours if len(ours[y]) < most}
     left.set_yticks(places, [f"{rung.label}{fewer.get(y, '')}" for y, rung in enumerate(rungs)], fontsize=8)
     left.set_ylim(len(rungs) - 0.5, -0.7)
     for axes, name in (
-        (left, "the paper, ImageNet\nS = 256, then 256 to 512"),
-        (right, f"{title}\nS = 32, then 32 to 64"),
+        (left, "the paper, ImageNet\nS = Q = 256; jitter: Q = 384"),
+        (right, f"{title}\nS = Q = 32; jitter: Q = 48"),
     ):
         axes.set_title(name, fontsize=9)
-        axes.set_xlabel("top-1 error (%)", fontsize=8)
+        axes.set_xlabel("top-1 error (%)" + "; the bar is the mean" * (axes is right), fontsize=8)
         low, high = axes.get_xlim()
         axes.set_xlim(low - 0.15 * (high - low), high + 0.2 * (high - low))
         _plain(axes)
@@ -844,17 +845,14 @@ def ladder(rungs: Sequence[object], title: str = "ours") -> Picture:
 
 
 def _beside(axes: object, rungs: Mapping[int, list[float]], starts: Sequence[int], color: str, decimals: int) -> None:
-    """Write each rung's mean beside its dots, where no line passes: lines run to the next rungs, save at ``starts``."""
-    means = {y: sum(values) / len(values) for y, values in rungs.items()}
-    order = [None, *means, None]
-    for above, (y, mean), below in zip(order, means.items(), order[2:], strict=False):
-        up = y not in starts and means.get(above, mean) > mean
-        down = below not in starts and means.get(below, mean) > mean
-        left = up and down
-        offset = (-5 if left else 5, -5 if up and not down else 5)
-        at = {"ha": "right" if left else "left", "va": "center", "fontsize": 8, "color": color}
-        place = (min if left else max)(rungs[y]), y
-        axes.annotate(f"{mean:.{decimals}f}", place, offset, textcoords="offset points", **at)
+    """Write each rung's mean above its mark, away from the line that comes from the rung above, save at ``starts``."""
+    above = None
+    for y, values in rungs.items():
+        mean = sum(values) / len(values)
+        left = y not in starts and above is not None and above > mean
+        at = {"ha": "right" if left else "left", "va": "bottom", "fontsize": 8, "color": color}
+        axes.annotate(f"{mean:.{decimals}f}", (mean, y), (-3 if left else 3, 2), textcoords="offset points", **at)
+        above = mean
 
 
 def score_maps(picture: Tensor, maps: Mapping[str, Tensor], crop: int = 1, stride: int = 1) -> Picture:
