@@ -1178,6 +1178,11 @@ def ring(devices: int = 3) -> Picture:
     )
 
 
+def _shown_memory(size: float) -> str:
+    """Return bytes as GB without the unit, or in MB where two digits would not show them."""
+    return f"{size / 1e9:.2f}" if size >= 1e8 else f"{size / 1e6:.3g} MB"
+
+
 def step_memory(
     configuration: str = "D", image_size: int = 224, batch: int = 32, start: Mapping[str, object] | None = None
 ) -> Picture:
@@ -1210,7 +1215,7 @@ def step_memory(
                 axes.text(middle, y, f"{part}\n{size / 1e9:.2f}", ha="center", va="center", fontsize=7, bbox=box)
             left += size
         axes.text(found.total / 1e9, y, f" {found.total / 1e9:.2f} GB", va="center", fontsize=8)
-        told.append(f"{purpose} {found.total / 1e9:.2f} GB, of which activations {found.activations / 1e9:.2f}")
+        told.append(f"{purpose} {found.total / 1e9:.2f} GB, of which activations {_shown_memory(found.activations)}")
     axes.set_yticks(range(len(held)), list(held))
     axes.set_ylim(len(held) - 0.5, -0.5)
     axes.set(xlabel="memory (GB)", xlim=(0, widest / 1e9))
