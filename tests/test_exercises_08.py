@@ -83,6 +83,7 @@ WRONG_PRUNES = {
     "only what is left": lambda weight, keep: prune(weight, keep)[prune(weight, keep) != 0],
     "writes over its input": in_place,
     "nothing happens": lambda weight, keep: weight,
+    "no numbers": lambda weight, keep: torch.empty(weight.shape, device="meta"),
     "a sparse format": lambda weight, keep: prune(weight, keep).to_sparse(),
     "a sparse format, and by value": lambda weight, keep: by_value(weight, keep).to_sparse(),
     "at random": lambda weight, keep: weight * (torch.rand(weight.shape, generator=ALWAYS) < keep),

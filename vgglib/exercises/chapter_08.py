@@ -184,7 +184,7 @@ def _what_prune_does(attempt: Callable) -> str:
     """
     weight, keep = torch.randn(10, 6, generator=torch.Generator().manual_seed(0)), 0.3
     try:
-        got = torch.as_tensor(_dense(attempt(weight.clone(), keep))).float()
+        got = torch.as_tensor(_dense(attempt(weight.clone(), keep))).float().cpu()
     except Exception:  # the verdict says it already
         return ""
     if got.numel() < weight.numel():
