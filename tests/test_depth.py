@@ -57,6 +57,30 @@ def test_the_rate_is_lower_without_batch_norm(data, few):
     assert rates == [pytest.approx(0.04), 0.1]
 
 
+def test_controls_differ_from_their_networks_in_one_thing(data, few):
+    for label, (network, share, from_zero) in depth.CONTROLS.items():
+        (control, its), (net, own) = (depth.build_network(name, data[0], 1, few) for name in (label, network))
+        assert its == dataclasses.replace(own, learning_rate=share * own.learning_rate)
+        assert (share < 1) == from_zero  # either another rate or another start
+        branches = [part.branch for part in control.features if isinstance(part, Shortcut)]
+        assert bool(branches) == ("shortcuts" in label)
+        assert all(branch[-1].weight.any() for branch in branches)
+        if from_zero:
+            assert all(map(torch.equal, control.parameters(), net.parameters()))
+
+
+def test_controls_are_run_once_and_recorded_apart(data, few, tmp_path):
+    said, path = [], tmp_path / "depth-controls.json"
+    record = depth.run_controls(data, path, "cpu", said.append, few, 30, (4,))
+    assert [run["label"] for run in record["runs"]] == list(depth.CONTROLS)
+    assert results.read(path) == record
+    assert record["command"] == "python -m vgglib study depth-controls"
+    assert depth.run_controls(data, path, "cpu", said.append, few, 30, (4,)) == record
+    assert len(said) == len(depth.CONTROLS)
+    with pytest.raises(ValueError, match="no record of the study depth:"):
+        depth.run_depth(data, path, "cpu", said.append, few, 30, (4,))
+
+
 def test_every_network_and_seed_is_run_once_and_recorded(data, few, tmp_path):
     said, path = [], tmp_path / "depth.json"
     record = depth.run_depth(data, path, "cpu", said.append, few, 30, (4, 9))

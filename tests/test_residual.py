@@ -77,6 +77,14 @@ def test_other_weights_are_those_of_the_plain_network():
     assert torch.equal(first.branch[0].weight, convs[4].weight)
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_branches_need_not_begin_at_zero(batch_norm):
+    plain = small(batch_norm=batch_norm)
+    net = with_shortcuts(plain, from_zero=False)
+    assert len(shortcuts_of(net)) == len(shortcuts_of(with_shortcuts(plain)))
+    assert all(map(torch.equal, net.parameters(), plain.parameters()))
+
+
 def test_the_receptive_field_is_that_of_the_plain_stack():
     net = with_shortcuts(small())
     *_, last = trace(net.features, 12).values()

@@ -11,7 +11,7 @@ from vgglib.__main__ import main
 from vgglib.augment import view
 from vgglib.beginnings import run_warm_starts
 from vgglib.data import ImageSet
-from vgglib.depth import run_depth
+from vgglib.depth import run_controls, run_depth
 from vgglib.evaluation import prepared
 from vgglib.lighter import run_lighter
 from vgglib.protocol import PROTOCOLS, run_protocol
@@ -143,7 +143,8 @@ def test_an_unknown_study_is_refused(capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["three-by-three", "batch-size", "rate-drops", "lenet", "warm-start", "lighter", "depth"]
+    "name",
+    ["three-by-three", "batch-size", "rate-drops", "lenet", "warm-start", "lighter", "depth", "depth-controls"],
 )
 def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, monkeypatch):
     """Also after recipes have got new fields: a record that is not recognised would be overwritten."""
@@ -152,7 +153,8 @@ def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, mo
     path = tmp_path / "record.json"
     path.write_bytes((results.FOLDER / f"{name}.json").read_bytes())
     before = results.read(path)
-    run = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth}.get(name)
+    own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth, "depth-controls": run_controls}
+    run = own.get(name)
     after = run(DATA, path) if run else studies.run_study(name, DATA, path)
     assert after["runs"] == before["runs"]
     assert after.get("test_accuracy") == before.get("test_accuracy")

@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    names = [*STUDIES, "warm-start", "lighter", "depth", "test-scales"]
+    names = [*STUDIES, "warm-start", "lighter", "depth", "depth-controls", "test-scales"]
     names += ["protocol", "protocol-canvas", "protocol-224 (for a GPU)"]
     study.add_argument("name", help=", ".join(names))
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
@@ -927,13 +927,13 @@ def _study(options: argparse.Namespace) -> int:
     from vgglib import results
     from vgglib.beginnings import run_warm_starts
     from vgglib.data import fashion_mnist
-    from vgglib.depth import run_depth
+    from vgglib.depth import run_controls, run_depth
     from vgglib.lighter import run_lighter
     from vgglib.protocol import PROTOCOLS, run_protocol, tables
     from vgglib.studies import STUDIES, run_study
     from vgglib.tolerance import run_test_scales
 
-    own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth}
+    own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth, "depth-controls": run_controls}
     _can_hold_a_record(options.result)
     if options.name in PROTOCOLS:
         data = PROTOCOLS[options.name](options.root)

@@ -1,6 +1,7 @@
 """The study of chapter 10: configuration E and twice its depth, with and without batch normalisation and shortcuts.
 
-``python -m vgglib study depth`` trains what is not recorded yet: stopped, it goes on where it was.
+``python -m vgglib study depth`` trains what is not recorded yet: stopped, it goes on where it was. So does
+``depth-controls``, for the same networks at a lower rate, and with shortcuts whose branches do not start at zero.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,6 +30,17 @@ NETWORKS: dict[str, tuple[str, bool, bool]] = {  # label: configuration, batch n
     for shortcuts in (False, True)
     for name, notation in (("E", "E"), ("2E", twice("E")))
 }
+LOWER = 0.25  # a lower rate, as a share of the network's own
+CONTROLS: dict[str, tuple[str, float, bool]] = {  # label: network, share of its rate, whether branches start at zero
+    "2E, lower rate": ("2E", LOWER, True),
+    "E, lower rate": ("E", LOWER, True),
+    "2E, batch norm, lower rate": ("2E, batch norm", LOWER, True),
+    "E, batch norm, lower rate": ("E, batch norm", LOWER, True),
+    "2E, shortcuts not from zero": ("2E, shortcuts", 1.0, False),
+    "2E, batch norm, shortcuts not from zero": ("2E, batch norm, shortcuts", 1.0, False),
+}
+CONTROL_QUESTION = "what of the study depth comes from the learning rate, and from branches that start at zero?"
+CONTROL_SEEDS = (0, 1, 2)
 
 
 def build_network(label: str, train: ImageSet, seed: int = 0, chosen: Recipe = RECIPE) -> tuple[VGG, Recipe]:
@@ -38,16 +50,23 @@ def build_network(label: str, train: ImageSet, seed: int = 0, chosen: Recipe = R
     """
     chosen = recipe_of(label, chosen)
     net = build(chosen, train, seed)
-    return (with_shortcuts(net) if NETWORKS[label][2] else net), chosen
+    network, _, from_zero = _control(label)
+    return (with_shortcuts(net, from_zero) if NETWORKS[network][2] else net), chosen
 
 
 def recipe_of(label: str, chosen: Recipe = RECIPE) -> Recipe:
     """Return how a network of the study is trained. Raises ValueError as build_network does."""
-    if label not in NETWORKS:
-        raise ValueError(f"unknown network {label!r}: choose from {'; '.join(NETWORKS)}")
-    configuration, norm, _ = NETWORKS[label]
-    rate = chosen.learning_rate * (1 if norm else SLOWER)
+    if label not in (*NETWORKS, *CONTROLS):
+        raise ValueError(f"unknown network {label!r}: choose from {'; '.join((*NETWORKS, *CONTROLS))}")
+    network, share, _ = _control(label)
+    configuration, norm, _ = NETWORKS[network]
+    rate = chosen.learning_rate * (1 if norm else SLOWER) * share
     return replace(chosen, configuration=configuration, batch_norm=norm, learning_rate=rate)
+
+
+def _control(label: str) -> tuple[str, float, bool]:
+    """Return a control's network, share of the rate and start; those of a network of the study itself."""
+    return CONTROLS.get(label, (label, 1.0, True))
 
 
 def run_depth(
@@ -65,12 +84,49 @@ def run_depth(
     once for each network, at its end. A run whose loss became infinite or nan is recorded with the reason, and with
     the accuracy that the network then has.
     """
-    path = path or results.FOLDER / "depth.json"
-    record = results.so_far(path, "depth", "label", "seed", "pictures")
-    wanted = {label: recipe_of(label, chosen) for label in NETWORKS}
+    return _run("depth", NETWORKS, QUESTION, data, path, device, tell, chosen, pictures, seeds)
+
+
+def run_controls(
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None = None,
+    device: str | None = None,
+    tell: Callable[[str], object] = print,
+    chosen: Recipe = RECIPE,
+    pictures: int = PICTURES,
+    seeds: Iterable[int] = CONTROL_SEEDS,
+) -> dict:
+    """Do the same for the controls, written to data/results/depth-controls.json."""
+    return _run("depth-controls", CONTROLS, CONTROL_QUESTION, data, path, device, tell, chosen, pictures, seeds)
+
+
+def _run(
+    name: str,
+    labels: Iterable[str],
+    question: str,
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None,
+    device: str | None,
+    tell: Callable[[str], object],
+    chosen: Recipe,
+    pictures: int,
+    seeds: Iterable[int],
+) -> dict:
+    """Train what is not recorded yet of one of the two studies, and return the whole record."""
+    path = path or results.FOLDER / f"{name}.json"
+    record = results.so_far(path, name, "label", "seed", "pictures")
+    wanted = {label: recipe_of(label, chosen) for label in labels}
     runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == pictures]
-    plan = [(label, seed) for seed in seeds for label in NETWORKS]
-    return go_on(runs, plan, lambda label, seed: _one(label, seed, data, device, chosen, pictures), _record, path, tell)
+    plan = [(label, seed) for seed in seeds for label in wanted]
+
+    def recorded(runs: list[dict]) -> dict:
+        """Summaries by network, then every run."""
+        command = f"python -m vgglib study {name}"
+        return {"command": command, "question": question, "test_accuracy": summaries(runs, wanted), "runs": runs}
+
+    return go_on(
+        runs, plan, lambda label, seed: _one(label, seed, data, device, chosen, pictures), recorded, path, tell
+    )
 
 
 def _one(
@@ -101,14 +157,4 @@ def _one(
         "seconds": seconds,
         "conditions": conditions(chosen, device_of(net)),
         "recipe": plain(chosen),
-    }
-
-
-def _record(runs: list[dict]) -> dict:
-    """Return the record: summaries by network, then every run."""
-    return {
-        "command": "python -m vgglib study depth",
-        "question": QUESTION,
-        "test_accuracy": summaries(runs, NETWORKS),
-        "runs": runs,
     }

@@ -24,13 +24,14 @@ class Shortcut(nn.Module):
         return F.relu(self.branch(X) + X)
 
 
-def with_shortcuts(net: VGG) -> VGG:
+def with_shortcuts(net: VGG, from_zero: bool = True) -> VGG:
     """Return a copy of ``net`` with a shortcut around every two neighbouring convolutions that keep the channels.
 
     Convolutions pair up from the start of each block; a pair that changes the number of channels, and a convolution
     that is left over, stay as they are. Each branch starts by adding nothing: the scale and shift of its last
     batch normalisation are set to 0, or the weights and biases of its last convolution where there is none (Goyal et
-    al. 2017). All else keeps its values. Raises ValueError if no pair keeps its channels.
+    al. 2017). All else keeps its values, and so do these with from_zero=False, as in He et al. 2016. Raises ValueError
+    if no pair keeps its channels.
     """
     net, modules, found = copy.deepcopy(net), [], 0
     for block in net.blocks:
@@ -40,7 +41,7 @@ def with_shortcuts(net: VGG) -> VGG:
             convs = [layer[0] for layer in pair if isinstance(layer[0], nn.Conv2d)]
             if len(convs) == 2 and convs[0].in_channels == convs[1].out_channels:
                 branch = nn.Sequential(*pair[0], *pair[1][:-1])  # the last ReLU comes after the addition
-                for parameter in branch[-1].parameters():
+                for parameter in branch[-1].parameters() if from_zero else ():
                     nn.init.zeros_(parameter)
                 pair, found = [[Shortcut(branch)]], found + 1
             modules += [module for layer in pair for module in layer]
