@@ -1,6 +1,7 @@
 """Chapter 03's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
 import itertools
+import math
 import statistics
 
 import pytest
@@ -24,6 +25,16 @@ WRONG_STACKS = {
     "the first and the last": lambda kernel, channels: kernel**2 * channels[0] * channels[-1] * (len(channels) > 1),
     "one layer too many": lambda kernel, channels: stack_weights(kernel, [*channels, channels[-1]]),
     "all layers multiplied": lambda kernel, channels: kernel ** (2 * (len(channels) - 1)) * channels[0],
+    "the input's channels for each layer": lambda kernel, channels: sum(
+        kernel**2 * channels[0] * b for b in channels[1:]
+    ),
+    "the first number alone": lambda kernel, channels: kernel**2 * channels[0] ** 2 * (len(channels) - 1),
+    "first times last": lambda kernel, channels: kernel**2 * channels[0] * channels[-1],
+    "a product of all": lambda kernel, channels: kernel**2 * math.prod(channels),
+    "round the corner": lambda kernel, channels: sum(
+        kernel**2 * channels[i - 1] * channels[i] for i in range(len(channels))
+    ),
+    "each number squared": lambda kernel, channels: sum(kernel**2 * c * c for c in channels),
     "fails on no layer": lambda kernel, channels: channels[1] and stack_weights(kernel, channels),
 }
 WRONG_SHARES = {
@@ -41,6 +52,13 @@ NAMED = [
     (check.check_stack_weights, WRONG_STACKS["only the output channels"], "channels that come in, too"),
     (check.check_stack_weights, WRONG_STACKS["only the input channels"], "channels that go out, too"),
     (check.check_stack_weights, WRONG_STACKS["one kernel for each output"], "reaches through all channels"),
+    (check.check_stack_weights, WRONG_STACKS["the input's channels for each layer"], "of the layer before it"),
+    (check.check_stack_weights, WRONG_STACKS["the first number alone"], "takes the first of the list for all"),
+    (check.check_stack_weights, WRONG_STACKS["first times last"], "channels between count, too"),
+    (check.check_stack_weights, WRONG_STACKS["the first and the last"], "each layer between has weights"),
+    (check.check_stack_weights, WRONG_STACKS["a product of all"], "not multiplied"),
+    (check.check_stack_weights, WRONG_STACKS["round the corner"], "channels[-1] is the last"),
+    (check.check_stack_weights, WRONG_STACKS["each number squared"], "n - 1 layers"),
     (check.check_fewer, WRONG_SHARES["more, not fewer"], "measured by the stack"),
     (check.check_fewer, WRONG_SHARES["the share that is left"], "what is left"),
     (check.check_fewer, WRONG_SHARES["as a share of one"], "a hundred times as many"),
@@ -48,18 +66,45 @@ NAMED = [
     (check.check_fewer, WRONG_SHARES["never negative"], "negative where the stack has more"),
     (check.check_fewer, WRONG_SHARES["rounded"], "rounded, to 0 digits"),
     (check.check_fewer, lambda stack, single: round(100 * (single - stack) / single, 1), "rounded, to 1 digits"),
+    (check.check_fewer, lambda stack, single: round(100 * (single - stack) / single, 2), "rounded, to 2 digits"),
+    (check.check_fewer, lambda stack, single: 100 * (single - stack) // single, "not by //"),
+    (check.check_fewer, lambda stack, single: int(100 * (single - stack) / single), "rounded down"),
 ]
 
 
-def judge(a, b, errors=2.31, sd=statistics.stdev, root=True, squares=True):
+def judge(a, b, errors=2.31, sd=statistics.stdev, root=True, squares=True, mean=statistics.mean, error=None):
     """The solution; its options make it wrong."""
     spreads = [sd(one) / 5**0.5 if root else sd(one) for one in (a, b)]
-    error = sum(one**2 for one in spreads) ** 0.5 if squares else sum(spreads)
-    low, high = (statistics.mean(a) - statistics.mean(b) + side * errors * error for side in (-1, 1))
+    if error is None:
+        error = sum(one**2 for one in spreads) ** 0.5 if squares else sum(spreads)
+    low, high = (mean(a) - mean(b) + side * errors * error for side in (-1, 1))
     return "a" if low > 0 else "b" if high < 0 else "cannot tell"
 
 
+def paired(a, b):
+    """The spread of the mean of five differences, as if runs were pairs."""
+    return statistics.stdev(x - y for x, y in zip(a, b, strict=True)) / 5**0.5
+
+
+def squares(a, b):
+    """The squares of both spreads, added."""
+    return statistics.variance(a) + statistics.variance(b)
+
+
+def larger(a, b):
+    return max(statistics.stdev(a), statistics.stdev(b))
+
+
 WRONG_JUDGES = {
+    "paired differences": (lambda a, b: judge(a, b, error=paired(a, b)), "unpaired: each list has a spread of its own"),
+    "paired, with 2.776": (lambda a, b: judge(a, b, 2.776, error=paired(a, b)), "and it takes 2.31"),
+    "2.776": (lambda a, b: judge(a, b, errors=2.776), "2.78 is for a single list"),
+    "2.57": (lambda a, b: judge(a, b, errors=2.57), "2.57 is for a single list"),
+    "5 outside the root": (lambda a, b: judge(a, b, error=squares(a, b) ** 0.5 / 5), "the 5 stands under the root"),
+    "no root": (lambda a, b: judge(a, b, error=squares(a, b) / 5), "take the root"),
+    "squared twice": (lambda a, b: judge(a, b, sd=statistics.variance), "a square already"),
+    "medians": (lambda a, b: judge(a, b, mean=statistics.median), "not the medians"),
+    "the larger spread": (lambda a, b: judge(a, b, error=larger(a, b) * (2 / 5) ** 0.5), "not the larger one twice"),
     "the larger mean": (lambda a, b: judge(a, b, errors=0), "larger mean alone"),
     "one standard error": (lambda a, b: judge(a, b, errors=1), "one standard error is too little"),
     "two standard errors": (lambda a, b: judge(a, b, errors=2), "2.31 standard errors"),
@@ -94,6 +139,12 @@ def test_judge_rejects_with_the_reason(mistake):
     verdict = check.check_judge(wrong)
     assert verdict.status == "failed"
     assert why in verdict.text
+
+
+@pytest.mark.parametrize("errors", [2.2, 2.45, 3.0])
+def test_a_hint_on_judge_is_given_for_its_own_mistake_only(errors):
+    """Too sure or too unsure by a number that has no name: the case alone is shown."""
+    assert check.check_judge(lambda a, b: judge(a, b, errors=errors)).text.endswith(("yours gave 'a'", "'cannot tell'"))
 
 
 @pytest.mark.parametrize(("checked", "wrong", "why"), NAMED)
@@ -160,6 +211,11 @@ MISTAKES = [
     (check.check_single, 25 * 64, "one kernel for each output"),
     (check.check_single, 25 * 128, "all 64 input"),
     (check.check_single, "204800", "not it"),
+    (check.check_pair, 3 * 64 * 128 + 3 * 128 * 128, "a side of 3"),
+    (check.check_pair, 2 * 3 * 64 * 128, "3 * 3 places"),
+    (check.check_single, 5 * 64 * 128, "5 * 5 places"),
+    (check.check_single, 7 * 64 * 128, "5 * 5 places"),
+    (check.check_single, 49 * 64 * 128, "a 7x7 layer"),
     (check.check_pair, 204_800, "that is the other one"),
     (check.check_single, 221_184, "that is the other one"),
 ]
@@ -181,6 +237,7 @@ def test_explanation():
         "With more channels in between it is true, and with a single one it is of course rather false.",  # no counts
         "With one channel the pair has only 18 weights, a 5x5 kernel has 25, so it is false.",  # no remedy
         "Two 3x3 filters have 18 weights and a 5x5 filter has 25, so the pair cannot be it.",
+        "Adding a ReLU between gives the missing 7 weights. More channels do not help.",
         "no",
         18,
     ):
@@ -203,6 +260,15 @@ RIGHT_WORDS = [
     "18 weights cannot give 25. A ReLU hardly helps, but more channels between do.",
     "18 weights for 25: a wider middle layer with a ReLU left out helps.",
     "The pair has 25 - 18 = 7 weights too few. Use more channels in the middle.",
+    "It is false if there is 1 channel between, because 18 weights (or 17 that count) can't make all 25 entries; at "
+    "least 25C/18 channels between are needed for C in and out.",
+    "Non-linearity does not help, but multiple channels do: one channel gives 18 weights, and a 5x5 kernel has 25.",
+    "With one channel it is not true: 18 < 25. More channels between help, a ReLU adds no weights.",
+    "18 weights for 25. More channels in and out do not help, more channels between do.",
+    "18 weights do not reach all 25. More input channels don't help, only more channels between the two.",
+    "With three layers there would be 27 weights, but two 3x3 have 18 for 25. More channels between help.",
+    "False with one channel, as 18 is not more than 25; true with many channels between.",
+    "Without more channels between it does not work: 18 weights for 25.",
 ]
 FALSE_WORDS = [
     ("18 weights cannot reach 25. A ReLU between the channels helps.", "adds no weight"),
@@ -215,6 +281,36 @@ FALSE_WORDS = [
     ("The pair has 25 weights and the 5x5 has only 18, so more channels between help.", "changed places"),
     ("18 weights are too few for 25, so fewer channels between help.", "fewer weights still"),
     ("With one channel there are 18 weights for 25. A third layer helps.", "a third layer"),
+    (
+        "One channel: 18 weights for 25, so it's false. Even more channels between don't help, only a ReLU does.",
+        "count them for four",
+    ),
+    ("18 < 25: false. More channels between are useless.", "count them for four"),
+    ("18 weights for 25. Even wider layers with more channels fail, only a ReLU helps.", "adds no weight"),
+    (
+        "18 weights, not 25. Adding a ReLU between gives the missing 7 weights. More channels do not help.",
+        "",
+    ),
+    ("18 weights for 25. Adding a ReLU between gives the missing 7 weights, or more channels.", "adds no weight"),
+    ("False for one channel since 18 > 25. More channels between.", "fewer than 25"),
+    ("False for one channel: the pair has 27 weights and the 5x5 has 49. More channels between.", "three 3x3"),
+    (
+        "With one channel it's true, as 18 weights make the 25; more channels between makes it false.",
+        "count the weights for one channel",
+    ),
+    ("18 weights for 25 are fine with one channel; more channels between makes it false.", "leave more weights"),
+    (
+        "With one channel 18 weights reach all 25 of the kernel. More channels between are better.",
+        "cannot reach every point",
+    ),
+    (
+        "It is false when there are many channels between, as 18 and 25 differ. With fewer channels it is true.",
+        "",
+    ),
+    ("It is false for some: 18 weights for 25. With fewer channels it is true.", "fewer weights still"),
+    ("It is false with one channel, 18 weights for 25. More input channels help.", "*between* the layers"),
+    ("It is false with one channel, 18 weights for 25. More output channels help.", "*between* the layers"),
+    ("It is false with one channel, 18 weights for 25. More channels at the input would help.", "*between* the"),
     ("With one channel 18 weights cannot give 25. With C in and out and C between it is true.", "C * C"),
 ]
 
