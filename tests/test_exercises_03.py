@@ -269,6 +269,8 @@ RIGHT_WORDS = [
     "With three layers there would be 27 weights, but two 3x3 have 18 for 25. More channels between help.",
     "False with one channel, as 18 is not more than 25; true with many channels between.",
     "Without more channels between it does not work: 18 weights for 25.",
+    "It is false for one channel, as 18 is less than 25. More channels help; a ReLU adds nonlinearity but no weights.",
+    "Unless there are more channels between, 18 weights can't cover 25. More input or output channels do not help.",
 ]
 FALSE_WORDS = [
     ("18 weights cannot reach 25. A ReLU between the channels helps.", "adds no weight"),
@@ -310,6 +312,7 @@ FALSE_WORDS = [
     ("It is false for some: 18 weights for 25. With fewer channels it is true.", "fewer weights still"),
     ("It is false with one channel, 18 weights for 25. More input channels help.", "*between* the layers"),
     ("It is false with one channel, 18 weights for 25. More output channels help.", "*between* the layers"),
+    ("With one channel 18 weights cannot make 25: more input channels help.", "*between* the layers"),
     ("It is false with one channel, 18 weights for 25. More channels at the input would help.", "*between* the"),
     ("With one channel 18 weights cannot give 25. With C in and out and C between it is true.", "C * C"),
 ]

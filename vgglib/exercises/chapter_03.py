@@ -275,13 +275,14 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"\b(more|many|several|multiple|extra|additional) (\w+ (and|or) )?(in|input|incoming|out|output|outgoing) "
         rf"(channels|maps|filters) (\w+ ){{0,3}}({_HELPS}|do\b|are needed)"
         rf"|{_MANY} (in|at|on|of) the (input|output) (\w+ ){{0,3}}({_HELPS}|do\b|are needed)",
-        _NOT + r"|\b(between|middle|intermediate|hidden)\b",
+        r"\b(not|never|hardly|no|nor|neither|cannot) (\w+ )?(help|fix|solve|suffice|more|input|output|in|out)\b"
+        r"|n['’]t (\w+ )?(help|fix|solve|suffice)\b|\b(between|middle|intermediate|hidden)\b",
         "each pair of a channel in and a channel out asks for 25 entries of its own: what stands *between* the layers?",
     ),
     (
         r"\bonly (a |the )?(relus?|non-?linear\w*)( \w+)? (does|do|can|will|would|helps?)\b"
         r"|\b(relus?|non-?linear\w*)( \w+){0,3} (gives?|adds?|brings?|supplies|supply|provides?) (\w+ ){0,4}weights?\b",
-        r"\bnot only\b|\b(gives?|adds?|brings?|supplies|supply|provides?) (no|zero|neither)\b"
+        r"\bnot only\b|\bno (\w+ )?weights?\b|\b(gives?|adds?|brings?|supplies|supply|provides?) (no|zero|neither)\b"
         r"|\b(not|never|n['’]t) (give|add|bring|supply|provide)",
         "a ReLU between adds no weight: the pair still has 18 numbers, and a 5x5 kernel 25",
     ),
