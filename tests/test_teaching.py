@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vgglib.teaching import Verdict, assert_learned, check_answer, check_function, check_words, fails, reveal
+from vgglib.teaching import Verdict, as_number, assert_learned, check_answer, check_function, check_words, fails, reveal
 from vgglib.training import Epoch, History, Recipe
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -185,8 +186,11 @@ def test_no_cell_answers_while_the_dots_stand(path, capsys):
         (0.5, 0.25, "It is 0.25 pixels; you guessed 0.5, too high by a factor 2.00."),
         (553.43, 553, "Yes: 553 pixels."),
         (7.26, 7.3, "Yes: 7.3 pixels."),
-        (7.24, 7.3, "It is 7.3 pixels; you guessed 7.24, too low by a factor 1.01."),
-        (1001, 1000, "It is 1,000 pixels; you guessed 1,001, too high by less than a hundredth."),
+        (7.24, 7.3, "It is 7.3 pixels; you guessed 7.24: close, less than 1 % too low."),
+        (1001, 1000, "It is 1,000 pixels; you guessed 1,001: close, less than 1 % too high."),
+        (26, 26.7, "It is 26.7 pixels; you guessed 26: close, 3 % too low."),
+        (-20.8, -20, "It is -20 pixels; you guessed -20.8: close, 4 % too low."),
+        (28.1, 26.7, "It is 26.7 pixels; you guessed 28.1, too high by a factor 1.05."),
         (4.4, 4, "It is 4 pixels; you guessed 4.4, too high by a factor 1.10."),
         (0.3, 0, "It is 0 pixels; you guessed 0.3."),
         (math.nan, 212, "It is 212 pixels; you guessed nan."),
@@ -200,6 +204,23 @@ def test_no_cell_answers_while_the_dots_stand(path, capsys):
 def test_a_guess_is_compared(capsys, guess, actual, said):
     reveal(guess, actual, "pixels")
     assert capsys.readouterr().out == said + "\n"
+
+
+@pytest.mark.parametrize(
+    "made", [np.float32, np.int64, np.array, torch.tensor, Fraction, Decimal], ids=lambda made: made.__name__
+)
+def test_a_number_may_come_as_an_array_or_a_fraction(capsys, made):
+    assert type(as_number(made(830))) in (int, float)
+    for guess in (830, 415):
+        reveal(made(guess), 830, "MB")
+    right, half = capsys.readouterr().out.splitlines()
+    assert right == "Yes: 830 MB."
+    assert half == "It is 830 MB; you guessed 415, too low by a factor 2.00."
+
+
+@pytest.mark.parametrize("kept", ["830", [830], Fraction(10**400), Decimal("sNaN"), torch.zeros((), device="meta")])
+def test_what_is_no_number_stays_as_it_is(kept):
+    assert as_number(kept) is kept
 
 
 def test_fails_prints_the_first_line(capsys):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from numbers import Integral, Number
 from typing import Any
 
@@ -24,10 +26,14 @@ class Verdict:
 
 
 def reveal(guess: object, actual: object, unit: str = "") -> None:
-    """Print how far the guess is from what was computed; while the guess is ``...`` only a nudge, never the answer."""
+    """Print how far the guess is from what was computed; while the guess is ``...`` only a nudge, never the answer.
+
+    A guess may be an array, a tensor, a fraction or a decimal: see as_number.
+    """
     if guess is ...:
         print("Your turn: put a number in place of the three dots above, then run both cells again.")
         return
+    guess = as_number(guess)
     if isinstance(guess, str) and not isinstance(actual, str):
         print(f"A number is asked: {_shown(guess)} is text. Write it without quotation marks.")
         return
@@ -39,8 +45,9 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
         print(f"Yes: {shown}.")
     elif (ratio := _ratio(guess, actual)) is not None:
         side = "high" if guess > actual else "low"
-        by = f"by a factor {ratio:.2f}" if ratio >= 1.005 else "by less than a hundredth"
-        print(f"It is {shown}; you guessed {_shown(guess)}, too {side} {by}.")
+        away = abs(guess / actual - 1)
+        off = f", too {side} by a factor {ratio:.2f}" if away > 0.05 else f": close, {_percent(away)} too {side}"
+        print(f"It is {shown}; you guessed {_shown(guess)}{off}.")
     else:
         print(f"It is {shown}; you guessed {_shown(guess)}.")
 
@@ -144,8 +151,13 @@ def check_answer(answer: object, actual: object, mistakes: Mapping[object, str] 
 
 
 def as_number(answer: object) -> object:
-    """Return a tensor or array of one number as that number; anything else as it is."""
-    return answer.item() if hasattr(answer, "item") and getattr(answer, "shape", ()) == () else answer
+    """Return a tensor or array of one number, a fraction or a decimal as a plain number; anything else as it is."""
+    try:
+        if hasattr(answer, "item") and getattr(answer, "shape", ()) == ():
+            return answer.item()
+        return float(answer) if isinstance(answer, Decimal | Fraction) else answer
+    except (RuntimeError, ValueError, OverflowError):  # a tensor without numbers, or more than a float holds
+        return answer
 
 
 def check_words(
@@ -221,6 +233,10 @@ def _same(got: object, expected: object) -> bool:
         return bool(got == expected)
     except Exception:
         return False
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
 
 
 def _shown(value: object) -> str:
