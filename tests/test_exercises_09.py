@@ -1,5 +1,9 @@
 """Chapter 09's checks: content with the solution, patient with the stub, and not to be fooled by named mistakes."""
 
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -30,6 +34,24 @@ def scaled_at_the_end(net, X, y, sizes):
     for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
         F.cross_entropy(net(some), labels, reduction="sum").backward()
     net.weight.grad /= len(y)
+
+
+def takes_a_step(net, X, y, sizes):
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    accumulate(net, X, y, sizes)
+    optimiser.step()
+
+
+def sums_by_share(net, X, y, sizes):
+    net.zero_grad()
+    for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+        (F.cross_entropy(net(some), labels, reduction="sum") * len(labels) / len(y)).backward()
+
+
+def by_the_first(net, X, y, sizes):
+    net.zero_grad()
+    for some, labels in zip(X.split(sizes), y.split(sizes), strict=True):
+        (F.cross_entropy(net(some), labels) * sizes[0] / len(y)).backward()
 
 
 def loop(weigh, clear="before"):
@@ -108,6 +130,19 @@ WRONG_SIZES = {
     "the larger ones last": lambda batch, devices: shard_sizes(batch, devices)[::-1],
     "no empty shard": lambda batch, devices: [size for size in shard_sizes(batch, devices) if size],
 }
+REASONS = {  # why the sizes are wrong, and functions that must be told so
+    "2 + 2 = 4 of 5 pictures": lambda batch, devices: [batch // devices] * devices,
+    "3 + 3 = 6 of 5 pictures": lambda batch, devices: [-(-batch // devices)] * devices,
+    "left over all goes to the last device": WRONG_SIZES["all of the rest to the last"],
+    "the sizes differ by 3": WRONG_SIZES["all of the rest to the first"],
+    "the larger shards come first": WRONG_SIZES["the larger ones last"],
+    "a shard has 0, 1, 2, ... pictures": WRONG_SIZES["fractions of a picture"],
+    "2 numbers for 3 devices": WRONG_SIZES["no empty shard"],
+    "yours raised ZeroDivisionError": lambda batch, devices: shard_sizes(batch, devices) if devices > 2 else [1 // 0],
+    "should be [64, 64, 64, 64], yours gave 64: a list is asked": lambda batch, devices: batch // devices,
+    "numbers are asked": lambda batch, devices: ["64"] * devices,
+    "shard_sizes(batch, devices) is a function, yours is a list": [64, 64, 64, 64],
+}
 WRONG_LOOPS = {  # the loop, and a word of the reason that it must be given
     "the faulty one": (loop(lambda mean, n, all, shards: mean), "added up"),
     "mean of means": (loop(lambda mean, n, all, shards: mean / shards), "small shard has more say"),
@@ -115,6 +150,16 @@ WRONG_LOOPS = {  # the loop, and a word of the reason that it must be given
     "divided by the pictures only": (loop(lambda mean, n, all, shards: mean / all), "must add up to 1"),
     "by the largest shard": (loop(lambda mean, n, all, shards: mean * n / 3 / shards), "0.67 times as long"),
     "weighted, divided by the shards": (loop(lambda mean, n, all, shards: mean * n / shards), "gradient of the batch"),
+    "for DistributedDataParallel": (loop(lambda mean, n, all, shards: mean * n * shards / all), "here nobody divides"),
+    "share upside down": (loop(lambda mean, n, all, shards: mean * all / n), "upside down"),
+    "by its own pictures": (loop(lambda mean, n, all, shards: mean / n), "divided by its pictures once more"),
+    "shards by pictures": (loop(lambda mean, n, all, shards: mean * shards / all), "has the weight 0.50"),
+    "by the first shard": (by_the_first, "has the weight 0.50"),
+    "sums by share": (sums_by_share, "is in it twice"),
+    "some other weight": (loop(lambda mean, n, all, shards: mean * n * n * n), "have the weights 27.00, 1.00, 8.00"),
+    "not finite": (loop(lambda mean, n, all, shards: mean * float("nan")), "not finite"),
+    "no sum of the means": (lambda net, X, y, sizes: accumulate(net, X.exp(), y, sizes), "gradient of the batch"),
+    "takes a step": (takes_a_step, "changes the weights"),
     "clears nothing": (loop(lambda mean, n, all, shards: mean * n / all, clear="never"), "step before"),
     "clears in the loop": (loop(lambda mean, n, all, shards: mean * n / all, clear="in the loop"), "before the loop"),
     "clears in the loop, unweighted": (loop(lambda mean, n, all, shards: mean, clear="in the loop"), "only the last"),
@@ -143,6 +188,8 @@ WRONG_FOUR = {
     "word": "830 MB",
     "in GB": GRADIENT * 1.5e-3,
     "sent and received": 2 * GRADIENT * 1.5,
+    "for a hundred": 1096,
+    "beyond the nearest MB": 829,
 }
 WRONG_EIGHT = {  # a word of the reason
     8: "without talk",
@@ -155,6 +202,11 @@ WRONG_EIGHT = {  # a word of the reason
     0.95: "its shard only",
     2.7: "seconds of a step",
     1.89: "a star",
+    1.92: "the work of a shard",
+    0.77: "the talk in seconds",
+    15.3: "t(1), the seconds",
+    0.1755: "upside down",
+    7.6: "ten gigabytes",
     6: "",
     5: "",
     True: "",
@@ -193,6 +245,20 @@ WRONG_WORDS = {
     "no mistake": "I see no mistake, for with fewer steps and a higher learning rate the gradients travel less often.",
     "I agree": "That's right: there are fewer steps, the learning rate falls with them, and nothing travels.",
     "not wrong": "Not wrong, as with fewer steps and the old learning rate the gradients travel all the same.",
+    "the question": "Speak of the number of steps, the learning rate, and what travels.",
+    "all of the question": "We have 32 times as many GPUs, so we train with 32 times the batch and are done in a "
+    "thirty-second of the time. What is wrong with this? Speak of the number of steps, the learning rate, and what "
+    "travels.",
+    "all upside down": "The steps become 32 times more; scale the learning rate down; the weights travel instead of "
+    "gradients.",
+    "more at the end": "The steps become 32 times more; the learning rate must grow; the gradients travel each time.",
+    "scaled down": "There are fewer steps; scale the learning rate down; the gradients travel between the devices.",
+    "weights travel": "There are fewer steps; the learning rate must grow; the weights travel instead of gradients.",
+    "divided": "Fewer steps, the learning rate must be divided by 32, and the pictures travel between devices.",
+    "pictures travel": "Fewer steps, the learning rate must grow, and the pictures travel between devices.",
+    "more in an epoch": "More steps are needed per epoch, the learning rate falls, communication takes time.",
+    "more steps only": "More steps are needed per epoch; the learning rate must be scaled up; talk takes time.",
+    "the rate falls": "There are fewer steps per epoch, the learning rate falls, and communication takes time.",
     "less talk": "There are 32 times less updates, the rate must be scaled up, and less data travels in each.",
 }
 RIGHT_WORDS = (
@@ -223,6 +289,15 @@ RIGHT_WORDS = (
     "That is right only for the work: the gradients still travel, there are fewer steps, and the rate must grow.",
     "The rate that is right for 256 pictures is too low now, there are fewer steps, and all gradients must travel.",
     "The time of an epoch may be right, but is this true? There are fewer steps, the rate must grow, and talk costs.",
+    "It is not 32 times as fast since the gradients have to go round the ring; fewer steps need another learning rate.",
+    "There are fewer steps, the rate must change, and it is not a speed-up of 32 because gradients must be shared.",
+    "Speak of the number of steps, the learning rate, and what travels: steps are 32 times fewer, the rate must grow, "
+    "and the gradients travel in each.",
+    "Steps are 32 times fewer and each takes longer to send, so the rate, which falls to zero at the end, must start "
+    "higher.",
+    "Fewer steps per epoch, so the learning rate must be scaled up; not pictures but gradients travel between them.",
+    "Each step is 32 times more expensive in all, steps are fewer, the rate must grow, and gradients travel.",
+    "To reduce the learning rate would be wrong: there are fewer steps, and the gradients have to travel in each.",
     "An epoch has 32 times fewer steps: with the same learning rate the network moves less, with a scaled one its loss "
     "may grow; the gradients must travel in every step.",
 )
@@ -235,7 +310,7 @@ def test_solutions_pass():
     assert check.check_ring_of_four(830).status == "passed"
     assert check.check_ring_of_four(2 * 3 / 4 * GRADIENT).status == "passed"
     assert check.check_ring_of_hundred(1096).status == "passed"
-    for near in (829.5, 2 * 3 / 4 * 553):
+    for near in (829.5, 831, 2 * 3 / 4 * 553):
         assert check.check_ring_of_four(near).status == "passed"
     for near in (1095, 1095.79, 2 * 99 / 100 * 553):
         assert check.check_ring_of_hundred(near).status == "passed"
@@ -295,9 +370,34 @@ def test_shard_sizes_rejects(mistake):
     assert len(verdict.text) <= 200
 
 
+@pytest.mark.parametrize("reason", REASONS)
+def test_wrong_sizes_get_their_reason(reason):
+    verdict = check.check_shard_sizes(REASONS[reason])
+    assert verdict.status == "failed"
+    assert reason in verdict.text
+    assert len(verdict.text) <= 200
+
+
+@pytest.mark.parametrize("made", [iter, tuple, lambda sizes: map(float, sizes), np.array, torch.tensor])
+def test_sizes_may_come_in_another_wrapping(made):
+    assert check.check_shard_sizes(lambda batch, devices: made(shard_sizes(batch, devices))).status == "passed"
+
+
+@pytest.mark.parametrize(
+    "made", [np.float32, np.int64, np.array, torch.tensor, Fraction, Decimal], ids=lambda made: made.__name__
+)
+def test_numbers_may_come_as_arrays_or_fractions(made):
+    assert check.check_ring_of_four(made(830)).status == "passed"
+    assert check.check_ring_of_hundred(made(1096)).status == "passed"
+    if made is not np.int64:
+        assert check.check_prediction(made(5.7)).status == "passed"
+    assert "in each round there is one pass fewer" in check.check_ring_of_four(made(1107)).text
+
+
 def test_long_wrong_answers_are_cut():
     verdict = check.check_shard_sizes(lambda batch, devices: [1] * batch)
     assert verdict.text.startswith("shard_sizes(256, 4) should be [64, 64, 64, 64], yours gave [1, 1,")
+    assert verdict.text.endswith("...: 256 numbers for 4 devices")
     assert len(verdict.text) == 200
 
 
@@ -332,6 +432,8 @@ def test_reasons_are_given():
     assert "in GB" in check.check_ring_of_hundred(1.1).text
     assert "receives" in check.check_ring_of_four(1660).text
     assert "receives" in check.check_ring_of_hundred(2192).text
+    assert "that is for 4 devices; here are 100" in check.check_ring_of_hundred(830).text
+    assert "that is for 100 devices; here are 4" in check.check_ring_of_four(1096).text
     assert "spread" in check.check_ring_of_four(GRADIENT * 3 / 4).text
     assert "MiB" in check.check_ring_of_four(GRADIENT * 1.5 / 1.048576).text
     assert "fewer than there are devices" in check.check_ring_of_hundred(2 * GRADIENT).text
