@@ -746,10 +746,42 @@ def test_descent_shows_the_heights_it_is_told_to():
 
 
 def test_a_speed_up_of_a_thousand_is_written_out():
-    assert "ring 1,024 at 1,024" in str(figures.doublings({"ring": [2**n for n in range(11)]}, "speed-up"))
+    assert "ring 4 at 4, 64 at 64, 1,024 at 1,024" in str(
+        figures.doublings({"ring": [2**n for n in range(11)]}, "speed-up")
+    )
     axes = figures.speed_ups(images_per_second=4000).axes[0]
-    assert "one device" in {text.get_text() for text in axes.texts}
+    assert "  one device" in {text.get_text() for text in axes.texts}
     assert min(axes.get_ylim()) < 0.6 * 0.0625, "a label at a curve's end keeps clear of the axis"
+
+
+EXTREMES = [
+    dict(batch=32, images_per_second=4000, gigabytes_per_second=1),
+    dict(batch=32, images_per_second=4000, gigabytes_per_second=1, per_device=True, hidden=0.6),
+    dict(batch=1024, images_per_second=16.7, gigabytes_per_second=450, per_device=True, hidden=0.6),
+    dict(batch=32, images_per_second=16.7, gigabytes_per_second=450, hidden=0.6),
+    dict(parameters=13_004_888, batch=64, images_per_second=2000, gigabytes_per_second=13),
+    dict(),
+]
+
+
+@pytest.mark.parametrize("settings", EXTREMES, ids=range(len(EXTREMES)))
+def test_speed_ups_keep_their_axes_and_their_labels_apart(settings):
+    figure = figures.speed_ups(**settings)
+    axes = figure.axes[0]
+    assert axes.get_ylim() == figures.speed_ups().axes[0].get_ylim()
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(box.x1 <= figure.bbox.x1 and box.y0 >= axes.bbox.y0 for box in boxes)
+    assert f"{settings.get('gigabytes_per_second', 3.25):g} GB/s" in axes.get_title()
+    for name in ("ring", "star"):
+        assert re.search(rf"{name} \S.* at 4, .* at 64, .* at 1,024", figure.text_alternative)
+
+
+def test_curves_that_coincide_share_a_label():
+    assert "  ideal, ring, star" in words(figures.speed_ups(**EXTREMES[2]))
+    said = words(figures.doublings({"ring": [1, 1.9], "star": [1, 1.5]}, "speed-up", mark=(2, 1.9, "measured")))
+    assert {"  ring", "  star", "  ideal", "measured"} <= {*said}
 
 
 def test_what_sticks_out_of_a_side_is_hatched():

@@ -1078,41 +1078,85 @@ def seen_at_scale(picture: Tensor, S: int = 256, crop: int = 224) -> Picture:
 
 def _three(value: float) -> str:
     """Return a number in three digits, but without an exponent: 0.176, 38.3, 1,024."""
+    if 0 < value < 0.001:
+        return "less than 0.001"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def doublings(series: Mapping[str, Sequence[float]], ylabel: str, told: str = "") -> Picture:
-    """Return up to three labelled curves over 1, 2, 4, ... devices, and the line of perfect scaling."""
+def doublings(
+    series: Mapping[str, Sequence[float]],
+    ylabel: str,
+    told: str = "",
+    limits: tuple[float, float] | None = None,
+    mark: tuple[float, float, str] | None = None,
+) -> Picture:
+    """Return up to three labelled curves over 1, 2, 4, ... devices, and the ideal line: n devices, n times.
+
+    Curves that coincide share a label. limits: the lowest and highest value shown; by default what the curves need.
+    mark: devices, value and name of a point to show beside them.
+    """
     if len(series) > 3:
-        raise ValueError(f"at most three curves beside the perfect one, got {len(series)}")
+        raise ValueError(f"at most three curves beside the ideal one, got {len(series)}")
     figure = Picture(6.0, 3.6)
     axes = figure.subplots()
-    longest = max(map(len, series.values()))
-    devices = [2**n for n in range(longest)]
+    devices = [2**n for n in range(max(map(len, series.values())))]
     axes.plot(devices, devices, ":", color=GREY, linewidth=1)
-    axes.axhline(1, color=GREY, linewidth=0.8)
-    height, lowest = 0.0, min(0.6, max(1 / 32, min(map(min, series.values()))))
-    look = dict(zip(series, ((BLUE, "o-"), (RED, "s--"), (GREEN, "^-.")), strict=False))
-    for name, values in sorted(series.items(), key=lambda one: one[1][-1]):
-        colour, style = look[name]
+    axes.plot(devices, [1] * len(devices), color=GREY, linewidth=0.8)
+    low = min(0.6, max(1 / 32, min(map(min, series.values()))))
+    low, high = limits or (0.6 * low, 4 * devices[-1])
+    colours, styles = dict(zip(series, (BLUE, RED, GREEN), strict=False)), ("o-", "s--", "^-.")
+    ends = {"one device": [1.0] * len(devices), "ideal": devices}
+    for (name, values), style in zip(series.items(), styles, strict=False):
+        colour = colours[name]
         axes.plot(devices[: len(values)], values, style, color=colour, markersize=4)
-        last = max(n for n, value in enumerate(values) if value >= lowest)
-        if last < len(values) - 1:  # where it leaves the axes, its label stands
-            axes.annotate(f"  {name} ↓", (devices[last], values[last]), color=colour, fontsize=9, va="center")
-            continue
-        height = max(1.7 * height, values[last])
-        axes.annotate(f"  {name}", (devices[last], height), color=colour, fontsize=9, va="center")
-    height = max(1.7 * height, devices[-1])
-    axes.annotate("  perfect", (devices[-1], height), color=GREY, fontsize=9, va="center")
+        if values[-1] >= low:
+            ends[name] = values
+        else:  # its label stands where it leaves the axes
+            last = next(n for n, value in enumerate(values) if value < low) - 1
+            share = math.log(values[last] / low) / math.log(values[last] / values[last + 1])
+            axes.annotate(
+                f"  {name} \u2193", (devices[last] * 2**share, low * 1.1), color=colour, fontsize=9, va="bottom"
+            )
+    line = (high / low) ** (1 / 19)  # what a line of text takes
+    height = low * line**-0.4
+    for same in sorted(_coinciding(ends), key=lambda same: ends[same[0]][-1]):
+        first = ends[same[0]]
+        height = max(line * height, first[-1])
+        colour = next((colours[name] for name in same if name in colours), GREY)
+        axes.annotate(f"  {', '.join(same)}", (devices[len(first) - 1], height), color=colour, fontsize=9, va="center")
+    if mark is not None:
+        axes.plot(*mark[:2], "o", markersize=9, markerfacecolor="none", markeredgecolor="black", zorder=4)
+        axes.annotate(mark[2], mark[:2], (6, -13), textcoords="offset points", fontsize=9)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(devices, [f"{n:,}" for n in devices])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 4), ylim=(0.6 * lowest, 1.6 * height))
-    axes.annotate("one device", (devices[-1] * 3.7, 0.94), color=GREY, fontsize=8, ha="right", va="top")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"1/{1 / value:,.0f}")
+    axes.set(xlabel="devices", ylabel=ylabel, xlim=(0.9, devices[-1] * 5), ylim=(low, max(high, line * height)))
     _plain(axes)
-    ends = ", ".join(f"{name} {_three(values[-1])} at {2 ** (len(values) - 1):,}" for name, values in series.items())
-    return figure.saying(told or f"{ylabel} by number of devices: {ends}.")
+    spoken = "; ".join(f"{name} {_at_devices(values)}" for name, values in series.items())
+    return figure.saying(told or f"{ylabel} by number of devices: {spoken}.")
+
+
+def _coinciding(ends: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """Return the names of curves in groups: those of a group lie within a twentieth of its first one everywhere."""
+    groups: list[list[str]] = []
+    for name, values in ends.items():
+        for group in groups:
+            first = ends[group[0]]
+            if len(first) == len(values) and all(
+                abs(math.log(a / b)) < 0.05 for a, b in zip(first, values, strict=True)
+            ):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return groups
+
+
+def _at_devices(values: Sequence[float]) -> str:
+    """Return the values at 4, 64 and 1,024 devices, as far as there are any, and at the most, in words."""
+    most = len(values) - 1
+    return ", ".join(f"{_three(values[n])} at {2**n:,}" for n in sorted({2, 6, 10, most}) if n <= most)
 
 
 def speed_ups(
@@ -1127,7 +1171,7 @@ def speed_ups(
     """Return the speed-up that scaling.step_seconds predicts for 1, 2, 4, ... devices, joined as a ring or a star.
 
     batch: pictures a step, or with ``per_device`` for each device. hidden: share of the computing time behind which
-    sending hides. gigabytes_per_second: of one connection, one way.
+    sending hides. gigabytes_per_second: of one connection, one way. The axes stay, whatever the settings.
     """
     sizes = [2**n for n in range(most.bit_length())]
     about = dict(parameters=parameters, images_per_second=images_per_second, hidden=hidden)
@@ -1136,7 +1180,13 @@ def speed_ups(
         pattern: [speed_up(devices, batch, per_device, pattern=pattern, **about) for devices in sizes]
         for pattern in PATTERNS
     }
-    return doublings(series, "speed-up")
+    figure = doublings(series, "speed-up", limits=(1 / 256, 4096))
+    settings = (
+        f"{4 * parameters / 1e6:,.0f} MB; {batch:,} pictures {'for each device' if per_device else 'a step'}; "
+        f"{images_per_second:,g} pictures/s; {gigabytes_per_second:g} GB/s; hidden {hidden:g}"
+    )
+    figure.axes[0].set_title(settings, fontsize=9)
+    return figure.saying(f"{settings}. {figure.text_alternative.capitalize()}")
 
 
 def ring(devices: int = 3) -> Picture:
