@@ -48,10 +48,16 @@ STUDIES: dict[str, Study] = {
     "batch-size": Study(
         "section 3.3: what happens when the batch grows with the number of devices, and the rate does or does not?",
         {
-            f"{batch}, {rule}": recipe("laptop", **_BRIEF, batch_size=batch, learning_rate=rate)
-            for batch in (32, 256, 2048)
-            for rule, rate in (("rate kept", 0.0125), ("rate scaled", 0.0125 * batch / 32))
-            if batch > 32 or rule == "rate kept"
+            f"{batch}, {rule}": recipe("laptop", **{**_BRIEF, "epochs": epochs}, batch_size=batch, learning_rate=rate)
+            for batch, rule, rate, epochs in (
+                (32, "rate kept", 0.0125, 3),
+                (256, "rate kept", 0.0125, 3),
+                (256, "rate scaled", 0.1, 3),
+                (256, "as many steps", 0.0125, 24),  # the rate kept, and the 600 steps of a batch of 32
+                (2048, "rate kept", 0.0125, 3),
+                (2048, "rate x 4", 0.05, 3),
+                (2048, "rate scaled", 0.8, 3),
+            )
         },
         seeds=tuple(range(10)),
         pictures=6_400,
