@@ -1183,7 +1183,7 @@ def speed_ups(
     figure = doublings(series, "speed-up", limits=(1 / 256, 4096))
     settings = (
         f"{4 * parameters / 1e6:,.0f} MB; {batch:,} pictures {'for each device' if per_device else 'a step'}; "
-        f"{images_per_second:,g} pictures/s; {gigabytes_per_second:g} GB/s; hidden {hidden:g}"
+        f"{_three(images_per_second)} pictures/s; {gigabytes_per_second:g} GB/s; hidden {hidden:g}"
     )
     figure.axes[0].set_title(settings, fontsize=9)
     return figure.saying(f"{settings}. {figure.text_alternative.capitalize()}")
