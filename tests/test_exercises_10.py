@@ -21,17 +21,28 @@ def fold_one(weight, gamma, beta, mean, variance, eps):
 
 
 WRONG_FOLDS = {
-    "divides by the variance": lambda w, g, b, m, v, e: (w * g / (v + e), b - m * g / (v + e)),
-    "forgets eps": lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, 0),
-    "eps outside the root": lambda w, g, b, m, v, e: fold_one(w, g, b, m, (math.sqrt(v) + e) ** 2, 0),
-    "adds the mean": lambda w, g, b, m, v, e: fold_one(w, g, b, -m, v, e),
-    "does not scale the mean": lambda w, g, b, m, v, e: (fold_one(w, g, b, m, v, e)[0], b - m),
-    "multiplies the mean by the weight": lambda w, g, b, m, v, e: fold_one(w, g, b, m * w, v, e),
-    "forgets the shift": lambda w, g, b, m, v, e: fold_one(w, g, 0, m, v, e),
-    "forgets gamma": lambda w, g, b, m, v, e: fold_one(w, 1, b, m, v, e),
-    "leaves the weight": lambda w, g, b, m, v, e: (w, fold_one(w, g, b, m, v, e)[1]),
-    "swaps gamma and beta": lambda w, g, b, m, v, e: fold_one(w, b, g, m, v, e),
-    "bias first": lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, e)[::-1],
+    "divides by the variance": (lambda w, g, b, m, v, e: (w * g / (v + e), b - m * g / (v + e)), "not its root"),
+    "divides by nothing": (lambda w, g, b, m, v, e: (w * g, b - m * g), "nothing is divided by"),
+    "forgets eps": (lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, 0), "eps is left out"),
+    "eps outside the root": (
+        lambda w, g, b, m, v, e: fold_one(w, g, b, m, (math.sqrt(v) + e) ** 2, 0),
+        "under the root",
+    ),
+    "adds the mean": (lambda w, g, b, m, v, e: fold_one(w, g, b, -m, v, e), "not added"),
+    "does not scale the mean": (lambda w, g, b, m, v, e: (fold_one(w, g, b, m, v, e)[0], b - m), "before the scaling"),
+    "scales the shift": (
+        lambda w, g, b, m, v, e: (fold_one(w, g, b, m, v, e)[0], (b - m) * g / math.sqrt(v + e)),
+        "the shift is added last",
+    ),
+    "multiplies the mean by the weight": (
+        lambda w, g, b, m, v, e: (fold_one(w, g, b, m, v, e)[0], fold_one(w, g, b, m * w, v, e)[1]),
+        "the weight does not meet the mean",
+    ),
+    "forgets the shift": (lambda w, g, b, m, v, e: fold_one(w, g, 0, m, v, e), "the shift is left out"),
+    "forgets gamma": (lambda w, g, b, m, v, e: fold_one(w, 1, b, m, v, e), "gamma is left out"),
+    "leaves the weight": (lambda w, g, b, m, v, e: (w, fold_one(w, g, b, m, v, e)[1]), "the weight is scaled"),
+    "swaps gamma and beta": (lambda w, g, b, m, v, e: fold_one(w, b, g, m, v, e), "beta shifts"),
+    "bias first": (lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, e)[::-1], "the weight comes first"),
 }
 
 
@@ -44,8 +55,8 @@ def at(channels, place, everywhere=False):
 
 WRONG_IDENTITIES = {
     "sums all channels": (lambda c: at(c, (1, 1), everywhere=True), "should stay 1, yours makes it 14"),
-    "in the corner": (lambda c: at(c, (0, 0)), "channel 0, row 0, column 0 should stay 1"),
-    "off by one": (lambda c: at(c, (1, 2)), "should stay 1, yours makes it 2"),
+    "in the corner": (lambda c: at(c, (0, 0)), "a 1 in row 0, column 0 of a kernel fetches a neighbour"),
+    "off by one": (lambda c: at(c, (1, 2)), "should stay 1, yours makes it 2: a 1 in row 1, column 2"),
     "ones in the whole kernel": (lambda c: torch.ones(c, c, 3, 3), "should stay"),
     "an average": (lambda c: torch.eye(c)[:, :, None, None].expand(c, c, 3, 3) / 9, "should stay"),
     "1x1": (lambda c: torch.eye(c)[:, :, None, None], "should have the shape (1, 1, 3, 3)"),
@@ -53,10 +64,22 @@ WRONG_IDENTITIES = {
     "for one channel only": (lambda c: at(1, (1, 1)), "should have the shape (2, 2, 3, 3)"),
     "never filled": (lambda c: torch.full((c, c, 3, 3), float("nan")), "not finite"),
     "no numbers": (lambda c: np.full((c, c, 3, 3), None), "a tensor of numbers"),
-    "channels reversed": (lambda c: at(c, (1, 1)).flip(0), "identity(2)"),
+    "channels reversed": (lambda c: at(c, (1, 1)).flip(0), "output channel 0 takes from input channel 1"),
+    "a permutation": (lambda c: at(c, (1, 1)).roll(1, 0), "identity(2): channel 0, row 0"),
+    "all from the first": (
+        lambda c: at(1, (1, 1)).expand(c, 1, 3, 3) * torch.eye(c)[0].view(-1, 1, 1),
+        "output channel 1",
+    ),
+    "the first channel only": (lambda c: at(c, (1, 1)) * torch.eye(c)[0].view(-1, 1, 1, 1), "takes nothing"),
+    "a nested list": (lambda c: at(c, (1, 1)).tolist(), "yours is a list"),
+    "a layer": (lambda c: torch.nn.Conv2d(c, c, 3), "yours is a Conv2d"),
     "an error": (lambda c: 1 / 0, "raised ZeroDivisionError"),
     "no tensor": (lambda c: 7, "shape"),
 }
+
+
+def test_a_forgotten_return_is_named():
+    assert "is a `return` missing?" in check.check_identity(lambda channels: None).text
 
 
 def test_solutions_pass():
@@ -133,9 +156,11 @@ def test_functions_wait(checked, stub):
 
 @pytest.mark.parametrize("mistake", WRONG_FOLDS)
 def test_fold_one_rejects(mistake):
-    verdict = check.check_fold_one(WRONG_FOLDS[mistake])
+    attempt, why = WRONG_FOLDS[mistake]
+    verdict = check.check_fold_one(attempt)
     assert verdict.status == "failed"
     assert "fold_one(" in verdict.text
+    assert why in verdict.text
 
 
 @pytest.mark.parametrize("mistake", WRONG_IDENTITIES)
@@ -152,6 +177,13 @@ MISTAKES = [
     (check.check_norm_parameters, 32, "not each layer"),
     (check.check_norm_parameters, 27_392, "fully connected"),
     (check.check_norm_parameters, 8_448, "that is D"),
+    (check.check_norm_parameters, 1_920, "one layer in each block"),
+    (check.check_norm_parameters, 6_912, "four layers with 512"),
+    (check.check_norm_parameters, 16_512, "two numbers of each"),
+    (check.check_norm_parameters, 1_376, "an eighth as wide"),
+    (check.check_norm_parameters, [11_008], "without brackets"),
+    (check.check_norm_parameters, torch.tensor([11_008]), "without brackets"),
+    (check.check_norm_parameters, np.array([11_008]), "without brackets"),
     (check.check_norm_parameters, 38, "not it"),
     (check.check_shift, 5, "a third"),
     (check.check_shift, 4, "less than half"),
@@ -255,3 +287,75 @@ def test_explanation():
             "The training loss is lower in 2E, so it overfits; the extra layers could have done nothing."
         ).text
     )
+
+
+SEEN, COPIED = (
+    "Overfitting means a lower train loss and a worse test.",
+    "The extra layers could have copied their input.",
+)
+TOLD_WRONGLY = [
+    f"The train loss of 2E is lower than that of E. {SEEN} The extra layers could have copied.",
+    f"The train loss of 2E is smaller than that of E; {SEEN} {COPIED}",
+    f"In 2E the train loss is lower than in E. {SEEN} {COPIED}",
+    f"In 2E the train loss is lower than in E, as overfitting would have it. {COPIED}",
+    f"E's train loss 1.12 is higher than 2E's 0.49. {SEEN} {COPIED}",
+    f"The validation loss is higher, not the train loss. {SEEN} {COPIED}",
+    f"The validation loss is higher, not the train loss, as in overfitting; {COPIED}",
+    f"Only the test loss of 2E is higher, and its train loss is not. {SEEN} {COPIED}",
+    "2E underfits because it has too few training epochs; overfitting is something else. Nothing else.",
+    "2E underfits because it has too few training epochs, overfitting is something else. Nothing else.",
+    f"2E's train loss is 0.49 rather than 1.12. {SEEN} {COPIED}",
+    f"Its train loss is 0.49 against 1.12. {SEEN} {COPIED}",
+    f"2E's train loss is 0.4 times E's. {SEEN} {COPIED}",
+    f"E's train loss is higher than that of 2E. {SEEN} {COPIED}",
+    f"The train loss of E is larger than 2E's. {SEEN} {COPIED}",
+    f"E has the higher train loss. {SEEN} {COPIED}",
+    f"The train loss is higher in E than in 2E. {SEEN} {COPIED}",
+    f"The train loss falls in 2E. Overfitting is a gap. {COPIED}",
+    f"The train loss of 2E is less than E's. {SEEN} {COPIED}",
+    f"2E has a smaller train loss than E. {SEEN} {COPIED}",
+    f"2E's training error is below E's. {SEEN} {COPIED}",
+    f"Train loss down, test accuracy down: {SEEN} {COPIED}",
+]
+TOLD_RIGHTLY = [
+    f"2E's training error exceeds E's. {SEEN} {COPIED}",
+    f"2E's training error exceeds E's, and overfitting would lower it. {COPIED}",
+    f"2E's train loss is 2.3 times E's. {SEEN} {COPIED}",
+    f"2E's train loss is twice E's. {SEEN} {COPIED}",
+    f"its loss on the pictures it was trained on is 2.02 rather than 0.78, and overfitting would "
+    f"make it small. {COPIED}",
+    f"Here: train loss up, test accuracy down. Overfitting: train loss down. {COPIED}",
+    f"Overfitting: train loss down, test accuracy down. Here: train loss up, test accuracy down. {COPIED}",
+    "The train loss of 2E is higher, overfitting would lower it. The additional layers could simply relay the signal.",
+    "The train loss of 2E is higher, overfitting would lower it. Each additional layer could be a delta kernel.",
+    "The train loss of 2E is higher, overfitting would lower it. The additional layers could have kept their input.",
+    "The train loss of 2E is higher, overfitting would lower it. The additional layers could have been transparent.",
+    f"E's train loss is lower than that of 2E. {SEEN} {COPIED}",
+    f"The train loss is lower in E than in 2E. {SEEN} {COPIED}",
+    f"E's train loss 0.49 is lower than 2E's 1.12. {SEEN} {COPIED}",
+    f"2E's train loss is not lower than E's, it is higher. {SEEN} {COPIED}",
+    f"The train loss is higher in 2E than in E. {SEEN} {COPIED}",
+    f"It cannot be overfitting: the train loss of 2E is above that of E. {SEEN} {COPIED}",
+    f"If 2E overfitted, its train loss would be lower than that of E. It is higher. {COPIED}",
+    f"With overfitting the train loss of 2E is lower than that of E; here it is 1.12 instead of 0.49. {COPIED}",
+    f"Not only the validation loss is higher, but also the train loss. {SEEN} {COPIED}",
+    f"The train loss is higher, not only the test loss. {SEEN} {COPIED}",
+    f"2E has a higher train loss than E, so it is not overfitting, which would give it a lower "
+    f"train loss than E's. {COPIED}",
+    f"The train loss of E is less than the train loss of 2E. {SEEN} {COPIED}",
+    f"Compared with E, 2E's train loss is higher. {SEEN} {COPIED}",
+    f"2E's train loss is 1.12, E's is 0.49. {SEEN} {COPIED}",
+]
+
+
+def test_every_way_of_telling_which_loss_is_higher_is_understood():
+    assert [told for told in TOLD_RIGHTLY if check.check_explanation(told).status != "passed"] == []
+    assert [told for told in TOLD_WRONGLY if check.check_explanation(told).status != "failed"] == []
+
+
+def test_only_a_higher_test_loss_is_answered_by_asking_for_the_other():
+    for said, why in (
+        ("The test loss is higher.", "the test loss is higher"),
+        ("Training differs.", "which loss is higher"),
+    ):
+        assert check.check_explanation(f"{said} {SEEN} {COPIED}").text.startswith(why)
