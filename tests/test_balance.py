@@ -24,14 +24,14 @@ def test_one_network_and_several(tmp_path):
     several = {"x": SUMMARY, "y": {**SUMMARY, "mean": 0.8}}
     runs = [
         {"label": "x", "recipe": SMALL, "pictures": 500},
-        {"label": "y", "recipe": SMALL, "parameters": 7, "macs": 9},
+        {"label": "y", "recipe": SMALL, "parameters": 7, "macs": 9, "test_accuracy": 0.8},
     ]
     put(tmp_path, "study", {"test_accuracy": several, "runs": runs})
     one, x, y = trained_networks(tmp_path)
     table = cost(VGG("8 | 8 |", 1, 10, 32, 0.25, 6, True), 32)
     assert one == Trained("alone", "alone", 2, 0.9, 0.01, table.parameters, table.macs, 2 * 55_000)
     assert x == Trained("study", "x", 2, 0.9, 0.01, table.parameters, table.macs, 8 * 500)
-    assert (y.label, y.mean, y.parameters, y.macs) == ("y", 0.8, 7, 9)
+    assert (y.label, y.mean, y.parameters, y.macs, y.reached) == ("y", 0.8, 7, 9, (0.8,))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def run(validation=(0.7, 0.8, 0.85)):
 
 
 TRAINED = [
-    Trained("laptop", "A", 3, 0.93, 0.002, 912_042, 9_917_440, 440_000),
+    Trained("laptop", "A", 3, 0.93, 0.002, 912_042, 9_917_440, 440_000, (0.928, 0.93, 0.932)),
     Trained("depth", "E", 1, 0.85, 0.0, 322_000, 6_300_000, 24_000),
 ]
 FIGURES = {
@@ -453,12 +453,27 @@ def test_two_boxes_are_judged():
     assert "counts as wrong" in far
 
 
+def test_a_found_box_of_the_chapter_s_extremes_lies_within_its_figure():
+    picture = torch.zeros(48, 48, dtype=torch.uint8)
+    for x, y in ((10.5, 8), (42.5, 32)):
+        axes = figures.two_boxes(picture, (28.5, 18, 25, 28), x, y, 55, 46).axes[0]
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert left < x - 55 / 2 < x + 55 / 2 < right
+        assert top < y - 46 / 2 < y + 46 / 2 < bottom
+
+
+def test_bars_reach_from_the_lowest_to_the_highest_run():
+    figure = figures.accuracy_against_cost(TRAINED)
+    low, high = (line.get_ydata()[0] for line in figure.axes[0].containers[0].lines[1])
+    assert (low, high) == pytest.approx((6.8, 7.2))
+
+
 def test_accuracy_against_cost_ranks():
     figure = figures.accuracy_against_cost(TRAINED, by="parameters")
     said = words(figure)
     assert "2 trained networks against parameters: from 85.0 % (E) to 93.0 % (A)" in figure.text_alternative
-    assert " 1  93.0 ± 0.2  A (laptop; 440k)" in said
-    assert " 2  85.0  E (depth; 24k)" in said  # one seed has no spread
+    assert " 1  93.0 ± 0.2  A (laptop; 440k; 3)" in said
+    assert " 2  85.0  E (depth; 24k; 1)" in said  # one seed has no spread
     for bad in (dict(networks=[]), dict(networks=TRAINED, by="FLOPs")):
         with pytest.raises(ValueError, match=r"no network|by is"):
             figures.accuracy_against_cost(**bad)

@@ -31,6 +31,7 @@ class Trained:
     parameters: int
     macs: int  # multiply-accumulates for one picture
     shown: int  # training pictures shown in all epochs, counted as often as they were shown
+    reached: tuple[float, ...] = ()  # the n accuracies, where the record has them
 
 
 def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
@@ -57,7 +58,8 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
             runs = [run for run in record.get("runs", []) if "recipe" in run and (alone or run.get("label") == label)]
             if runs and isinstance(summary, dict) and {"n", "mean", "sd"} <= set(summary):
                 numbers = summary["n"], summary["mean"], summary["sd"]
-                found.append(Trained(path.stem, label, *numbers, *_cost(runs[0]), _shown(runs[0])))
+                reached = tuple(run["test_accuracy"] for run in runs if "test_accuracy" in run)
+                found.append(Trained(path.stem, label, *numbers, *_cost(runs[0]), _shown(runs[0]), reached))
     return found
 
 
@@ -70,10 +72,11 @@ def _of_protocol(name: str, record: dict) -> list[Trained]:
     for configuration in dict.fromkeys(run["configuration"] for run in runs):
         some = [run for run in runs if run["configuration"] == configuration]
         crops = [test for run in some for test in run["tests"] if test["method"] == "single crop"]
-        reached = results.summary([1 - test["top1_error"] for test in crops])
+        reached = tuple(1 - test["top1_error"] for test in crops)
+        summary = results.summary([*reached])
         shown = some[0]["recipe"]["epochs"] * (record["training_pictures"] - some[0]["recipe"]["validation"])
-        numbers = reached["n"], reached["mean"], reached["sd"]
-        found.append(Trained(name, f"{configuration} at 28 pixels", *numbers, *_cost(some[0]), shown))
+        numbers = summary["n"], summary["mean"], summary["sd"]
+        found.append(Trained(name, f"{configuration} at 28 pixels", *numbers, *_cost(some[0]), shown, reached))
     return found
 
 

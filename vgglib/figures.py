@@ -1402,10 +1402,10 @@ def two_boxes(
     """
     found = (x, y, width, height)
     agreement = iou(truth, found)
-    figure = Picture(3.6, 3.8)
+    figure = Picture(4.8, 4.3)
     axes = _bare(figure)
     high, wide = picture.shape
-    margin = max(high, wide) / 6  # room for a box that leaves the picture; a larger one is cut off there
+    across, down = wide / 2, high / 3  # room for a box that leaves the picture; a larger one is cut off there
     axes.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0))
     for box, colour, line, label in ((truth, BLUE, "-", "true box"), (found, RED, "--", "found box")):
         left, top, right, bottom = corners(box)
@@ -1414,10 +1414,10 @@ def two_boxes(
         axes.plot(box[0], box[1], "+", color=colour, markersize=9)
         below = label == "found box"
         side = dict(ha="right", va="top") if below else dict(ha="left", va="bottom")
-        at = (min(right, wide + margin), min(bottom, high + margin - 3) + 0.4) if below else (left, top - 0.4)
+        at = (min(right, wide + across), min(bottom, high + down - 3) + 0.8) if below else (left, top - 0.8)
         axes.text(*at, label, color=colour, fontsize=8, bbox=dict(facecolor="white", edgecolor="none", pad=0.6), **side)
-    axes.set_xlim(-margin, wide + margin)
-    axes.set_ylim(high + margin, -margin)
+    axes.set_xlim(-across, wide + across)
+    axes.set_ylim(high + down, -down)
     axes.add_patch(Rectangle((0, 0), *picture.shape[::-1], fill=False, edgecolor=GREY, linewidth=0.8))
     verdict = "right" if agreement > 0.5 else "wrong"
     axes.set_title(f"intersection over union {agreement:.2f}: {verdict}", fontsize=10)
@@ -1428,10 +1428,11 @@ def two_boxes(
 
 
 def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Picture:
-    """Return test accuracy against cost, one numbered point a network with its standard deviation, names beside it.
+    """Return test accuracy against cost, one numbered point a network, with names and standard deviations beside it.
 
-    by: "MACs" (for one picture) or "parameters". Records differ in shape and colour, bars of nearly one cost in the
-    width of their caps. Raises ValueError for another ``by``, and if there is no network.
+    A bar reaches from the lowest to the highest run. by: "MACs" (for one picture) or "parameters". Records differ in
+    shape and colour, bars of nearly one cost in the width of their caps. Raises ValueError for another ``by``, and if
+    there is no network.
     """
     if by not in ("MACs", "parameters"):
         raise ValueError(f"by is 'MACs' or 'parameters', got {by!r}")
@@ -1439,8 +1440,8 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         raise ValueError("there is no network to draw")
     ordered = sorted(networks, key=lambda net: -net.mean)
     records = list(dict.fromkeys(net.record for net in networks))
-    figure = Picture(9.2, max(3.8, 1.0 + 0.21 * len(ordered)))
-    axes, beside = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    figure = Picture(9.2, max(3.8, 1.0 + 0.26 * len(ordered)))
+    axes, beside = figure.subplots(1, 2, width_ratios=(1.25, 1))
     beside.axis("off")
     points, bars = {}, []
     costs = [(net.macs if by == "MACs" else net.parameters) / 1e6 for net in ordered]
@@ -1448,19 +1449,20 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
     for n, net in enumerate(ordered):
         place = records.index(net.record)
         look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
-        cost_of, error, sd = costs[n], 100 * (1 - net.mean), 100 * net.sd
-        reach = [[min(sd, 0.9 * error)], [min(sd, max(0, 99.9 - error))]]  # a bar ends at 0 and 100 %
+        cost_of, error = costs[n], 100 * (1 - net.mean)
+        errors = [error, *(100 * (1 - share) for share in net.reached)]
+        reach = [[error - min(errors)], [max(errors) - error]]
         dot = dict(markersize=5, markeredgecolor="white", markeredgewidth=0.4, **look)
         axes.errorbar(cost_of, error, reach, capsize=caps[n], capthick=0.8, linewidth=0.8, ecolor=look["color"], **dot)
         points[str(n + 1)] = (cost_of, error)
         bars += [(cost_of, error + share) for share in np.linspace(-reach[0][0], reach[1][0], 25)]
         spread = f" ± {100 * net.sd:.1f}" if net.n > 1 else ""
-        row = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.record}; {net.shown / 1e3:.0f}k)"
+        row = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.record}; {net.shown / 1e3:.0f}k; {net.n})"
         height = 1 - (n + 1) / (len(ordered) + 1)
         beside.plot(0.02, height, markersize=5, clip_on=False, **look)
         beside.text(0.06, height, row, fontsize=7.5, va="center")
     beside.set(xlim=(0, 1), ylim=(0, 1))
-    beside.set_title("test accuracy in %, network (record; pictures shown in training)", fontsize=8, loc="left")
+    beside.set_title("test accuracy in %, network (record; pictures shown in training; n)", fontsize=8, loc="left")
     axes.set(xscale="log", yscale="log", ylabel="test accuracy (%), logarithmic in the error")
     axes.invert_yaxis()  # the errors of good networks are small and near each other: a logarithm keeps them apart
     axes.yaxis.set_major_locator(FixedLocator([90, 50, 30, 20, 15, 10, 8, 6, 5]))
