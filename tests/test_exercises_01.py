@@ -47,6 +47,31 @@ def test_functions_wait(stub):
     assert check.check_places(stub).status == "todo"
 
 
+@pytest.mark.parametrize(
+    ("attempt", "why"),
+    [
+        (lambda n, k, s, p, d: (n - d * (k - 1) - 1) // s + 2 * p // s + 1, "divided together, once"),
+        (lambda n, k, s, p, d: round((n + 2 * p - d * (k - 1) - 1) / s + 1), "not to the nearest"),
+        (lambda n, k, s, p, d: (n + 2 * p - (k + d - 1)) // s + 1, "lie d pixels apart"),
+        (lambda n, k, s, p, d: (n + 2 * p - (d + 1) * (k - 1) - 1) // s + 1, "a dilation of 1 leaves no gap"),
+        (lambda n, k, s, p, d: (n + 2 * p - d * (k - 1)) // s + 1, "one pixel more than its"),
+    ],
+)
+def test_places_says_why(attempt, why):
+    verdict = check.check_places(attempt)
+    assert verdict.status == "failed"
+    assert why in verdict.text
+
+
+def test_one_matrix_is_not_two():
+    assert "yours is one matrix" in check.check_batch(torch.ones(2, 3)).text
+
+
+@pytest.mark.parametrize("X", [[[1, 1, 1], [1, 1, 1]], [[1, 0, 0], [0, 1, 0]]])
+def test_pictures_of_ones_hide_mistakes(X):
+    assert "still passes" in check.check_batch((X, [[5, -7, 1, 2], [2, 8, -6, 3]])).text
+
+
 @pytest.mark.parametrize("mistake", WRONG_PLACES)
 def test_places_rejects(mistake):
     verdict = check.check_places(WRONG_PLACES[mistake])
@@ -242,7 +267,19 @@ RIGHT = [
     "Outside the rate scales the whole velocity.",
     "Inside only a tenth of the velocity is forgotten at each step; outside the step is ten times smaller at once.",
 ]
+RIGHT += [
+    "The momentum buffer of Caffe contains lr*g terms of before the drop, and they dominate the following updates "
+    "for a while; PyTorch's buffer contains g terms, all of which get multiplied by the lowered lr.",
+    "Inside, v is measured in weight units, so it's unaffected by the change and only 10 % of it is lost per step. "
+    "Outside, v is measured in gradient units and the rate multiplies all of it.",
+    "Outside: w moves by eta*v and eta has just become ten times smaller although v has hardly changed. Inside: w "
+    "moves by v and v has hardly changed.",
+    "Outside nothing of the old rate survives, as it multiplies the velocity anew. Inside, it survives in the velocity "
+    "and dies out at 0.9 per step.",
+]
 FALSE = [
+    "The rate inside forgets all old steps and the next step is a tenth, whereas the rate outside is 0.9.",
+    "With the rate inside, the velocity does not hold old steps; with the rate outside, the next step is not a tenth.",
     "Outside: the velocity still holds old steps made with the high rate, so it slows down gradually. Inside: the next "
     "step is at once a tenth as long.",
     "Inside, the next step is immediately a tenth of the one before. The other program remembers its past for longer.",
@@ -265,6 +302,11 @@ FALSE = [
     "Torch has the larger next step because its velocity remembers old gradients; Caffe's step is one tenth.",
     "The outside program forgets its velocity at the next step, it resets momentum to zero, and inside keeps it.",
 ]
+
+
+def test_what_the_table_shows_is_no_reason():
+    answer = "The one with the rate inside slows down gradually and the one outside takes a tenth at once."
+    assert check.check_explanation(answer).status == "failed"
 
 
 @pytest.mark.parametrize("answer", RIGHT)

@@ -753,6 +753,18 @@ def test_descent_says_whether_it_runs_away():
     assert "runs away" in heights[0]
     assert "runs away" not in heights[1]
     assert "weight decay 0.1" in figures.descent(decay=0.1).text_alternative
+    for rate, momentum in ((0.1, 0.0), (0.15, 0.5)):  # the limits: across it flips for ever
+        assert "neither settles nor runs away" in figures.descent(rate, momentum).text_alternative
+    for rate, momentum, decay in ((0.01, 0.0, 0.0), (0.01, 0.99, 0.0), (0.05, 0.5, 0.1), (0.15, 0.6, 0.0)):
+        assert "after 40 steps" in figures.descent(rate, momentum, decay).text_alternative
+
+
+def test_titles_over_a_sliding_kernel_are_whole():
+    figure = figures.sliding(torch.zeros(28, 28, dtype=torch.uint8), padding=2)
+    figure.savefig(io.BytesIO(), format="png")
+    assert all(axes.title.get_window_extent().y1 < figure.bbox.y1 for axes in figure.axes)
+    frame, *hatched = figure.axes[0].patches[:5]
+    assert all(frame.get_zorder() > one.get_zorder() for one in hatched)
 
 
 def test_descent_shows_the_heights_it_is_told_to():

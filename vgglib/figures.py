@@ -340,9 +340,9 @@ def sliding(
     answer = correlate(X[None], weights[None, None], stride)[0]
     if not (0 <= row < answer.shape[0] and 0 <= column < answer.shape[1]):
         raise ValueError(f"the map has {answer.shape[0]} rows and {answer.shape[1]} columns, counted from 0")
-    figure = Picture(7.2, 2.8)
+    figure = Picture(7.2, 3.0)
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 2, 3))
-    edges = dict(fill=False, edgecolor=ORANGE, linewidth=2)
+    edges = dict(fill=False, edgecolor=ORANGE, linewidth=2, zorder=3)  # above the hatching
     left.imshow(np.asarray(X), cmap="gray_r", vmin=0, vmax=1)
     corner = (column * stride - 0.5, row * stride - 0.5)
     left.add_patch(Rectangle(corner, weights.shape[1], weights.shape[0], **edges))
@@ -507,9 +507,15 @@ def descent(
     _plain(left)
     _plain(right)
     told = f"rate {rate:g}, momentum {momentum:g}" + (f", weight decay {decay:g}" if decay else "")
-    low, gone = heights[-1].item(), heights[-1] > heights[0]
-    end = "it runs away" if gone else f"height {low:.2g} after {steps} steps, from {heights[0].item():.3g}"
-    left.set_title(f"{told}: {'runs away' if gone else f'height {low:.2g}'}", fontsize=9)
+    low, lengths = heights[-1].item(), path.diff(dim=0).norm(dim=1)
+    late, before = lengths[-10:].max(), lengths[-20:-10].max()
+    if late > 0.01 and abs(late / before - 1) < 3e-3:  # still moving, and no less than before
+        end = short = "neither settles nor runs away"
+    elif heights[-1] > heights[0]:
+        end, short = "it runs away", "runs away"
+    else:
+        end, short = f"height {low:.2g} after {steps} steps, from {heights[0].item():.3g}", f"height {low:.2g}"
+    left.set_title(f"{told}: {short}", fontsize=9)
     return figure.saying(f"Descent through the ravine at {told}: {end}.")
 
 

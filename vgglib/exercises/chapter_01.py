@@ -21,6 +21,7 @@ def check_places(attempt: Callable) -> Verdict:
         (19, 4, 3, 2, 3): 5,
         (30, 3, 1, 0, 4): 22,
         (7, 7, 5, 0, 1): 1,
+        (28, 2, 3, 1, 1): 10,
     }
     mistakes = {
         "p pixels are added at each end": lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1,
@@ -38,6 +39,21 @@ def check_places(attempt: Callable) -> Verdict:
         "the 1 is added after the division": lambda n, k, s, p, d: (n + 2 * p - d * (k - 1)) // s,
         "the padding belongs to the pixels, before the division": lambda n, k, s, p, d: (
             (n - d * (k - 1) - 1) // s + 1 + 2 * p
+        ),
+        "padding and pixels are divided together, once": lambda n, k, s, p, d: (
+            (n - d * (k - 1) - 1) // s + 2 * p // s + 1
+        ),
+        "a step that does not fit is not made: round down, not to the nearest": lambda n, k, s, p, d: round(
+            (n + 2 * p - d * (k - 1) - 1) / s + 1
+        ),
+        "with a dilation of d neighbours under the kernel lie d pixels apart, so it spans d * (k - 1) + 1": (
+            lambda n, k, s, p, d: (n + 2 * p - (k + d - 1)) // s + 1
+        ),
+        "a dilation of 1 leaves no gap: a kernel spans d * (k - 1) + 1 pixels": lambda n, k, s, p, d: (
+            (n + 2 * p - (d + 1) * (k - 1) - 1) // s + 1
+        ),
+        "a kernel spans one pixel more than its d * (k - 1) steps": lambda n, k, s, p, d: (
+            (n + 2 * p - d * (k - 1)) // s + 1
         ),
     }
     return check_function(attempt, cases, getattr(attempt, "__name__", "places"), mistakes)
@@ -80,6 +96,8 @@ def check_batch(answer: object) -> Verdict:
     if answer is ...:
         return Verdict("todo", "batch: not attempted yet")
     asked = "two matrices are asked, (X, G), each with a row for each picture"
+    if getattr(answer, "ndim", 0) == 2:
+        return Verdict("failed", f"{asked}; yours is one matrix")
     try:
         given = [torch.as_tensor(one).detach() for one in answer]
         given = [one.double() for one in given if not one.is_complex()]
@@ -108,6 +126,8 @@ WRONG_GRADIENTS = {  # of the weights of a fully connected layer, each as wrong 
         G.shape[1], X.shape[1]
     ),
     "loses negative gradients": lambda X, G: G.clamp(min=0).T @ X,
+    "forgets the pictures": lambda X, G: G.sum(dim=0)[:, None].expand(-1, X.shape[1]),
+    "squares the pictures": lambda X, G: G.T @ X.square(),
 }
 
 
@@ -117,14 +137,15 @@ def check_explanation(answer: object) -> Verdict:
         "where the rate stands": ("inside|outside|velocit|buffer|before|multipl|factor|scale",),
         "what the velocity remembers": (
             "old|remember|memor|still|keep|kept|past|earlier|previous|carr|decay|forg[eo]t|histor|accumulat",
-            "inertia|coast|already|made of|sum of|loses|new (entr|gradient)|ten percent|in units of",
-            "full of|large rate|large step|high(er)? rate|slow|gradual|built|fade|0[.]9|90 ?%",
+            "inertia|coast|already|made of|sum of|loses|new (entr|gradient)|ten percent|in (units of|weight units)",
+            "full of|large rate|large step|high(er)? rate|0[.]9|built|fade|90 ?%|contain|terms|surviv|hardly changed",
+            "unaffected|dies? out|lost",
         ),
         "how the other one reacts": (
             r"0[.]1|tenfold|ten fold|10 ?x|1/10|10 ?%|right now",
             "at once|immediate|instant|same step|right away|next|first step|tenth|direct",
             "factor (of )?(10|ten)|(10|ten) times|sudden|abrupt|straight|without delay|0 1",
-            "everything|all of|whole|entire|one division",
+            "everything|all of|whole|entire|one division|lowered|smaller|multiplied by|anew",
         ),
     }
     if isinstance(answer, str):  # each side by itself
@@ -167,6 +188,12 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         r"|\b(drops?|falls?|shrinks?) to (a|one) tenth\b|\b(ten|10) times (smaller|shorter)\b|\btenfold\b)",
         r"\b(outside|(py)?torch)\b|\b(not|no|never|nothing)\b|n['’]t\b|\b(still|old|gradual\w*|slow\w*)\b"
         r"|\b(new|low\w*|the|learning) rate (is|becomes|drops|falls|shrinks)\b",
+        _SLOWLY,
+    ),
+    (
+        r"\b(inside|caffe)\b[^,;]*\bforgets? (all|every|(the )?old)\b"
+        r"|\b(inside|caffe)\b,?[^,;]*\b(does not|doesn['’]t) (hold|keep|remember|contain)\b",
+        r"\b(never|nothing)\b|\ball (at once|immediately)\b",
         _SLOWLY,
     ),
     (
