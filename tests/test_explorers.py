@@ -136,8 +136,12 @@ def test_other_errors_are_not_hidden():
 def test_a_view_says_what_it_is_without_a_kernel(view):
     sentence = "Interactive view: run this cell to move the controls."
     assert repr(view) == sentence
-    assert view._repr_mimebundle_()["text/plain"] == sentence
-    assert "application/vnd.jupyter.widget-view+json" in view._repr_mimebundle_()
+    bundle, about = view._repr_mimebundle_()
+    assert bundle["text/plain"] == sentence
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    figure, said = drawn(3, "a")._repr_mimebundle_()  # as it is now, for pages where nothing runs
+    assert bundle["image/png"] == figures.captioned(figure["image/png"], sentence)
+    assert about["image/png"] == {key: said["image/png"][key] for key in ("alt", "width")}
 
 
 def test_the_configuration_view_at_all_corners(monkeypatch):

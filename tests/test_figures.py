@@ -15,6 +15,7 @@ import reference
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.image import imread
 from PIL import Image
 from torch import nn
 
@@ -757,6 +758,14 @@ def test_descent_says_whether_it_runs_away():
         assert "neither settles nor runs away" in figures.descent(rate, momentum).text_alternative
     for rate, momentum, decay in ((0.01, 0.0, 0.0), (0.01, 0.99, 0.0), (0.05, 0.5, 0.1), (0.15, 0.6, 0.0)):
         assert "after 40 steps" in figures.descent(rate, momentum, decay).text_alternative
+
+
+def test_a_caption_stands_below_the_image_and_changes_none_of_it():
+    png = figures.shapes()._repr_mimebundle_()[0]["image/png"]
+    before, after = (imread(io.BytesIO(one)) for one in (png, figures.captioned(png, "Run it.")))
+    assert after.shape[1] == before.shape[1]
+    assert np.array_equal(after[: len(before), :, :3], before[..., :3])
+    assert 0 < (after[len(before) :, :, 0] < 0.9).sum() < 2000  # some words
 
 
 def test_titles_over_a_sliding_kernel_are_whole():

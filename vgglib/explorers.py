@@ -1,6 +1,7 @@
 """Interactive views: thin wrappers that put sliders on the pure functions of ``figures``, and a plot that grows."""
 
 from collections.abc import Callable, Iterable, Sequence
+from html import unescape
 from pathlib import Path
 
 import anywidget
@@ -97,8 +98,17 @@ class View(ipywidgets.VBox):
     def __repr__(self) -> str:
         return "Interactive view: run this cell to move the controls."
 
-    def _repr_mimebundle_(self, **options: object) -> dict:
-        return {**super()._repr_mimebundle_(**options), "text/plain": repr(self)}
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
+        """Return the view, and its figure as it is now, for pages where nothing runs."""
+        bundle = {**super()._repr_mimebundle_(**options), "text/plain": repr(self)}
+        image, words = (next((child for child in self.children if isinstance(child, kind)), None) for kind in SHOWN)
+        if image is None or not image.value:
+            return bundle, {}
+        about = {"alt": unescape(words.value), "width": int(image.width)}
+        return {**bundle, "image/png": figures.captioned(bytes(image.value), repr(self))}, {"image/png": about}
+
+
+SHOWN = ipywidgets.Image, ipywidgets.HTML
 
 
 def configuration_view() -> View:

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor, nn
@@ -66,6 +67,18 @@ class Picture(Figure):
         finally:
             self.dpi = before
         return image.getvalue()
+
+
+def captioned(png: bytes, words: str) -> bytes:
+    """Return a PNG image, its background white, with a line of words below it."""
+    image = imread(io.BytesIO(png))
+    height, width, line = *image.shape[:2], 40
+    figure = Figure(figsize=(width / 150, (height + line) / 150), dpi=150, facecolor="white")
+    figure.figimage(image, 0, line)
+    figure.text(12 / width, 0.3 * line / (height + line), words, fontsize=8, color=GREY)
+    below = io.BytesIO()
+    figure.savefig(below, format="png")
+    return below.getvalue()
 
 
 def table_1(configurations: Mapping[str, str] = TABLE_1) -> Picture:
