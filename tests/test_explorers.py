@@ -109,6 +109,7 @@ def test_a_refusal_stands_in_the_figures_place_and_goes_again(view):
     controls["kernel"].value = 4
     assert image.layout.display == "none"
     assert words.value == "<b>Not possible:</b> an even kernel &amp; &lt;b>no&lt;/b> centre"
+    assert "image/png" not in view._repr_mimebundle_()[0]  # not that of the kernel before
     controls["kernel"].value = 5
     assert image.layout.display == ""
     assert words.value.startswith("a has kernel 5")

@@ -754,6 +754,7 @@ def test_descent_says_whether_it_runs_away():
     assert "runs away" in heights[0]
     assert "runs away" not in heights[1]
     assert "weight decay 0.1" in figures.descent(decay=0.1).text_alternative
+    assert "after 5 steps" in figures.descent(steps=5).text_alternative
     for rate, momentum in ((0.1, 0.0), (0.15, 0.5)):  # the limits: across it flips for ever
         assert "neither settles nor runs away" in figures.descent(rate, momentum).text_alternative
     for rate, momentum, decay in ((0.01, 0.0, 0.0), (0.01, 0.99, 0.0), (0.05, 0.5, 0.1), (0.15, 0.6, 0.0)):

@@ -89,7 +89,10 @@ class Drawing(anywidget.AnyWidget):
 
 
 class View(ipywidgets.VBox):
-    """Controls over a figure; its text says how to bring it to life, and redraw() draws it anew."""
+    """Controls over a figure, the last two children its image and its words; redraw() draws it anew.
+
+    Its text says how to bring it to life.
+    """
 
     def __init__(self, children: Sequence[ipywidgets.Widget] = (), **options: object):
         super().__init__(children, **options)
@@ -101,14 +104,11 @@ class View(ipywidgets.VBox):
     def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
         """Return the view, and its figure as it is now, for pages where nothing runs."""
         bundle = {**super()._repr_mimebundle_(**options), "text/plain": repr(self)}
-        image, words = (next((child for child in self.children if isinstance(child, kind)), None) for kind in SHOWN)
-        if image is None or not image.value:
+        *_, image, words = self.children
+        if not image.value or image.layout.display == "none":  # what was chosen is not possible
             return bundle, {}
         about = {"alt": unescape(words.value), "width": int(image.width)}
         return {**bundle, "image/png": figures.captioned(bytes(image.value), repr(self))}, {"image/png": about}
-
-
-SHOWN = ipywidgets.Image, ipywidgets.HTML
 
 
 def configuration_view() -> View:

@@ -521,7 +521,7 @@ def descent(
     _plain(right)
     told = f"rate {rate:g}, momentum {momentum:g}" + (f", weight decay {decay:g}" if decay else "")
     low, lengths = heights[-1].item(), path.diff(dim=0).norm(dim=1)
-    late, before = lengths[-10:].max(), lengths[-20:-10].max()
+    late, before = lengths[-10:].max(), lengths[-20:-10].max() if steps >= 20 else math.inf
     if late > 0.01 and abs(late / before - 1) < 3e-3:  # still moving, and no less than before
         end = short = "neither settles nor runs away"
     elif heights[-1] > heights[0]:
