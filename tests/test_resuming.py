@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -520,6 +520,15 @@ def test_checkpoints_that_say_nothing_of_the_network_still_go_on(train, tmp_path
     Checkpoints(tmp_path).save(about["position"]["epoch"], about["position"]["step"], tensors, about)
     net, _ = start(RANDOM, train, checkpoint=tmp_path)
     assert same(weights(whole), weights(net))
+
+
+def test_a_run_from_before_warm_up_could_be_chosen_is_the_same_run(train, tmp_path):
+    before = json.loads(json.dumps(asdict(RANDOM)))
+    del before["warm_up"]
+    assert run.run_identity(RANDOM, 2, train)["recipe"].items() <= before.items()
+    stopped(tmp_path, train, checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match=r"another run: recipe\.warm_up is 0\.3"):
+        stopped(tmp_path, train, replace(RANDOM, warm_up=0.3), checkpoint=tmp_path)
 
 
 def test_two_tensors_in_one_memory_are_a_warning_like_other_faults(tmp_path):

@@ -398,6 +398,17 @@ def test_linear_rises_and_falls_to_nothing(epochs, steps):
         assert found[-2] - found[-1] == pytest.approx(found[-1])
 
 
+@pytest.mark.parametrize(("share", "top"), [(0.0, 1), (0.04, 1), (0.3, 12), (0.5, 20), (0.99, 39), (1.0, 40)])
+def test_the_share_of_warm_up(share, top):
+    changed = replace(TINY, schedule="linear", warm_up=share, epochs=4, learning_rate=0.3)
+    found = [rate for epoch in rates(changed, None, 10) for rate in epoch]
+    assert found[:top] == pytest.approx([0.3 * step / top for step in range(1, top + 1)])
+    assert found[top - 1 :] == pytest.approx([0.3 * step / (41 - top) for step in range(41 - top, 0, -1)])
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="warm_up must be from 0 to 1"):
+            replace(changed, warm_up=wrong)
+
+
 def test_the_schedule_reaches_the_optimiser(train, monkeypatch):
     seen = []
     step = torch.optim.SGD.step

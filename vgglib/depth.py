@@ -34,6 +34,7 @@ LOWER = 0.25  # a lower rate, as a share of the network's own
 CONTROLS: dict[str, tuple[str, float, bool]] = {  # label: network, share of its rate, whether branches start at zero
     "2E, lower rate": ("2E", LOWER, True),
     "E, lower rate": ("E", LOWER, True),
+    "E, the rate of batch norm": ("E", 1 / SLOWER, True),
     "2E, batch norm, lower rate": ("2E, batch norm", LOWER, True),
     "E, batch norm, lower rate": ("E, batch norm", LOWER, True),
     "2E, shortcuts not from zero": ("2E, shortcuts", 1.0, False),

@@ -278,6 +278,8 @@ def run_identity(chosen: object, seed: int, train: ImageSet, watched: ImageSet |
     """
     free = ("micro_batch", "keep_memory")  # how much memory is taken is no other training
     recipe = {name: value for name, value in asdict(chosen).items() if name not in free}
+    if recipe["warm_up"] == 0.1:  # what it was before recipes had the field: older runs are the same runs
+        del recipe["warm_up"]
     data = told(train) | {"watched": None if watched is None else told(watched)}
     return json.loads(json.dumps({"recipe": recipe, "seed": seed, "data": data}))
 

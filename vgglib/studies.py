@@ -48,15 +48,16 @@ STUDIES: dict[str, Study] = {
     "batch-size": Study(
         "section 3.3: what happens when the batch grows with the number of devices, and the rate does or does not?",
         {
-            f"{batch}, {rule}": recipe("laptop", **{**_BRIEF, "epochs": epochs}, batch_size=batch, learning_rate=rate)
-            for batch, rule, rate, epochs in (
-                (32, "rate kept", 0.0125, 3),
-                (256, "rate kept", 0.0125, 3),
-                (256, "rate scaled", 0.1, 3),
-                (256, "as many steps", 0.0125, 24),  # the rate kept, and the 600 steps of a batch of 32
-                (2048, "rate kept", 0.0125, 3),
-                (2048, "rate x 4", 0.05, 3),
-                (2048, "rate scaled", 0.8, 3),
+            f"{batch}, {rule}": recipe("laptop", **_BRIEF | more, batch_size=batch, learning_rate=rate)
+            for batch, rule, rate, more in (
+                (32, "rate kept", 0.0125, {}),
+                (256, "rate kept", 0.0125, {}),
+                (256, "rate scaled", 0.1, {}),
+                (256, "as many steps", 0.0125, {"epochs": 24}),  # the rate kept, and the 600 steps of a batch of 32
+                (2048, "rate kept", 0.0125, {}),
+                (2048, "rate x 4", 0.05, {}),
+                (2048, "rate scaled", 0.8, {}),
+                (2048, "and warmed up", 0.8, {"warm_up": 0.5}),  # over six of its twelve steps
             )
         },
         seeds=tuple(range(10)),

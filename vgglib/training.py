@@ -75,6 +75,7 @@ class Recipe:
     batch_size: int = 256  # images per step
     learning_rate: float = 0.01  # of the first step, or the highest one for schedule "linear"
     schedule: str = "constant"  # "plateau": divided by 10 when validation stops improving; "linear": up, then down to 0
+    warm_up: float = 0.1  # share of the steps over which "linear" raises the rate
     patience: int = 5  # epochs without improvement before "plateau" drops the rate; three drops, then the end
     momentum: float = 0.9  # of stochastic gradient descent
     weight_decay: float = 5e-4  # the L2 multiplier
@@ -108,7 +109,8 @@ class Recipe:
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, allowed are {', '.join(allowed)}")
-        for name, most in (("momentum", 1), ("dropout", 1), ("weight_decay", math.inf), ("rgb_shift", math.inf)):
+        most_of = {"momentum": 1, "dropout": 1, "warm_up": 1, "weight_decay": math.inf, "rgb_shift": math.inf}
+        for name, most in most_of.items():
             if not 0 <= getattr(self, name) <= most:
                 limits = "0 or more" if most == math.inf else f"from 0 to {most}"
                 raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
@@ -604,7 +606,7 @@ class Rate:
         if self._recipe.schedule != "linear":
             return highest / 10**self._drops
         whole = self._recipe.epochs * self._steps
-        done, rise = (epoch - 1) * self._steps + step + 1, max(1, whole // 10)
+        done, rise = (epoch - 1) * self._steps + step + 1, max(1, int(self._recipe.warm_up * whole))
         return highest * min(done / rise, (whole + 1 - done) / (whole + 1 - rise))
 
     def goes_on(self, watched: float | None) -> bool:

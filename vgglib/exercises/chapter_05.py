@@ -118,6 +118,7 @@ _ANOTHER_CASE = {
     "channels_last": "a question of speed",
     "compile": "a question of speed",
     "patience": "of no effect here",
+    "warm_up": "of no effect here",
 }
 
 
