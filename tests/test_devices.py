@@ -1,10 +1,15 @@
 """What is known of a device, tried without one: words for an end of memory, TF32, GPUs of several processes."""
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
+from torch._dynamo.testing import CompileCounter
 
-from vgglib import devices, distributed, throughput
+from vgglib import devices, distributed, largest_batch, throughput
 from vgglib.augment import view
+from vgglib.model import VGG
 
 
 @pytest.mark.parametrize(
@@ -13,6 +18,10 @@ from vgglib.augment import view
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
         (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling cublasCreate(handle)"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5.1 GB, other allocations: 2.0 GB)"), True),
+        (RuntimeError("Invalid buffer size: 40.00 GB"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )
@@ -20,9 +29,62 @@ def test_an_end_of_memory_has_several_names(error, expected):
     assert devices.out_of_memory(error) is expected
 
 
-def test_tf32_is_a_gpus():
+def test_as_much_is_tried_as_fits_into_memory(monkeypatch):
+    tried, released = [], []
+    monkeypatch.setattr(largest_batch, "release", lambda: released.append(tried[-1]))
+
+    def attempt(size, most=30, why="CUDA error: out of memory"):
+        tried.append(size)
+        if size > most:
+            raise RuntimeError(why)
+        return torch.tensor(size)
+
+    assert largest_batch.halving(attempt, 100) == 25
+    assert (tried, released) == ([100, 50, 25], [100, 50])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        largest_batch.halving(partial(attempt, most=0), 3)
+    assert tried[3:] == [3, 1]
+    with pytest.raises(RuntimeError, match="shapes"):
+        largest_batch.halving(partial(attempt, why="shapes"), 100)
+    assert tried[5:] == [100]
+
+
+def test_tf32_is_a_newer_gpus(monkeypatch):
     assert not devices.rounds_to_tf32("cpu")
-    assert devices.rounds_to_tf32("cuda") is (torch.backends.cudnn.conv.fp32_precision == "tf32")
+    for capability, able in (((9, 0), True), ((8, 0), True), ((7, 5), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        usual = torch.backends.cudnn.conv.fp32_precision == "tf32"
+        assert devices.rounds_to_tf32("cuda") is (able and usual)
+
+
+def test_dice_of_the_cpu_leave_all_others_alone():
+    torch.manual_seed(5)
+    before, queued = torch.get_rng_state(), dict(vars(torch.cuda._lazy_seed_tracker))
+    with devices.cpu_dice(3):
+        drawn = torch.rand(4)
+    assert torch.equal(drawn, torch.rand(4, generator=torch.Generator().manual_seed(3)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert vars(torch.cuda._lazy_seed_tracker) == queued  # what a GPU will be seeded with
+
+
+def test_every_network_is_compiled_for_every_size_of_its_batches(monkeypatch):
+    """By itself torch.compile gives up after eight networks of one class, without a word that anybody reads."""
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    for number in range(1, 11):
+        net = VGG("4 |", 1, 3, 8, hidden=4).eval()
+        forward = devices.compiled(net)
+        for size in (6, 5, 6, 5):
+            X = torch.rand(size, 1, 8, 8)
+            torch.testing.assert_close(forward(X), net(X))
+        assert counter.frame_count == 2 * number
+
+
+def test_older_versions_of_compile_get_a_higher_limit(monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    monkeypatch.setattr(torch, "compile", lambda net, dynamic: (net, dynamic))
+    assert devices.compiled(net := nn.ReLU()) == (net, False)
+    assert torch._dynamo.config.recompile_limit == 256
 
 
 def test_channels_last_is_faster_in_bf16_and_on_x86(monkeypatch):
@@ -38,9 +100,13 @@ def test_channels_last_is_faster_in_bf16_and_on_x86(monkeypatch):
 def test_compiling_needs_a_compiler(monkeypatch):
     monkeypatch.setattr(devices, "find_spec", lambda name: name)
     monkeypatch.setattr(devices, "which", lambda name: name if name == "gcc" else None)
+    monkeypatch.setattr(devices.Path, "is_file", lambda path: path.name == "Python.h")
     assert devices.can_compile("cuda")
     assert not devices.can_compile("cpu")
     monkeypatch.setattr(devices, "which", lambda name: None)
+    assert not devices.can_compile("cuda")
+    monkeypatch.setattr(devices, "which", lambda name: name)
+    monkeypatch.setattr(devices.Path, "is_file", lambda path: False)  # Python without its headers
     assert not devices.can_compile("cuda")
 
 
@@ -61,10 +127,47 @@ def test_pictures_are_rescaled_in_float32_also_under_autocast():
     assert torch.equal(found, view(images, 32))
 
 
-@pytest.mark.parametrize(("device", "why"), [("cuda:0", "without a number"), ("cuda", "no GPU of its own")])
+def processes(monkeypatch, gpus, *others, visible=None, local=0, machine="0"):
+    """A store in which ``others`` have said which GPU is theirs, and this process, number 0, sees so many."""
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    monkeypatch.setenv("GROUP_RANK", machine)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    store = torch.distributed.HashStore()
+    for number, said in enumerate(others, start=1):
+        store.set(f"vgglib/gpu/{number}", said)
+    return store, 0, 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    ("here", "others", "mine", "without"),
+    [
+        (dict(gpus=2), ["0 all 1"], 0, []),
+        (dict(gpus=4, local=2), ["0 all 0", "0 all 1", "0 all 3"], 2, []),
+        (dict(gpus=1), ["0 all 0"], 0, [1]),  # one GPU for two
+        (dict(gpus=0), [""], 0, [0, 1]),
+        (dict(gpus=1, local=1, visible="1"), ["0 0 0", "0 2 0"], 0, []),  # each sees one, another one
+        (dict(gpus=1, visible="0"), ["1 0 0"], 0, []),  # of two machines
+        (dict(gpus=2), ["0 all 1", "1 all 0", ""], 0, [3]),  # the second machine has too few
+        (dict(gpus=2, local=2), ["0 all 0"], 2, [0]),
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own_or_is_told_who_has_none(monkeypatch, here, others, mine, without):
+    assert distributed._own_gpu(*processes(monkeypatch, here.pop("gpus"), *others, **here)) == (mine, without)
+
+
+@pytest.mark.parametrize(
+    ("device", "why"), [("cuda:0", "without a number"), ("cuda", "GPU of its own has process 1 of 2")]
+)
 def test_processes_do_not_share_a_gpu(monkeypatch, device, why):
-    for name, value in dict(WORLD_SIZE="2", MASTER_ADDR="localhost", LOCAL_RANK="1").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    given = processes(monkeypatch, 1, "0 all 0")
+    monkeypatch.setattr(torch.distributed, "rendezvous", lambda *how, **more: iter([given]))
+    monkeypatch.setattr(distributed, "_this_start", lambda *given: "now")
+    given[0].set("now/vgglib/gpu/1", "0 all 0")
     with pytest.raises(ValueError, match=why), distributed.together(device):
         pass

@@ -186,6 +186,38 @@ def test_where_networks_are_gone_the_chain_is_trained_again(tiny, tmp_path):
     assert [run["stage"] for run in record["runs"]] == ["32", "48"]
 
 
+def test_what_was_trained_is_not_lost_where_its_test_fails(tiny, tmp_path, monkeypatch):
+    whole = run_protocol("protocol", tiny, tmp_path / "whole.json", "cpu", str, networks=1, folder=tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(protocol, "dense", lambda *given, **more: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
+    place = tmp_path / "protocol-0.125-120"
+    assert [path.name for path in place.iterdir()] == ["D-32-seed0.run"]
+    with monkeypatch.context() as patch:
+        patch.setattr("vgglib.training._gradients", lambda *given: 1 / 0)  # not a step more
+        record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
+    assert record["runs"][0]["tests"][0]["top1_error"] == whole["runs"][0]["tests"][0]["top1_error"]
+    assert not (place / "D-32-seed0.run").exists()
+
+
+def test_a_network_is_tested_in_parts_that_fit_into_memory(tiny, tmp_path, monkeypatch):
+    whole = run_protocol("protocol", tiny, tmp_path / "whole.json", "cpu", str, networks=1, folder=tmp_path / "whole")
+    tried = []
+
+    def small(net, images, scale, batch_size=500):
+        tried.append(batch_size)
+        if batch_size > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return dense(net, images, scale, batch_size)
+
+    monkeypatch.setattr(protocol, "dense", small)
+    record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
+    errors = [[test["top1_error"] for test in one["runs"][0]["tests"]] for one in (record, whole)]
+    assert errors[0] == errors[1]
+    assert tried[:7] == [500, 250, 125, 62, 31, 15, 7]
+
+
 def test_a_changed_recipe_is_run_again(tiny, tmp_path, monkeypatch):
     run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
     before = protocol.recipe_of

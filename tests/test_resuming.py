@@ -101,6 +101,15 @@ def test_other_pictures_to_watch_drop_the_same_units(train, tmp_path):
     assert same(weights(whole), weights(net))
 
 
+def test_a_step_that_broke_is_told_before_it_is_saved(train, tmp_path, monkeypatch):
+    """A device that is looked at one step later, as a GPU is, must not hand its broken sums to a checkpoint."""
+    monkeypatch.setattr(training, "Guard", lambda optimiser, device, wait: Guard(optimiser, device, wait=False))
+    wild = replace(RANDOM, learning_rate=1e30, schedule="constant")
+    with warnings.catch_warnings(), pytest.raises(training.NonFiniteLossError, match="at step"):
+        warnings.simplefilter("error", CheckpointWarning)
+        start(wild, train, checkpoint=tmp_path, every=1)
+
+
 def test_a_stop_in_the_last_step_of_an_epoch_does_not_wait_for_the_validation(train, tmp_path, monkeypatch):
     """Also where a device is looked at one step later, as a GPU is."""
     whole, _ = start(RANDOM, train)
@@ -457,7 +466,7 @@ def test_other_threads_and_other_handlers_are_left_alone():
 
 def test_a_new_field_of_recipes_does_not_break_old_checkpoints(two):
     about = two.newest()[1]
-    assert set(about["run"]["recipe"]) == set(Recipe.__dataclass_fields__) - {"micro_batch", "keep_memory"}
+    assert set(about["run"]["recipe"]) == set(Recipe.__dataclass_fields__) - {"micro_batch", "keep_memory", "warm_up"}
     assert json.loads(json.dumps(about, allow_nan=False)) == about
 
 

@@ -211,6 +211,20 @@ def test_batches_lie_as_convolutions_are_fastest(train, wanted, fast, so, monkey
     torch.testing.assert_close(maps, net.features[0](right), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_training_lays_its_batches_out_by_its_own_number_format(train, bf16, monkeypatch):
+    """As on a GPU, where all channels of a pixel lie side by side for bfloat16 alone."""
+    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: bf16)
+    monkeypatch.setattr(training, "fast_in_bf16", lambda device: bf16)
+    seen = []
+    net = build(TINY, train)
+    net.features[0].register_forward_pre_hook(
+        lambda conv, given: seen.append(given[0].stride(1) == 1) if conv.training else None
+    )
+    fit(net, train, None, replace(TINY, bf16=None, epochs=1, channels_last=True), device="cpu")
+    assert set(seen) == {bf16}
+
+
 def test_a_last_batch_of_one_is_left_out_under_batch_normalisation(train):
     part = train[:41]
     normed = replace(TINY, batch_norm=True, epochs=1)

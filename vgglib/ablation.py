@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, best_device, can_compile, fast_channels_last, fast_in_bf16, synchronise
+from vgglib.devices import autocast, best_device, can_compile, compiled, fast_channels_last, fast_in_bf16, synchronise
 from vgglib.training import Recipe, batches, build, conditions
 
 
@@ -110,8 +110,8 @@ class _Variant:
         self.net = build(recipe, train).to(device)
         if recipe.channels_last:
             self.net.to(memory_format=torch.channels_last)
-        self._forward = torch.compile(self.net) if recipe.compile else self.net
-        self._optimiser = torch.optim.SGD(self.net.parameters(), 1e-4, recipe.momentum, fused=recipe.fused)
+        self._forward = compiled(self.net) if recipe.compile else self.net
+        self._optimiser = torch.optim.SGD(self.net.parameters(), 1e-4, recipe.momentum, fused=recipe.fused or None)
 
     def round(self, train: ImageSet, number: int) -> float:
         """Train for an epoch and return images per second."""

@@ -2,9 +2,13 @@
 
 import os
 import platform
-from contextlib import AbstractContextManager
+import sysconfig
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
+from inspect import signature
 from itertools import chain
+from pathlib import Path
 from shutil import which
 
 import torch
@@ -41,14 +45,39 @@ def fast_channels_last(device: torch.device | str, bf16: bool) -> bool:
 
 
 def can_compile(device: torch.device | str) -> bool:
-    """Return whether torch.compile pays on the device: a GPU, with triton and the C compiler that it calls."""
+    """Return whether torch.compile pays on the device: a GPU, with triton, a C compiler and Python's headers for it."""
     compilers = (os.environ.get("CC") or "cc", "gcc", "clang")
-    return torch.device(device).type == "cuda" and find_spec("triton") is not None and any(map(which, compilers))
+    builds = any(map(which, compilers)) and Path(sysconfig.get_path("include"), "Python.h").is_file()
+    return torch.device(device).type == "cuda" and find_spec("triton") is not None and builds
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    """Return ``net`` through torch.compile: one program for each size of a batch, counted for this network alone.
+
+    By itself torch.compile counts the programs of all networks of a class together, and after eight of them goes on
+    without, silently; and after a second size it makes one program for all sizes, which is a slower one.
+    """
+    if "isolate_recompiles" in signature(torch.compile).parameters:
+        return torch.compile(net, dynamic=False, isolate_recompiles=True)
+    torch._dynamo.config.recompile_limit = 256  # torch before 2.12, where nothing else helps
+    return torch.compile(net, dynamic=False)
 
 
 def rounds_to_tf32(device: torch.device | str) -> bool:
     """Return whether convolutions in float32 round their factors to TF32 there, as torch's default is on GPUs."""
-    return torch.device(device).type == "cuda" and torch.backends.cudnn.conv.fp32_precision == "tf32"
+    return (
+        torch.device(device).type == "cuda"
+        and torch.backends.cudnn.conv.fp32_precision == "tf32"
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )
+
+
+@contextmanager
+def cpu_dice(seed: int) -> Iterator[None]:
+    """Draw the CPU's random numbers from ``seed`` in this context; those outside, and a GPU's, are left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def gpus() -> list[int]:
@@ -58,7 +87,11 @@ def gpus() -> list[int]:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Return whether an error says that a device's memory is at its end; libraries beneath torch word it otherwise."""
-    words = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine to execute")
+    words = (
+        *("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED"),
+        *("CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine to execute"),
+        *("MPS backend out of memory", "Invalid buffer size"),
+    )
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 

@@ -43,30 +43,28 @@ def _grouped() -> bool:
 def together(device: torch.device | str | None = None) -> Iterator[torch.device | str | None]:
     """Join the processes that torchrun started, and give the device that this one should use.
 
-    Each process gets a GPU of its own where there are enough of them and no device is asked for, and talks by NCCL;
-    else by gloo. Outside of torchrun nothing happens. Leaves the group at the end, unless an error ends this process.
+    Each process gets a GPU of its own and talks by NCCL where every one of them can have one and no device is asked
+    for; else all use their CPU, and gloo. Outside of torchrun nothing happens. Leaves the group at the end, unless an
+    error ends this process. Raises ValueError where GPUs are asked for, and one process has none of its own.
     """
     if not in_torchrun():
         yield device
         return
     os.environ.setdefault("TORCH_GLOO_LAZY_INIT", "1")  # connecting all at once now and then hangs
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device is None:
-        enough = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        device = torch.device("cuda", local) if enough else torch.device("cpu")
-    elif torch.device(device).type == "cuda":
-        if torch.device(device).index is not None:
-            raise ValueError(f"each process needs a GPU of its own, got {device} for all: say cuda, without a number")
-        if local >= torch.cuda.device_count():
-            raise ValueError(f"process {local} has no GPU of its own: there are {torch.cuda.device_count()}")
-        device = torch.device("cuda", local)
-    device = torch.device(device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    if device is not None and torch.device(device).type == "cuda" and torch.device(device).index is not None:
+        raise ValueError(f"each process needs a GPU of its own, got {device} for all: say cuda, without a number")
     if distributed.is_initialized():  # left behind by an error
         distributed.destroy_process_group()
     store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
     store = distributed.PrefixStore(_this_start(store, number, count), store)
+    if device is None or torch.device(device).type == "cuda":
+        mine, without = _own_gpu(store, number, count)
+        if without and device is not None:
+            raise ValueError(f"no GPU of its own has process {', '.join(map(str, without))} of {count}")
+        device = torch.device("cpu") if without else torch.device("cuda", mine)
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if backend == "gloo":
         _listen_to_other_machines(store, number, count)
@@ -80,6 +78,21 @@ def together(device: torch.device | str | None = None) -> Iterator[torch.device 
         raise
     # after another error the others may be waiting for this one: to leave the group in order could wait for them, too
     distributed.destroy_process_group()
+
+
+def _own_gpu(store: "distributed.Store", number: int, count: int) -> tuple[int, list[int]]:
+    """Return the number of the GPU that this process should use, and the processes that have none of their own.
+
+    The local processes share out the GPUs that they see; where each sees a single one, as under Slurm, it is that.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mine = 0 if seen == 1 else local
+    machine = os.environ.get("GROUP_RANK", socket.gethostname())
+    which = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+    store.set(f"vgglib/gpu/{number}", f"{machine} {which} {mine}" if mine < seen else "")
+    every = [store.get(f"vgglib/gpu/{other}").decode() for other in range(count)]  # waits for each
+    return mine, [other for other, gpu in enumerate(every) if not gpu or gpu in every[:other]]
 
 
 def _this_start(store: "distributed.Store", number: int, count: int) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vgglib.cost import cost
 from vgglib.data import ImageSet
-from vgglib.devices import gpus
+from vgglib.devices import cpu_dice
 from vgglib.sizes import torch_seed
 from vgglib.tables import Table
 from vgglib.training import Recipe, recipe
@@ -56,8 +56,7 @@ def build_lenet(recipe: Recipe, train: ImageSet, seed: int = 0) -> LeNet5:
     """
     if recipe.configuration != "LeNet-5" or recipe.normalise != "mean and std":
         raise ValueError(f"expected LeNet-5 with 'mean and std', got {recipe.configuration} with {recipe.normalise!r}")
-    with torch.random.fork_rng(devices=gpus()):
-        torch.manual_seed(torch_seed(seed))
+    with cpu_dice(torch_seed(seed)):
         net = LeNet5(train.images.shape[1], len(train.classes))
     mean, std = train.mean_and_std()
     net.mean.fill_(mean)

@@ -51,8 +51,10 @@ def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
     return found.to(weight.dtype) if weight is not None and weight.is_floating_point() else found
 
 
-def laid_out(net: nn.Module, X: Tensor) -> Tensor:
+def laid_out(net: nn.Module, X: Tensor, bf16: bool | None = None) -> Tensor:
     """Return prepared pictures (N, C, H, W) with the same values, in memory as the network's convolutions are fastest.
+
+    bf16: whether it computes in bfloat16; by default as torch's autocast is set here.
 
     That is with all channels of a pixel side by side, where vgglib.devices.fast_channels_last says so; the maps of all
     layers then follow, however the weights lie. Only a VGG of torch's layers and ours gets its pictures so: a layer of
@@ -62,7 +64,7 @@ def laid_out(net: nn.Module, X: Tensor) -> Tensor:
     known = type(inner) in (VGG, FullyConvolutional) and all(
         type(module).__module__.partition(".")[0] in ("torch", "vgglib") for module in inner.modules()
     )
-    faster = known and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type))
+    faster = known and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type) if bf16 is None else bf16)
     return X.to(memory_format=torch.channels_last) if faster else X
 
 
@@ -453,15 +455,19 @@ def confusion(posteriors: Tensor, labels: Tensor) -> Tensor:
     return pairs.bincount(minlength=classes**2).view(classes, classes)
 
 
-def accuracy_on(net: nn.Module, images: "ImageSet | FolderSet", scale: int | None = None) -> float:
+def accuracy_on(
+    net: nn.Module, images: "ImageSet | FolderSet", scale: int | None = None, bf16: bool | None = None
+) -> float:
     """Return the accuracy of ``net`` by single_crop on a labelled set, in memory or in a folder.
 
+    scale, bf16: as for single_crop.
     Raises ValueError for a set of other classes than the network was trained on, where it knows their names.
     """
     if hasattr(images, "pictures"):
-        return accuracy(*of_pictures(single_crop, net, images, [min(_image_size(net)) if scale is None else scale]))
+        scales = [min(_image_size(net)) if scale is None else scale]
+        return accuracy(*of_pictures(single_crop, net, images, scales, bf16=bf16))
     expect_classes(net, images.classes)
-    return accuracy(single_crop(net, images.images, scale), images.labels)
+    return accuracy(single_crop(net, images.images, scale, bf16=bf16), images.labels)
 
 
 def expect_classes(net: nn.Module, classes: Sequence[str]) -> None:

@@ -149,7 +149,7 @@ def effective(
             X = picture.detach().clone().requires_grad_()
             output = next(value for reached, value in run(recording, X.clone()) if reached is place)
             (gradient,) = torch.autograd.grad(_at(output, laid_out(view)[1], unit).sum(), X)
-            total += gradient[0].abs().sum(dim=0).double().cpu()
+            total += gradient[0].abs().sum(dim=0).cpu().double()
     if not (total.isfinite().all() and total.sum() > 0):
         what = "is not finite" if not total.isfinite().all() else "is 0 everywhere: its ReLUs are dead"
         raise ValueError(f"the gradient from unit {unit} of {node} to the pixels {what}, so there is no field to see")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vgglib.data import DataError, check, prepare
-from vgglib.devices import gpus
+from vgglib.devices import cpu_dice
 from vgglib.model import VGG
 from vgglib.sizes import torch_seed
 
@@ -50,8 +50,7 @@ def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0,
         raise ValueError(f"torchvision has no configuration {configuration!r}, only {', '.join(TORCHVISION_NAMES)}")
     name = TORCHVISION_NAMES[configuration] + ("_bn" if batch_norm else "")
     models = peer("torchvision.models")
-    with torch.random.fork_rng(devices=gpus()):
-        torch.manual_seed(torch_seed(seed))
+    with cpu_dice(torch_seed(seed)):
         return getattr(models, name)(weights=None, **options)
 
 

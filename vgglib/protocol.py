@@ -6,6 +6,7 @@ The scales are the paper's divided by 8, so that score maps have the paper's siz
 """
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from vgglib.configurations import TABLE_1
 from vgglib.data import ImageSet, fashion_mnist, fashion_mnist_on_canvas
 from vgglib.devices import device_of
 from vgglib.evaluation import dense, ensemble, multi_crop, single_crop, top1_error
+from vgglib.largest_batch import halving
 from vgglib.model import VGG
 from vgglib.studies import made_by, plain
 from vgglib.tables import Table
@@ -172,6 +174,10 @@ class _Place:
         scale = stage.strip("[]").replace(", ", "-").replace(" ", "-")
         return self._folder / f"{configuration}-{scale}-seed{seed}.{what}.safetensors"
 
+    def running(self, configuration: str, seed: int, stage: str) -> Path:
+        """Return the folder of the state of a training, until its network is tested and recorded."""
+        return self.file(configuration, seed, stage, "run").with_suffix("")
+
     def network(self, configuration: str, seed: int, stage: str) -> VGG | None:
         try:
             return load_network(self.file(configuration, seed, stage, "network"))
@@ -194,8 +200,9 @@ def _chain(
     recipe = recipe_of(configuration, stage, *size)
     part, watched = split(recipe, *data)
     net = build(recipe, part, seed) if before is None else place.network(configuration, seed, before)
+    running = place.running(configuration, seed, stage)
     # each stage sees its own order, crops and flips
-    history = fit(net, part, watched, recipe, seed + 1000 * list(STAGES).index(stage), device)
+    history = fit(net, part, watched, recipe, seed + 1000 * list(STAGES).index(stage), device, checkpoint=running)
     test, crops = data[1].to(device_of(net)), configuration in ("D", "E")
     tested, posteriors = _tested(net, stage, test, crops, net.image_size[0] // 28)
     run = {
@@ -213,6 +220,7 @@ def _chain(
     save_network(net, place.file(configuration, seed, stage, "network"), {"stage": stage, "seed": seed})
     save_file(posteriors, place.file(configuration, seed, stage, "posteriors"))
     yield run
+    shutil.rmtree(running, ignore_errors=True)
 
 
 def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int) -> tuple[list[dict], dict[str, Tensor]]:
@@ -224,7 +232,7 @@ def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int) -> tu
         found = []
         for scale in scales:  # each scale once: the single one is also among the several
             started = time.perf_counter()
-            found.append(method(net, part.images, scale).cpu())
+            found.append(halving(lambda size, Q=scale: method(net, part.images, Q, batch_size=size).cpu(), 500))
             seconds[label] = seconds.get(label, 0) + time.perf_counter() - started
         return found
 

@@ -31,9 +31,12 @@ def by_label(record: dict) -> dict[str, list[dict]]:
 
 
 def made_on(record: dict) -> str:
-    """Return the device, the version and the number format of a record's first run, or of one run, as text."""
+    """Return the device, the version and the number format of a record's first run, or of one run, as text.
+
+    TF32: convolutions round their factors to it; the rest is float32.
+    """
     where = record["runs"][0]["conditions"] if "runs" in record else record["conditions"]
-    formats = {True: ", bfloat16", False: ", float32", None: ""}
+    formats = {True: ", bfloat16", False: ", TF32" if where.get("tf32") else ", float32", None: ""}
     return f"{where['device']}, torch {where['torch']}{formats[where.get('bf16')]}"
 
 

@@ -24,19 +24,22 @@ from vgglib.devices import (
     autocast,
     best_device,
     can_compile,
+    compiled,
+    cpu_dice,
     describe,
     device_of,
     fast_channels_last,
     fast_in_bf16,
     gpus,
     out_of_memory,
+    rounds_to_tf32,
     synchronise,
 )
 from vgglib.evaluation import accuracy, laid_out, of_views, prepared, single_crop
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
-from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits, release
+from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, halving, largest_that_fits, release
 from vgglib.model import INITIALISATIONS, VGG, initialise
 from vgglib.modes import evaluation, kept_modes
 from vgglib.progress import Progress, duration
@@ -212,8 +215,7 @@ def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     """
     _expect(recipe, train)
     seed = whole(seed, "seed")
-    with torch.random.fork_rng(devices=gpus()):
-        torch.manual_seed(torch_seed(seed))
+    with cpu_dice(torch_seed(seed)):
         net = VGG(
             recipe.configuration, _channels(train), len(train.classes), recipe.image_size,
             recipe.width, recipe.hidden, recipe.batch_norm, recipe.dropout,
@@ -302,15 +304,25 @@ def fit(
         raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
     optimiser = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay,
-        fused=settings["fused"],
+        fused=settings["fused"] or None,  # None: all tensors in one pass where torch does so by itself
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
     progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
     run = Run(net, optimiser, rate, history, (given, validation), checkpoint, every)
     run.restore()
     forward = distributed.replicated(net)
-    forward = torch.compile(forward) if settings["compile"] else forward
+    forward = compiled(forward) if settings["compile"] else forward
+    as_set = replace(recipe, bf16=settings["bf16"], channels_last=settings["channels_last"])
     guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
+
+    def heed(broken: int | None = None, stop: bool = False) -> None:
+        """Raise for a step whose loss is not finite, and for a stop."""
+        if broken is not None:
+            at_once = run.micro_batch
+            raise NonFiniteLossError(_where_it_broke(net, train, recipe, seed, run.epoch, broken, rate, at_once))
+        if stop:
+            raise _interrupted(run, history, interrupts.asked)
+
     if progress.visible and not run.finished:
         with _for_use(net):  # should it be interrupted here
             progress.show(foretold(net, train, recipe), final=True)
@@ -321,32 +333,23 @@ def fit(
             _learning(net)
             with run.dice():
                 where = (number, run.step, distributed.rank(), distributed.world())
-                for X, y in _or_saved(batches(net, train, recipe, seed, *where), run):
+                for X, y in _or_saved(batches(net, train, as_set, seed, *where), run):
                     for group in optimiser.param_groups:
                         group["lr"] = rate(number, run.step)
                     count = min(recipe.batch_size, len(train) - run.seen)  # pictures in this step, of all processes
                     optimiser.zero_grad()
                     loss, right = _gradients(forward, X, y, count, settings["bf16"], run, recipe)
                     broken, stop = guard.look(run.step, loss, interrupts.asked is not None)
-                    if broken is not None:
-                        raise NonFiniteLossError(
-                            _where_it_broke(net, train, recipe, seed, number, broken, rate, run.micro_batch)
-                        )
+                    heed(broken)
                     optimiser.step()
                     run.totals += torch.stack([loss * (count / distributed.world()), right])
                     run.seen, run.step = run.seen + count, run.step + 1
                     progress.show(_line(history, number, run.seen, len(train), run.seconds))
-                    if stop:
-                        raise _interrupted(run, history, interrupts.asked)
+                    heed(stop=stop)
                     if run.due():
+                        heed(*guard.last())
                         run.save()
-            broken, stop = guard.last()
-            if broken is not None:
-                raise NonFiniteLossError(
-                    _where_it_broke(net, train, recipe, seed, number, broken, rate, run.micro_batch)
-                )
-            if stop:
-                raise _interrupted(run, history, interrupts.asked)
+            heed(*guard.last())
             distributed.share_buffers(net)  # those that are saved are those that are tested
             synchronise(device)
             trained = run.seconds
@@ -431,7 +434,7 @@ def batches(
 
     def as_wanted(X: Tensor) -> Tensor:
         X = prepared(net, X)
-        return X if recipe.channels_last is False else laid_out(net, X)
+        return X if recipe.channels_last is False else laid_out(net, X, recipe.bf16)
 
     if _is_streamed(train):
         for X, y in train.batches(recipe, seed, epoch, start, rank, world):
@@ -541,27 +544,14 @@ def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None, scale: int 
     if _is_streamed(pictures):  # one by one: they have many sizes
         found = [single_crop(net, picture[None], scale, bf16=bf16) for picture, _ in pictures.pictures()]
         return accuracy(torch.cat(found), pictures.labels)
-    size, posteriors = 500, None
-    while posteriors is None:  # until a batch fits into memory: the epoch that was trained must not be lost
-        try:
-            posteriors = single_crop(net, pictures.images, scale, batch_size=size, bf16=bf16)
-        except RuntimeError as error:
-            if not out_of_memory(error) or size == 1:
-                raise
-            size //= 2
-            release()
+    # until a batch fits into memory: the epoch that was trained must not be lost
+    posteriors = halving(lambda size: single_crop(net, pictures.images, scale, batch_size=size, bf16=bf16), 500)
     return accuracy(posteriors, pictures.labels)
 
 
 def _what_fits(net: nn.Module, X: Tensor, bf16: bool | None) -> Tensor:
     """Return the posteriors of crops, in as many parts as memory asks for."""
-    try:
-        return of_views(net, X, bf16)
-    except RuntimeError as error:
-        if not out_of_memory(error) or len(X) == 1:
-            raise
-    release()
-    return torch.cat([_what_fits(net, part, bf16) for part in X.chunk(2)])
+    return halving(lambda size: torch.cat([of_views(net, part, bf16) for part in X.split(size)]), len(X))
 
 
 def _test_scale(net: nn.Module, recipe: Recipe) -> int | None:
@@ -672,8 +662,9 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
                 except RuntimeError as error:
                     if not out_of_memory(error) or len(few) <= 2:
                         raise
-                    few = _some(train, len(few) // 2, device)
+                if took is None:  # outside of the handler, whose error holds what the step had made
                     release()
+                    few = _some(train, len(few) // 2, device)
             most = min(recipe.batch_size, len(train), recipe.micro_batch or recipe.batch_size)
             affordable, times = max(min(len(few), most), min(most, int(len(few) / sum(took)))), None
             while times is None:  # until a batch fits into memory
@@ -686,6 +677,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
                 except RuntimeError as error:
                     if not out_of_memory(error) or affordable <= 2:
                         raise
+                if times is None:
                     affordable //= 2
                     release()
     finally:  # also after Ctrl-C
@@ -721,7 +713,7 @@ def _some(train: ImageSet, count: int, device: torch.device) -> ImageSet:
 
 def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) -> tuple[float, float]:
     """Return the seconds in which ``images`` become a batch, and of a forward and a backward pass over it."""
-    device, one_batch = device_of(net), replace(recipe, batch_size=max(2, len(images)))
+    device, one_batch = device_of(net), replace(recipe, batch_size=max(2, len(images)), bf16=bf16)
     if recipe.rgb_shift and _channels(images) == 3:
         _ = images.colour_axes  # worked out once for a run
     started, reading = time.perf_counter(), 0.0
@@ -744,6 +736,7 @@ def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bo
         "compile": can_compile(device) if recipe.compile is None else recipe.compile,
         "fused": torch.device(device).type in ("cpu", "cuda") if recipe.fused is None else recipe.fused,
         "keep_memory": recipe.keep_memory is not False and can_keep_memory(device),
+        **({"tf32": rounds_to_tf32(device) and not bf16} if torch.device(device).type == "cuda" else {}),
         "processes": distributed.world(),
         "device": describe(device),
         "torch": torch.__version__,
