@@ -101,12 +101,12 @@ def test_other_pictures_to_watch_drop_the_same_units(train, tmp_path):
     assert same(weights(whole), weights(net))
 
 
+@pytest.mark.filterwarnings("error::vgglib.resuming.CheckpointWarning")
 def test_a_step_that_broke_is_told_before_it_is_saved(train, tmp_path, monkeypatch):
     """A device that is looked at one step later, as a GPU is, must not hand its broken sums to a checkpoint."""
     monkeypatch.setattr(training, "Guard", lambda optimiser, device, wait: Guard(optimiser, device, wait=False))
     wild = replace(RANDOM, learning_rate=1e30, schedule="constant")
-    with warnings.catch_warnings(), pytest.raises(training.NonFiniteLossError, match="at step"):
-        warnings.simplefilter("error", CheckpointWarning)
+    with pytest.raises(training.NonFiniteLossError, match="at step"):
         start(wild, train, checkpoint=tmp_path, every=1)
 
 
@@ -553,7 +553,7 @@ def test_two_tensors_in_one_memory_are_a_warning_like_other_faults(tmp_path):
 def test_an_epoch_is_not_lost_where_a_picture_to_watch_cannot_be_read(tmp_path, monkeypatch, schedule):
     settings, watched = replace(TINY, epochs=2, schedule=schedule), patterns(20, seed=1)
     undisturbed = build(settings, patterns(40), 0)
-    wanted = fit(undisturbed, patterns(40), watched, settings)
+    wanted = fit(undisturbed, patterns(40), watched, settings, device="cpu")
 
     def broken(*_):
         raise DataError("a picture is empty")
@@ -562,13 +562,13 @@ def test_an_epoch_is_not_lost_where_a_picture_to_watch_cannot_be_read(tmp_path, 
     with monkeypatch.context() as patched:
         patched.setattr(training, "_accuracy", broken)
         with pytest.raises(DataError, match="empty"):
-            fit(net, patterns(40), watched, settings, checkpoint=tmp_path)
+            fit(net, patterns(40), watched, settings, device="cpu", checkpoint=tmp_path)
     assert len(Checkpoints(tmp_path).paths()) == 1
     trained = []
     one_by_one = training._gradients
     monkeypatch.setattr(training, "_gradients", lambda *all: trained.append(1) or one_by_one(*all))
     net = build(settings, patterns(40), 0)
-    history = fit(net, patterns(40), watched, settings, checkpoint=tmp_path)
+    history = fit(net, patterns(40), watched, settings, device="cpu", checkpoint=tmp_path)
     steps = -(-40 // settings.batch_size)
     assert len(trained) == steps, "the first epoch was not trained again"
     for name in ("train_loss", "train_accuracy", "validation_accuracy", "learning_rate"):
@@ -600,7 +600,7 @@ def test_a_stop_during_the_estimate_leaves_a_network_to_use(monkeypatch):
 
     monkeypatch.setattr(training, "_timed_step", stopped)
     with pytest.raises(KeyboardInterrupt):
-        fit(net, patterns(40), None, settings)
+        fit(net, patterns(40), None, settings, device="cpu")
     assert not net.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
