@@ -73,6 +73,12 @@ WEIGHTS = 9 * 256 * 512 + 9 * 512 * 512 + 512 * 512
 WRONG_BLOCKS = {
     "no biases": (WEIGHTS, "bias"),
     "one bias a layer": (WEIGHTS + 3, "each output channel"),
+    "a bias vector missing": (FIRST + SECOND + ONE - 512, "one of the three layers"),
+    "two bias vectors missing": (FIRST + SECOND + ONE - 1024, "two of the three layers"),
+    "in millions": (3.802624, "exact number"),
+    "in millions, rounded": (3.803, "exact number"),
+    "in thousands": (3802.624, "exact number"),
+    "rounded": (3.8e6, "exact number"),
     "512 channels into all three": (2 * SECOND + ONE, "256"),
     "256 channels into all three": (2 * FIRST + 257 * 512, "512"),
     "256 channels into the 1x1 layer": (FIRST + SECOND + 257 * 512, "1x1"),
@@ -80,7 +86,6 @@ WRONG_BLOCKS = {
     "block 4 of D": (FIRST + 2 * SECOND, "of D"),
     "the first layer forgotten": (SECOND + ONE, "missing"),
     "kernels of one input channel": (2 * (9 + 1) * 512 + (1 + 1) * 512, "input channels"),
-    "in millions": (3.802624, "not it"),
     "a word": ("many", "not it"),
 }
 
@@ -120,7 +125,8 @@ WRONG_MACS = {
     "of block 3": (9 * 256 * 256 * 96 * 96, "48 wide"),
     "after two poolings": (9 * 512 * 512 * 96 * 96, "96 wide"),
     "no pooling": (9 * 512 * 512 * 384 * 384, "384 wide"),
-    "at 224 pixels": (of_conv5_2(224), "224"),
+    "at 224 pixels": (of_conv5_2(224), "that is for a picture of 224"),
+    "scaled by the side": (of_conv5_2(224) * 384 // 224, "in height and in width"),
     "FLOPs": (2 * MACS, "FLOPs"),
     "with the biases": (MACS + 512 * 24 * 24, "biases"),
     "256 input channels": (9 * 256 * 512 * 24 * 24, "256"),
@@ -129,7 +135,10 @@ WRONG_MACS = {
     "weights": (9 * 512 * 512, "weights"),
     "parameters": ((9 * 512 + 1) * 512, "parameters"),
     "one row": (9 * 512 * 512 * 24, "rows"),
-    "in billions": (1.359, "not it"),
+    "in billions": (1.359, "exact number"),
+    "in billions, exactly": (torch.tensor(1.358954496, dtype=torch.float64), "exact number"),
+    "rounded": (1.36e9, "exact number"),
+    "another number": (1.4e9, "is not it"),
 }
 
 
@@ -155,6 +164,8 @@ WRONG_SHARES = {
     "of D": (100 * FC6 / D, "in D"),
     "of A": (100 * FC6 / A, "in A"),
     "all three layers": (100 * FC / E, "all three"),
+    "fc6's parameters": (FC6, "what per cent"),
+    "of fc7": (100 * (4096 + 1) * 4096 / E, "fc7"),
     "of the fully connected layers": (100 * FC6 / FC, "not of the network"),
     "upside down": (100 * E / FC6, "turn"),
     "by the convolutions": (100 * FC6 / (E - FC), "whole network"),
@@ -278,15 +289,16 @@ def test_column_check_holds_configurations_of_table_1():
 POOL = (nn.MaxPool2d(2, 2),)
 
 
-def built(kernels=(3, 3, 1), padding=None, relu=(True, True, True), pool=POOL, fixed=None):
+def built(kernels=(3, 3, 1), padding=None, relu=(True, True, True), pool=POOL, fixed=None, mode="zeros"):
     """Return a function that builds a block, right unless told otherwise."""
 
     def block(in_channels, out_channels):
         in_channels, out_channels = fixed or (in_channels, out_channels)
         modules, channels = [], in_channels
-        for kernel, active in zip(kernels, relu, strict=False):
-            side = kernel // 2 if padding is None else padding
-            modules += [nn.Conv2d(channels, out_channels, kernel, padding=side), *([nn.ReLU()] if active else [])]
+        for n, (kernel, active) in enumerate(zip(kernels, relu, strict=False)):
+            side = kernel // 2 if padding is None else padding[n] if isinstance(padding, tuple) else padding
+            conv = nn.Conv2d(channels, out_channels, kernel, padding=side, padding_mode=mode)
+            modules += [conv, *([nn.ReLU()] if active else [])]
             channels = out_channels
         return nn.Sequential(*modules, *pool)
 
@@ -304,15 +316,20 @@ def chain(sizes, bias=True, after=nn.Identity, bend=nn.ReLU):
 
 
 WRONG_REPAIRS = {
-    "unchanged: padding 1 everywhere": (built(padding=1), "a 1x1 layer has a padding of 1; it looks at single pixels"),
-    "padding 0 everywhere": (built(padding=0), "a 3x3 layer has a padding of 0; it keeps the size with"),
+    "unchanged: padding 1 everywhere": (built(padding=1), "(2, 8, 7, 11); print the side after each layer: which ones"),
+    "padding 0 everywhere": (built(padding=0), "(2, 8, 4, 8); print the side after each layer: which ones"),
     "the 1x1 layer made 3x3": (built(kernels=(3, 3, 3)), "[3, 3, 1]"),
     "the 1x1 layer left out": (built(kernels=(3, 3)), "[3, 3, 1]"),
     "the 1x1 layer first": (built(kernels=(1, 3, 3)), "[3, 3, 1]"),
     "no pooling": (built(pool=()), "the max-pooling that ends the block is missing: ("),
     "two poolings": (built(pool=(nn.MaxPool2d(2, 2), nn.MaxPool2d(2, 2))), "should become"),
     "average pooling": (built(pool=(nn.AvgPool2d(2, 2),)), "max-pooling"),
-    "a crop in place of the repair": (built(padding=1, pool=(nn.AdaptiveMaxPool2d((6, 10)),)), "values"),
+    "a crop in place of the repair": (built(padding=1, pool=(nn.AdaptiveMaxPool2d((6, 10)),)), "paddings of [1, 1, 1]"),
+    "a cut in place of the repair": (built(padding=1, pool=(nn.ZeroPad2d((0, -1, 0, -1)), *POOL)), "[1, 1, 1]"),
+    "a pooling in place of the repair": (built(padding=1, pool=(nn.MaxPool2d(3, 2),)), "[1, 1, 1]"),
+    "paddings that make up for each other": (built(padding=(1, 0, 1)), "with paddings of [1, 0, 1]"),
+    "paddings by other names": (built(padding=("same", "valid", 1)), "with paddings of ['same', 'valid', 1]"),
+    "padding with reflected values": (built(mode="reflect"), "pads with zeros, yours has padding_mode='reflect'"),
     "overlapping pooling": (built(pool=(nn.MaxPool2d(3, 2, 1),)), "max-pooling"),
     "no ReLU after the 1x1 layer": (built(relu=(True, True, False)), "ReLU"),
     "no ReLU at all": (built(relu=(False, False, False)), "ReLU"),
@@ -352,7 +369,18 @@ def test_the_same_block_by_another_hand_passes():
 def test_the_faulty_block_of_the_chapter_is_rejected():
     (source,) = [cell.source for cell in CELLS if cell.source.startswith("def faulty_block")]
     function = source.split("\n\n")[0]
-    assert chapter_04.check_repaired_block(attempt("faulty_block", function)).status == "failed"
+    verdict = chapter_04.check_repaired_block(attempt("faulty_block", function))
+    assert verdict.status == "failed"
+    assert "padding" not in verdict.text  # that is for the reader to find
+
+
+def test_padding_may_be_a_layer_of_its_own():
+    def block(i, o):
+        pad = nn.ZeroPad2d(1)
+        threes = [pad, nn.Conv2d(i, o, 3), nn.ReLU(), pad, nn.Conv2d(o, o, 3), nn.ReLU()]
+        return nn.Sequential(*threes, nn.Conv2d(o, o, 1), nn.ReLU(), *POOL)
+
+    assert chapter_04.check_repaired_block(block).status == "passed"
 
 
 @pytest.mark.parametrize("inplace", [True, False])
@@ -383,6 +411,19 @@ GOOD = [
     "The kernel is moved over twice as many rows and twice as many columns. Its weights are reused.",
     "The number of output pixels doubles in each direction. The filter stays the same.",
     "The weights are four times more often used, at four times the places, and are the same at each.",
+    "MACs = H*W*k*k*Cin*Cout, so 2H*2W gives 4 times. Parameters = k*k*Cin*Cout has no H or W in it.",
+    "The parameters are k*k*Cin*Cout and contain neither H nor W, while the MACs are that number times H*W, and that "
+    "grows fourfold",
+    "H*W becomes 4*H*W, so four times the MACs. A kernel of 3x3xC does not know how large the picture is",
+    "The filter is moved over the image, and its number of steps is quadrupled. The filter is not altered by this.",
+    "No new filters are needed; the filter just takes four times as many steps over the picture.",
+    "If the weights were not shared, there would be more of them. As it is, one kernel serves four times the places.",
+    "In a fully connected layer the weights are not shared, here they are, at four times the positions.",
+    "The layer learns one kernel for four times as many places, so the weights remain.",
+    "No parameters are quadrupled, only the places are. The same weights work at each.",
+    "The weights do not change at each place; there are four times as many places.",
+    "It has four times the places, and does not need four times the weights.",
+    "The number of weights stays the same, the number of places becomes four times as large.",
 ]
 WRONG_WORDS = {
     "too short": "four positions share",
@@ -433,6 +474,31 @@ FALSE_CLAIMS = {
     "larger kernels": (
         "It needs larger kernels, but the position count is four times smaller, so the same.",
         "in number and in size",
+    ),
+    "weights that are not shared": (
+        "The weights are not shared between places, so four times more weights are needed at the same places.",
+        "shares them between all places",
+    ),
+    "parameters depend on the pixels": (
+        "The parameters depend on the pixels: four times the pixels need four times the parameters. "
+        "The MACs are the same weights.",
+        "same weights for every picture",
+    ),
+    "learned four times": (
+        "The network learns the same weights four times, once at each place.",
+        "learned once",
+    ),
+    "other weights at every pixel": (
+        "All weights change at every pixel, so no weights are the same, and the work is four times.",
+        "learned once",
+    ),
+    "as many places": (
+        "The number of places stays the same, and the same weights are used four times at each place.",
+        "the places that become more",
+    ),
+    "parameters are quadrupled": (
+        "The parameters are quadrupled at every place but the same.",
+        "same weights for every picture",
     ),
     "a kernel for each position": (
         "Each position has its own kernel, and there are four times as many; they stay the same in training.",

@@ -207,6 +207,22 @@ def test_a_guess_is_compared(capsys, guess, actual, said):
 
 
 @pytest.mark.parametrize(
+    ("guess", "said"),
+    [
+        (0.74, "It is 74 %; you guessed 0.74: the answer is wanted in per cent."),
+        (0.72, "It is 74 %; you guessed 0.72: the answer is wanted in per cent."),
+        (0.6, "It is 74 %; you guessed 0.6, too low by a factor 123.33."),
+        (74.0, "Yes: 74 %."),
+    ],
+)
+def test_a_share_guessed_as_a_fraction_is_told_its_unit(capsys, guess, said):
+    reveal(guess, 74, "%")
+    assert capsys.readouterr().out == said + "\n"
+    reveal(guess / 100, 0.74, "times")
+    assert "per cent" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     "made", [np.float32, np.int64, np.array, torch.tensor, Fraction, Decimal], ids=lambda made: made.__name__
 )
 def test_a_number_may_come_as_an_array_or_a_fraction(capsys, made):

@@ -1,5 +1,6 @@
 """Checks of the exercises in notebooks/04_blocks_and_configurations.ipynb."""
 
+import math
 from collections.abc import Callable
 from numbers import Number
 
@@ -15,9 +16,12 @@ TODO = Verdict("todo", "not attempted yet")
 
 def check_block_parameters(answer: object) -> Verdict:
     """Return the verdict on the parameters of block 4 of configuration C: 256 channels in, 512 out, with biases."""
+    parameters = (9 * 256 + 1) * 512 + (9 * 512 + 1) * 512 + (512 + 1) * 512
     mistakes = {
         3_801_088: "these are the weights; each output channel has a bias as well",
         3_801_091: "one bias for each layer; there is one for each output channel",
+        3_801_600: "two of the three layers have no biases in it",
+        3_802_112: "one of the three layers has no biases in it",
         4_982_272: "the first of the three layers sees 256 channels, not 512",
         2_491_904: "only the first layer sees 256 channels; the next two see 512",
         3_671_552: "the 1x1 layer sees the 512 channels of the layer before it, not 256",
@@ -26,7 +30,17 @@ def check_block_parameters(answer: object) -> Verdict:
         2_622_464: "the first layer, from 256 to 512 channels, is missing",
         11_264: "each kernel reaches through all input channels, not one",
     }
-    return check_answer(answer, (9 * 256 + 1) * 512 + (9 * 512 + 1) * 512 + (512 + 1) * 512, mistakes)
+    return check_answer(answer, parameters, mistakes | _in_short(answer, parameters))
+
+
+def _in_short(answer: object, actual: int) -> dict[object, str]:
+    """Return the reason for an answer that is the right one rounded, or in thousands, millions or billions."""
+    number = as_number(answer)
+    if isinstance(number, int | float):
+        rounded = [float(f"{actual:.{digits}g}") for digits in range(2, 12)]
+        if any(math.isclose(number * unit, one) for unit in (1, 1e3, 1e6, 1e9) for one in rounded):
+            return {number: "rounded, or in another unit; write the exact number, all its digits"}
+    return {}
 
 
 def check_share(answer: object) -> Verdict:
@@ -40,6 +54,8 @@ def check_share(answer: object) -> Verdict:
         77.3: "that is the share in A",
         83.1: "that is its share of the fully connected layers, not of the network",
         139.8: "turn the fraction over",
+        11.7: "that is the share of fc7",
+        102_764_544.0: "that is how many parameters fc6 has; what per cent of all of E's is that?",
         513.2: "divide by the whole network, not by its convolutions alone",
     }
     answer = as_number(answer)
@@ -63,8 +79,9 @@ def check_macs(answer: object) -> Verdict:
         16 * macs: "that is for maps 96 wide; four poolings come before conv5_2",
         256 * macs: "that is for maps 384 wide; four poolings come before conv5_2",
         9 * 512 * 512 * 14 * 14: "that is for a picture of 224 pixels",
-        2 * macs: "a MAC is one multiplication and one addition together; FLOPs count both (or is it the first "
-        "convolution of another block?)",
+        9 * 512 * 512 * 14 * 14 * 384 // 224: "that is the number for 224 pixels times 384 / 224; the map grows in "
+        "height and in width",
+        2 * macs: "a MAC is one multiplication and one addition together; FLOPs count both",
         (9 * 512 + 1) * 512 * 24 * 24: "MACs leave the biases out",
         macs // 2: "conv5_2 sees the 512 channels of conv5_1, not 256",
         macs // 9: "each value is a sum over a 3x3 window",
@@ -73,7 +90,7 @@ def check_macs(answer: object) -> Verdict:
         (9 * 512 + 1) * 512: "these are the parameters; each weight is used at every place of the map",
         9 * 512 * 512 * 24: "a kernel has 24 rows of 24 places",
     }
-    return check_answer(answer, macs, mistakes)
+    return check_answer(answer, macs, mistakes | _in_short(answer, macs))
 
 
 DESCRIPTIONS = {  # blocks as (number of 3x3 layers, number of 1x1 layers after them, channels), and their layers
@@ -176,29 +193,37 @@ def _complaint(block: nn.Module, in_channels: int, out_channels: int) -> str:
     with torch.no_grad():
         got = block(X.clone())
         if tuple(got.shape) != (2, out_channels, 6, 10):
-            shapes = f"{tuple(X.shape)} should become (2, {out_channels}, 6, 10), yours became {tuple(got.shape)}"
-            return _why_of_another_size(block, convolutions) + shapes
+            sizes = f"{tuple(X.shape)} should become (2, {out_channels}, 6, 10), yours became {tuple(got.shape)}"
+            if not any(isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d) for module in block.modules()):
+                return f"the max-pooling that ends the block is missing: {sizes}"
+            return f"{sizes}; print the side after each layer: which ones change it, besides the pooling?"
         expected = X
         for module in convolutions:
             side = module.kernel_size[0] // 2
             expected = functional.conv2d(expected, module.weight, module.bias, padding=side).relu()
         if not torch.allclose(got, functional.max_pool2d(expected, 2)):
-            return "the shape is right, the values are not: a ReLU follows each convolution, then one 2x2 max-pooling"
+            return _of_other_values(convolutions)
     return ""
 
 
-def _why_of_another_size(block: nn.Module, convolutions: list[nn.Conv2d]) -> str:
-    """Return what makes a block's output too large or too small, as the start of a sentence, or nothing."""
+def _of_other_values(convolutions: list[nn.Conv2d]) -> str:
+    """Return why a block whose output has the right shape holds other values than one of configuration C."""
     for module in convolutions:
-        kernel, padding = module.kernel_size[0], module.padding[0]
-        if isinstance(padding, int) and padding != kernel // 2:
-            needs = (
-                f"keeps the size with a padding of {kernel // 2}" if kernel > 1 else "looks at single pixels, without"
-            )
-            return f"a {kernel}x{kernel} layer has a padding of {padding}; it {needs}: "
-    if not any(isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d) for module in block.modules()):
-        return "the max-pooling that ends the block is missing: "
-    return ""
+        if module.padding_mode != "zeros":
+            return f"the paper pads with zeros, yours has padding_mode={module.padding_mode!r}"
+    paddings = [module.padding if isinstance(module.padding, str) else module.padding[0] for module in convolutions]
+    if any(padding not in ("same", side) for padding, side in zip(paddings, (1, 1, 0), strict=True)):
+        return (
+            f"the shape is right, but with paddings of {paddings} not every convolution keeps the side: something else "
+            "makes up for it. Repair the layer itself"
+        )
+    return "the shape is right, the values are not: a ReLU follows each convolution, then one 2x2 max-pooling"
+
+
+_NOT = r"\b(no|not|none|nothing|never|neither|nor|zero|cannot|without|instead of|rather than|would)\b|n['’]t\b"
+_ELSEWHERE = r"\bfc ?\d|\b(fully|linear|dense|unlike|nor|never)\b"
+_OTHERWISE = _NOT + "|" + _ELSEWHERE
+_WEIGHTS = "(weights?|parameters?|kernels?|filters?)"
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -206,13 +231,13 @@ def check_explanation(answer: object) -> Verdict:
     ideas = {
         "the places at which a kernel is used": (
             r"position|place|spot|rows|columns|pixel|location|output|maps?\b|slid|spatial|area|window|grid|resolution",
-            "everywhere|unit|appl|times as (many|often)",
+            r"everywhere|unit|appl|times as (many|often)|steps?\b|moved|\d?h [x×·]? ?\d?w\b",
         ),
         "the same weights being used again": (
-            r"(not|n t|t) (change|grow|increase)|constant|remain",
+            r"(not|n t|t) (be )?(change|grow|increase|alter)|constant|remain|neither|no h or w\b|not know",
             "same|shar|re ?us|again|depend|independent|regardless|identical|fixed|only on|kernel size",
             "does ?n? ?o?t? care|never|unchanged|stay",
-            r"(no|zero|without) (new |more |extra |further |additional |other )*(weights?|parameters?|kernels?)\b",
+            rf"(no|zero|without) (new |more |extra |further |additional |other )*{_WEIGHTS}\b",
             r"(one|a single) (kernel|filter|set of weights)\b(?! (for|per)\b)|whatever",
             r"(each|every) (kernel|filter|weight) is\b",
             "(not|n t|t) get (any )?(bigger|larger)|no (bigger|larger)",
@@ -227,22 +252,31 @@ def check_explanation(answer: object) -> Verdict:
     return check_words(answer, ideas, against=_FALSE)
 
 
-_NOT = r"\b(no|not|none|nothing|never|neither|nor|zero|cannot|without|instead of|rather than|would)\b|n['’]t\b"
-_OTHERWISE = _NOT + r"|\bfc ?\d|\b(fully|linear|dense|unlike)\b"
-_WEIGHTS = "(weights?|parameters?|kernels?|filters?)"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         rf"\b{_WEIGHTS} (count |size |also |themselves |itself |then |must |will |have to |has to )*"
         "(grow|quadruple|increase|(get|become|are|is)s? (larger|bigger))"
         rf"|\b{_WEIGHTS} (is|are) (also |then |now |themselves )*(four|4) times "
         r"(more|larger|bigger|as (many|much|large|big))\b(?! (often|times|used))"
-        rf"|\b(four times|4 ?x|more|extra|additional) (as many |more )?(weights|parameters|kernels|filters)\b",
+        rf"|\b(four times|4 ?x|more|extra|additional) (as many |more )?(weights|parameters|kernels|filters)\b"
+        rf"|\bneeds? (four|4) times the {_WEIGHTS}\b",
         _OTHERWISE,
         "a convolution has the same weights for every picture: count the places at which it uses them",
     ),
     (
+        rf"(?<!no )\b{_WEIGHTS} (is|are) (quadrupled|not (shared|the same|reused))",
+        _ELSEWHERE,
+        "a convolution has the same weights for every picture, and shares them between all places",
+    ),
+    (
+        r"\b(no|different) (weights|kernels|filters) are (the same|shared)|\bweights change at (every|each)"
+        r"|\blearns? (\w+ ){0,3}(four|4) times, |\bplaces (stays?|is|are|remains?) the same\b",
+        _ELSEWHERE,
+        "the kernel is learned once, and used at each place: it is the places that become more",
+    ),
+    (
         r"\b(weights?|parameters?)\b( \w+)? depends? (\w+ )?(up)?on (the )?(size of the )?"
-        "(picture|image|resolution|input (size|side|picture|image|resolution))",
+        "(picture|image|resolution|pixels|input (size|side|picture|image|resolution))",
         _OTHERWISE,
         "a convolution has kernel x kernel weights for each pair of channels: no size of a picture stands there",
     ),
