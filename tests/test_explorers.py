@@ -262,6 +262,18 @@ def test_dots_move_from_their_rings_as_chapter_04_says():
     assert "conv1_2" in rings
 
 
+def test_what_has_moved_from_its_ring_says_how_often_it_holds_its_value():
+    def told(figure, panel):
+        rows = [one.get_text() for one in figure.axes[0].get_yticklabels()]
+        return {rows[round(text.xy[1])]: text.get_text() for text in figure.axes[panel].texts}
+
+    assert not told(figures.configuration_costs("D", start=START), 0)
+    half = told(figures.configuration_costs("D", 224, 0.5, start=START), 0)
+    assert {"conv1_1": "×0.5", "conv3_2": "×0.25", "fc6": "×0.5"}.items() <= half.items()
+    assert "fc7" not in half
+    assert set(told(figures.configuration_costs("D", 384, start=START), 1).values()) == {"×2.9"}
+
+
 def test_the_bars_of_08_stand_before_those_of_the_start():
     start, choices = choices_of("08", "figures.step_memory")
     lengths = {}

@@ -199,7 +199,7 @@ def where_it_sits(table: CostTable, title: str = "") -> Picture:
     for axes, (label, values, colour) in zip(all_axes, panels, strict=True):
         axes.barh(range(len(rows)), values, color=colour)
         for y, value in enumerate(values):
-            if value >= 0.2 * max(values):
+            if value >= 0.02 * max(values):
                 axes.text(value, y, f" {value:.3g}", va="center", fontsize=7)
         axes.set_title(label, fontsize=9)
         axes.set_xlim(0, 1.25 * max(max(values), 1e-9))
@@ -219,7 +219,8 @@ def configuration_costs(
     """Return where the parameters, MACs and activations of a configuration sit, for RGB pictures and 1000 classes.
 
     start: another configuration, image_size and width to compare with. Then every layer is a dot on axes that stay the
-    same whatever is chosen, logarithmic ones, and a ring shows where the layer was at the start.
+    same whatever is chosen, logarithmic ones, a ring shows where the layer was at the start, and a number beside
+    those that have moved apart how often the dot holds the ring's value.
     """
     table, title = _named_costs(configuration, image_size, width)
     if start is None:
@@ -252,15 +253,19 @@ def _moved(figure: Picture, now: CostTable, before: CostTable) -> None:
     rows = sorted({*there, *(row.name for row in [*now, *before])}, key=_depth)
     figure.set_size_inches(7.4, 0.9 + 0.19 * len(rows))
     panels = (
-        ("parameters", "parameters", (1e2, 1e9), BLUE),
-        ("macs", "MACs", (1e5, 1e10), ORANGE),
-        ("activation_bytes", "activations (bytes)", (1e2, 1e8), GREEN),
+        ("parameters", "parameters", (1e2, 3e9), BLUE),
+        ("macs", "MACs", (1e5, 1e11), ORANGE),
+        ("activation_bytes", "activations (bytes)", (1e2, 1e9), GREEN),
     )
     all_axes = figure.subplots(1, 3, sharey=True)
     for axes, (kind, label, limits, colour) in zip(all_axes, panels, strict=True):
         old, new = ({row.name: getattr(row, kind) for row in table if getattr(row, kind)} for table in (before, now))
         for name in filter(new.get, old):
             axes.plot((old[name], new[name]), [rows.index(name)] * 2, color=colour, linewidth=1.2)
+            if new[name] != old[name]:
+                beside = dict(xytext=(6, 0), textcoords="offset points", va="center", fontsize=6, in_layout=False)
+                right = max(old[name], new[name]), rows.index(name)
+                axes.annotate(f"×{new[name] / old[name]:.2g}", right, **beside)
         ring = dict(markerfacecolor="none", markeredgecolor=GREY, markersize=7)
         axes.plot(list(old.values()), [rows.index(name) for name in old], "o", **ring)
         axes.plot(list(new.values()), [rows.index(name) for name in new], "o", color=colour, markersize=4)
