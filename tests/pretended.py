@@ -319,8 +319,13 @@ def counting():
     assert abs(after.map - before[2].map).max() < 1e-6
     assert {one.device for one in net.parameters()} == {DEVICE}
     train = patterns(40)
-    trained = build(TINY, train, 0).to(DEVICE)
-    assert estimate(trained, train, TINY, steps=1).seconds > 0
+    for there in (False, True):
+        trained = build(TINY, train, 0).to(DEVICE if there else "cpu")
+        where, asked = next(trained.parameters()).device, []
+        trained.register_forward_pre_hook(lambda net, given, asked=asked: asked.append(given[0].device))
+        assert estimate(trained, train, TINY, steps=1, device=DEVICE).seconds > 0
+        assert {one.device for one in trained.parameters()} == {where}
+        assert set(asked) == {DEVICE}  # a copy keeps the hook
 
 
 CHECKS = (mixing, training, testing, rebuilding, counting)

@@ -489,7 +489,7 @@ def _estimate(options: argparse.Namespace, chosen: object) -> int:
 
     train, _, _ = _sets(options, chosen)
     device = options.device or best_device()
-    measured = estimate(build(chosen, train, options.seeds[0]).to(device), train, chosen)
+    measured = estimate(build(chosen, train, options.seeds[0]), train, chosen, device=device)
     where = conditions(chosen, device)
     result = {
         "command": options.command,

@@ -148,8 +148,10 @@ def _one(
         "label": label,
         "seed": seed,
         "pictures": len(part),
-        "test_accuracy": accuracy_on(net, data[1].to(device_of(net))),
-        "validation_accuracy": accuracy_on(net, watched.to(device_of(net))) if watched is not None else None,
+        "test_accuracy": accuracy_on(net, data[1].to(device_of(net)), bf16=chosen.bf16),
+        "validation_accuracy": (
+            accuracy_on(net, watched.to(device_of(net)), bf16=chosen.bf16) if watched is not None else None
+        ),
         "train_loss": losses[-1] if losses else None,
         "train_losses": losses,
         "stopped": stopped,

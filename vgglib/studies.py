@@ -147,11 +147,11 @@ def _train_and_test(study: Study, label: str, seed: int, data: tuple[ImageSet, I
     table = cost(net, chosen.image_size)
     history = fit(net, part, watched, chosen, seed, device)
     test = data[1].to(device_of(net))
-    accuracies = {"test_accuracy": accuracy_on(net, test)}
+    accuracies = {"test_accuracy": accuracy_on(net, test, bf16=chosen.bf16)}
     if study.settle:
         pictures = part.images.to(device_of(net)).split(500)
         update_bn((prepared(net, view(some, chosen.image_size, chosen.image_size)) for some in pictures), net)
-        accuracies["settled_accuracy"] = accuracy_on(net, test)
+        accuracies["settled_accuracy"] = accuracy_on(net, test, bf16=chosen.bf16)
     return {
         "label": label,
         "seed": seed,

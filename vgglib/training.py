@@ -1,5 +1,6 @@
 """One visible training loop (section 3.1) and its recipes. Taught in notebooks/05_training_on_fashion_mnist.ipynb."""
 
+import copy
 import math
 import os
 import platform
@@ -627,8 +628,12 @@ class Estimate:
         return f"about {duration(self.seconds)} for {self.set_size:,} pictures, {times} each"
 
 
-def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) -> Estimate:
-    """Return the speed of training ``net`` on its device, from ``steps`` steps, and the time of the recipe's epochs.
+def estimate(
+    net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3, device: torch.device | str | None = None
+) -> Estimate:
+    """Return the speed of training ``net``, from ``steps`` steps, and the time of the recipe's epochs.
+
+    device: where fit would train it, by default as for fit; a network that is elsewhere stays there, a copy is timed.
 
     Forward and backward pass on up to a batch of pictures; where one step takes over a second, on a few pictures
     only. Pictures in files are read by this process; ``workers`` processes are taken to read so many times as fast,
@@ -638,6 +643,8 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
     _expect(recipe, train)
     if whole(steps, "steps") < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
+    device = best_device() if device is None else torch.device(device)
+    net = net if device_of(net).type == device.type else copy.deepcopy(net).to(device)
     device = device_of(net)
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
     gradients = [parameter.grad for parameter in net.parameters()]
@@ -694,7 +701,7 @@ def estimate(net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3) ->
 
 def foretold(net: nn.Module, train: ImageSet, recipe: Recipe) -> str:
     """Return how long the whole run will take, as a line to print; each process of a group does its share of it."""
-    seconds = estimate(net, train, recipe).seconds / distributed.world()
+    seconds = estimate(net, train, recipe, device=device_of(net)).seconds / distributed.world()
     return f"about {duration(seconds)} on {describe(device_of(net))}"
 
 

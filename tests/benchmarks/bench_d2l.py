@@ -1,6 +1,6 @@
 """Images per second over wall time, data loading included: d2l's training loop and ours, in turns, on one network.
 
-``python tests/benchmarks/bench_d2l.py [--sizes 32 224] [--rounds 5] [--steps N] [--batch 128] [--json]``
+``python tests/benchmarks/bench_d2l.py [--sizes 32 224] [--rounds 5] [--steps N] [--batch 128] [--float32] [--json]``
 ``python tests/benchmarks/bench_d2l.py --same-loss 20 --sizes 224``: the losses of the first 20 steps of both sides,
 from the same weights, on the same pictures, without dropout, in float32 and in the number format that is fast here.
 The weights are He's: from those that d2l draws, the first 20 losses are all that of guessing, and would agree anyhow.
@@ -37,12 +37,14 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from vgglib import peers, results, training
+from vgglib.__main__ import _check_device
 from vgglib.augment import stream, view
 from vgglib.data import ImageSet, fashion_mnist
 from vgglib.devices import best_device, fast_in_bf16, synchronise
 from vgglib.evaluation import accuracy_on
 
 STEPS = {32: 40, 224: 6}  # half a minute at most on two cores; the first step of a round also pays for its memory
+ON_A_GPU = 400  # so that a round takes seconds, and the first batch of d2l's loader hardly counts
 
 
 class Theirs:
@@ -94,8 +96,10 @@ class Theirs:
 class Ours:
     """vgglib.training.fit on as many pictures; every round is an epoch of its own."""
 
-    def __init__(self, side: int, batch: int, steps: int, device: torch.device, train: ImageSet):
-        self.recipe = training.recipe("d2l", image_size=side, scale=side, batch_size=batch, epochs=1)
+    def __init__(
+        self, side: int, batch: int, steps: int, device: torch.device, train: ImageSet, bf16: bool | None = None
+    ):
+        self.recipe = training.recipe("d2l", image_size=side, scale=side, batch_size=batch, epochs=1, bf16=bf16)
         self.net, self.train, self.device = training.build(self.recipe, train).to(device), train, device
         self.pictures, self.rounds, self.bf16 = batch * steps, 0, None
 
@@ -164,9 +168,9 @@ def same_accuracy(
         history = training.fit(net, train, None, chosen, seed, device)
         for _ in range(epochs):
             theirs.train_on(list(range(len(train))))
-        found["vgglib"].append(accuracy_on(net, test.to(device)))
+        found["vgglib"].append(accuracy_on(net, test.to(device), bf16=bf16))
         theirs.net.image_size = (side, side)
-        found["d2l"].append(accuracy_on(theirs.net, test.to(device)))
+        found["d2l"].append(accuracy_on(theirs.net, test.to(device), bf16=False))
         yield {
             "side": side, "batch": batch, "epochs": epochs, "seeds": seeds[: len(found["d2l"])],
             "pictures": len(train), "vgglib_bf16": history.conditions["bf16"], "by_seed": found,
@@ -183,9 +187,11 @@ def copied(theirs: Theirs, chosen: training.Recipe, train: ImageSet, device: tor
     return net
 
 
-def compare(side: int, rounds: int, steps: int, batch: int, device: torch.device, train: ImageSet) -> dict:
+def compare(
+    side: int, rounds: int, steps: int, batch: int, device: torch.device, train: ImageSet, bf16: bool | None = None
+) -> dict:
     """Return the images per second of both sides, round by round, after one round that is not counted."""
-    theirs, ours = Theirs(side, batch, steps, device), Ours(side, batch, steps, device, train)
+    theirs, ours = Theirs(side, batch, steps, device), Ours(side, batch, steps, device, train, bf16)
     counts = [sum(parameter.numel() for parameter in one.net.parameters()) for one in (theirs, ours)]
     assert counts[0] == counts[1], "the two sides must train the same network"
     speeds: dict[str, list[float]] = {"d2l": [], "vgglib": []}
@@ -221,25 +227,32 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 224], help="sides in pixels (default: 32 224)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
     parser.add_argument(
-        "--steps", type=int, help=f"steps a round (default: {STEPS[32]} at 32 pixels, {STEPS[224]} at 224)"
+        "--steps",
+        type=int,
+        help=f"steps a round (default: {STEPS[32]} at 32 pixels, {STEPS[224]} at 224; {ON_A_GPU} on a GPU)",
     )
     parser.add_argument("--batch", type=int, default=128, help="images a step (default: 128, as in d2l)")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--same-loss", type=int, metavar="STEPS", help="compare the losses of the first steps instead")
     parser.add_argument("--same-accuracy", type=int, metavar="EPOCHS", help="compare accuracies instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --same-accuracy (default: 0 1 2)")
-    parser.add_argument("--float32", action="store_true", help="of --same-accuracy: no bfloat16 on our side")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 on our side, as on d2l's")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     parser.add_argument("--pictures", type=int, help="only so many training pictures for --same-accuracy, for a trial")
     parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
-    device = best_device()
+    if options.device:
+        _check_device(options.device)
+    device = torch.device(options.device or best_device())
     warnings.simplefilter("ignore", training.NotLearningWarning)  # after a few steps: of course
     warnings.filterwarnings("ignore", message=".*worker processes in total")  # d2l takes 4 workers on any machine
     training.estimate = lambda *_: training.Estimate(1.0, 0.0, 0, 0, 0, 1)  # fit would measure before each round
     train, test = fashion_mnist()
+    bf16 = False if options.float32 else None
+    chosen = training.recipe("d2l", bf16=bf16)
     found = {
         "command": shlex.join(["python", *sys.argv]),
-        "conditions": {**training.conditions(training.RECIPES["d2l"], device), "cores": os.cpu_count()},
+        "conditions": {**training.conditions(chosen, device), "cores": os.cpu_count()},
     }
     if options.same_loss:
         formats = [False, True] if fast_in_bf16(device) else [False]
@@ -253,14 +266,14 @@ def main() -> None:
         found["same_accuracy"] = []
         for side in options.sizes:
             before = found["same_accuracy"]
-            bf16 = False if options.float32 else None
             for one in same_accuracy(side, options.batch, options.same_accuracy, options.seeds, device, data, bf16):
                 found["same_accuracy"] = [*before, one]
                 if options.result:  # an hour's work: kept seed by seed
                     results.write(options.result, found)
     else:
+        usual = dict.fromkeys(options.sizes, ON_A_GPU) if device.type == "cuda" else STEPS
         found["sizes"] = [
-            compare(side, options.rounds, options.steps or STEPS.get(side, 5), options.batch, device, train)
+            compare(side, options.rounds, options.steps or usual.get(side, 5), options.batch, device, train, bf16)
             for side in options.sizes
         ]
     if options.result:

@@ -1,6 +1,7 @@
 """VGG-16 (configuration D) at 224 pixels, 3 channels, 1000 classes: images a second, and the share of the peak.
 
-``python tests/benchmarks/bench_vgg16.py [--batch N] [--steps N] [--rounds 5] [--width 1.0] [--json | --result FILE]``
+``python tests/benchmarks/bench_vgg16.py [--batch N] [--steps N] [--rounds 5] [--width 1.0] [--device cuda]
+[--json | --result FILE]``
 
 Training steps (forward, backward, fused SGD with momentum) on random pictures that lie on the device as uint8, cropped
 and mirrored there; inference on the same. The peak is the largest matrix product's, measured in the same run and the
@@ -19,9 +20,10 @@ import torch
 from torch.nn import functional as F
 
 from vgglib import results
+from vgglib.__main__ import _check_device
 from vgglib.cost import cost
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, best_device, can_compile, synchronise
+from vgglib.devices import autocast, best_device, can_compile, compiled, synchronise
 from vgglib.throughput import measured_peak, training_flops
 from vgglib.training import Recipe, batches, build, conditions
 
@@ -39,16 +41,15 @@ def measure(recipe: Recipe, train: ImageSet, steps: int, rounds: int, device: to
     train, net = train.to(device), build(recipe, train).to(device)
     if settings["channels_last"]:
         net = net.to(memory_format=torch.channels_last)
-    forward = torch.compile(net) if settings["compile"] else net
-    optimiser = torch.optim.SGD(net.parameters(), 1e-4, recipe.momentum, fused=settings["fused"])
+    forward = compiled(net) if settings["compile"] else net
+    optimiser = torch.optim.SGD(net.parameters(), 1e-4, recipe.momentum, fused=settings["fused"] or None)
 
     def one_round(training: bool, epoch: int) -> float:
         net.train(training)
         synchronise(device)
         started, seen = time.perf_counter(), 0
         with torch.set_grad_enabled(training):
-            for number in range(steps):
-                X, y = next(batches(net, train, recipe, epoch, number))
+            for X, y in batches(net, train, recipe, seed=0, epoch=epoch):
                 with autocast(device, settings["bf16"]):
                     scores = forward(X)
                 if training:
@@ -98,18 +99,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
     parser.add_argument("--width", type=float, default=1.0, help="factor on the channels (default: 1)")
     parser.add_argument("--side", type=int, default=224, help="side of the pictures in pixels (default: 224)")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
-    device = best_device()
+    if options.device:
+        _check_device(options.device)
+    device = torch.device(options.device or best_device())
     large = device.type == "cuda"
     batch, steps = options.batch or (256 if large else 2), options.steps or (20 if large else 1)
     recipe = Recipe(
         "D", width=options.width, hidden=max(1, round(4096 * options.width)), image_size=options.side,
         scale=options.side + 32, flip=True, batch_size=batch, compile=can_compile(device) and not options.no_compile,
     )  # fmt: skip
-    train = pictures(2 * batch, options.side + 32, 1000)
+    train = pictures(steps * batch, options.side + 32, 1000)  # an epoch is a round
     result = {
         "command": shlex.join(["python", *sys.argv]),
         **measure(recipe, train, steps, options.rounds, device),

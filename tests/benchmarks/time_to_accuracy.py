@@ -5,7 +5,8 @@
 Each argument is a recipe, perhaps with fields changed: ``laptop:epochs=20,width=0.5``. The recipes take turns, seed by
 seed. Written after every network to --result (default: data/results/time-to-accuracy.json); what is there already for
 the same recipe, seed and device is not trained again. Seconds are those of all epochs, with data loading and
-validation, without start-up. `make bench` leaves this out: it takes as long as it says.
+validation; on a GPU the first step, which loads its programs or compiles them, is in them. `make bench` leaves this
+out: it takes as long as it says.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vgglib import results
-from vgglib.__main__ import _value
+from vgglib.__main__ import _check_device, _value
 from vgglib.data import fashion_mnist
 from vgglib.devices import best_device, describe, device_of
 from vgglib.evaluation import accuracy_on
@@ -39,7 +40,7 @@ def run(label: str, seed: int, data: tuple, device: object) -> dict:
     return {
         "label": label,
         "seed": seed,
-        "test_accuracy": accuracy_on(net, data[1].to(device_of(net)), chosen.test_scale),
+        "test_accuracy": accuracy_on(net, data[1].to(device_of(net)), chosen.test_scale, chosen.bf16),
         "seconds": history.seconds,
         "share_of_peak": throughput(net, history).share,
         "conditions": history.conditions,
@@ -56,6 +57,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--result", type=Path, default=results.FOLDER / "time-to-accuracy.json")
     parser.add_argument("--pictures", type=int, help="only so many training pictures, for a trial")
     options = parser.parse_args(arguments)
+    if options.device:
+        _check_device(options.device)
     train, test = fashion_mnist()
     data = (train[: options.pictures] if options.pictures else train, test)
     device = options.device or best_device()
