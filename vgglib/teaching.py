@@ -47,6 +47,8 @@ def reveal(guess: object, actual: object, unit: str = "") -> None:
         side = "high" if guess > actual else "low"
         away = abs(guess / actual - 1)
         off = f", too {side} by a factor {ratio:.2f}" if away > 0.05 else f": close, {_percent(away)} too {side}"
+        if isinstance(actual, Integral) and max(abs(guess), abs(actual)) < 100 and guess == int(guess):
+            off = f", too {side} by {_shown(abs(guess - actual))}"  # small whole numbers are counted, not compared
         if unit == "%" and abs(100 * guess / actual - 1) <= 0.05:
             off = ": the answer is wanted in per cent"
         print(f"It is {shown}; you guessed {_shown(guess)}{off}.")
