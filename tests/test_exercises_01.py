@@ -2,6 +2,7 @@
 
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from vgglib.exercises import chapter_01 as check
+from vgglib.foundations import descend
+from vgglib.teaching import Verdict
 
 
 def places(size, kernel, stride, padding, dilation):
@@ -29,6 +32,9 @@ WRONG_PLACES = {
     "adds 1 before dividing": lambda s, k, t, p, d: (s + 2 * p - d * (k - 1)) // t,
     "as large as the picture": lambda s, k, t, p, d: s // t,
     "padding after the division": lambda s, k, t, p, d: (s - d * (k - 1) - 1) // t + 1 + 2 * p,
+    "missing brackets": lambda s, k, t, p, d: s + 2 * p - d * (k - 1) - 1 // t + 1,
+    "range without its end": lambda s, k, t, p, d: len(range(0, s + 2 * p - d * (k - 1) - 1, t)),
+    "span of one more": lambda s, k, t, p, d: (s + 2 * p - (d * k + 1)) // t + 1,
 }
 
 
@@ -55,6 +61,10 @@ def test_functions_wait(stub):
         (lambda n, k, s, p, d: (n + 2 * p - (k + d - 1)) // s + 1, "lie d pixels apart"),
         (lambda n, k, s, p, d: (n + 2 * p - (d + 1) * (k - 1) - 1) // s + 1, "a dilation of 1 leaves no gap"),
         (lambda n, k, s, p, d: (n + 2 * p - d * (k - 1)) // s + 1, "one pixel more than its"),
+        (WRONG_PLACES["missing brackets"], "yours gave 215: brackets are missing"),
+        (WRONG_PLACES["range without its end"], "yours gave 23: no step at all is a place, too"),
+        (WRONG_PLACES["span of one more"], "not d * k + 1"),
+        (WRONG_PLACES["rounds to the nearest"], "not to the nearest whole"),
     ],
 )
 def test_places_says_why(attempt, why):
@@ -65,6 +75,37 @@ def test_places_says_why(attempt, why):
 
 def test_one_matrix_is_not_two():
     assert "yours is one matrix" in check.check_batch(torch.ones(2, 3)).text
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (1, "something is too small"),
+        (2, "a batch of two"),
+        (1 / 128, "more than 1"),
+        (128**2, "what comes on top"),
+        ("128", "without quotation marks"),
+        (64, "is not it"),
+    ],
+)
+def test_a_wrong_factor_is_told_why(factor, said):
+    verdict = check.check_factor(factor)
+    assert verdict.status == "failed"
+    assert said in verdict.text
+
+
+def test_the_program_s_own_mistake_is_named_once_its_factor_is_found():
+    for right in (128, 128.0, torch.tensor(128), np.int64(128)):
+        assert check.check_factor(right).status == "passed"
+    assert check.check_factor(...).status == "todo"
+    one_picture = ([[2, 3]], [[5, 7, 1]])
+    assert check.OWN_MISTAKE in check.check_batch(one_picture, 128).text
+    for factor in (..., 2):
+        verdict = check.check_batch(one_picture, factor)
+        assert verdict.status == "failed"
+        assert "divides" not in verdict.text
+        assert "find the factor first" in verdict.text
+    assert check.check_batch((rows(2, 3), rows(2, 4, start=100))).status == "passed"  # the factor has its own check
 
 
 @pytest.mark.parametrize("X", [[[1, 1, 1], [1, 1, 1]], [[1, 0, 0], [0, 1, 0]]])
@@ -111,10 +152,16 @@ def test_numbers_without_a_pattern_show_every_mistake(batch):
         (([[2, 3], [5, 7]], [[2, 3], [5, 7]]), "on its side"),
         ((torch.ones(4, 3), torch.ones(4, 2)), "on its side"),
         (([[2, 3], [5, 7], [1, 4]], [[5, 7], [1, 2], [3, 3]]), "negative"),
+        (([[2, 3], [2, 3]], [[5, 7, -1], [5, 7, -1]]), "gradients of another"),
+        (([[2, 3], [2, 3]], [[5, 7, 1], [-1, 2, 3]]), "gradients of another"),
+        (([[0, 0], [2, 3]], [[5, 7, 1], [-1, 2, -3]]), "last picture"),
+        (([[1, 0], [2, 0]], [[5, 7, 1], [-1, 2, -3]]), "leaves out an input"),
+        (([[0, 1], [0, 2]], [[5, 7, 1], [-1, 2, -3]]), "leaves out an input"),
+        (([[2, 2], [3, 3]], [[5, 7, -1], [1, -2, 3]]), "its neighbour"),
     ],
 )
 def test_numbers_that_hide_a_mistake_are_told_which(batch, mistake):
-    verdict = check.check_batch(batch)
+    verdict = check.check_batch(batch, 128)
     X, G = (torch.as_tensor(one, dtype=torch.float64) for one in batch)
     hidden = [name for name, wrong in check.WRONG_GRADIENTS.items() if torch.allclose(wrong(X, G), G.T @ X)]
     assert verdict.status == "failed"
@@ -174,6 +221,7 @@ def test_another_number_of_pixels_is_named():
     assert "four numbers are asked, one for each pixel, yours has 3" in check.check_input_gradient((32, 84, 98)).text
     assert "leaves out the pixels at both ends" in check.check_input_gradient((86, 102)).text
     assert "leaves out the pixels at both ends" in check.check_input_gradient([86, 102]).text
+    assert "is text: write the numbers without quotation marks" in check.check_kernel_gradient("98, 146").text
     for wrong in ((32, 84, 98, 67), (32, [84], 98, 66), True, "32", None):
         assert "numbers are asked" not in check.check_input_gradient(wrong).text
 
@@ -188,10 +236,11 @@ def by_autograd():
 def test_gradients_by_hand_pass_and_wait():
     kernel, pixels = by_autograd()
     assert check.check_kernel_gradient(kernel).status == "passed"
-    assert check.check_kernel_gradient(list(kernel)).status == "passed"
+    for same in (list(kernel), [list(kernel)], ((98,), (146,)), torch.tensor([kernel])):
+        assert check.check_kernel_gradient(same).status == "passed"
     assert check.check_input_gradient(pixels).status == "passed"
     assert check.check_input_gradient(torch.tensor(pixels).view(1, 1, -1)).status == "passed"
-    for checked in (check.check_kernel_gradient, check.check_input_gradient, check.check_explanation):
+    for checked in (check.check_kernel_gradient, check.check_input_gradient):
         assert checked(...).status == "todo"
 
 
@@ -207,6 +256,7 @@ MISTAKES = [
     (check.check_kernel_gradient, tuple(-value for value in SUMS), "uphill"),
     (check.check_kernel_gradient, (sum(X[:3]), sum(X[1:])), "gradient of the output"),
     (check.check_kernel_gradient, (sum(G) * K[0], sum(G) * K[1]), "times the kernel"),
+    (check.check_kernel_gradient, tuple(sum(G[2 - i] * X[i + u] for i in range(3)) for u in range(2)), "turned round"),
     (check.check_kernel_gradient, (1, 2), "not it"),
     (check.check_kernel_gradient, 98, "not it"),
     (check.check_input_gradient, tuple(TURNED), "changed places"),
@@ -215,6 +265,8 @@ MISTAKES = [
     (check.check_input_gradient, (G[0] * 4, G[1] * 4, G[2] * 4, G[2] * 6), "two places"),
     (check.check_input_gradient, tuple(-value for value in SPREAD), "uphill"),
     (check.check_input_gradient, (4, 10, 10, 6), "counts as much"),
+    (check.check_input_gradient, (G[0] * 6, G[1] * 6, G[2] * 6, 0), "each with its own weight"),
+    (check.check_input_gradient, (44, 102, 86, 48), "outputs' gradients are turned round"),
     (check.check_input_gradient, (0, 0, 0, 0), "not it"),
 ]
 
@@ -232,17 +284,72 @@ def test_no_mistake_is_the_solution():
     assert list(pixels) == SPREAD
 
 
-def test_explanation():
-    good = "With the rate inside, the velocity still holds the old large steps; torch's rate is a tenth at once."
-    assert check.check_explanation(good).status == "passed"
-    for wrong in (
+SHARES = (0.1, 0.55)  # (outside, inside), as descend gives them
+
+
+def test_the_shares_are_those_of_descend():
+    for inside, share in zip((False, True), SHARES, strict=True):
+        path = descend(torch.ones_like, torch.zeros(1).double(), [0.1] * 80 + [0.01], 0.5, rate_inside=inside)
+        assert (path[81] - path[80]) / (path[80] - path[79]) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("right", [SHARES, list(SHARES), torch.tensor(SHARES).double(), (Fraction(1, 10), 0.55)])
+def test_right_shares_ask_for_the_words(right):
+    assert check.check_drop(right, ...) == Verdict("todo", "your numbers are right; now say why")
+    assert check.check_drop(right, RIGHT[0]).status == "passed"
+
+
+@pytest.mark.parametrize("shares", [..., (..., ...), (0.1, ...)])
+def test_the_drop_waits_for_its_numbers(shares):
+    for explanation in (..., RIGHT[0]):
+        assert check.check_drop(shares, explanation).status == "todo"
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.55, 0.1), "changed places"),
+        ((0.1, 0.91), "the momentum printed"),
+        ((0.1, 0.9), "the momentum printed"),
+        ((0.1, 0.5), "inside: 0.5 is not it: that is what the velocity keeps"),
+        ((0.1, 0.6), "only half of a step"),
+        ((0.1, 0.05), "keeps a part of itself"),
+        ((0.1, 0.1), "does the new rate not touch"),
+        ((0.1, 1), "forgets half of itself"),
+        ((0.1, 0.7), "inside: 0.7 is not it"),
+        ((0.5, 0.55), "outside: 0.5 is not it: the velocity forgets half"),
+        ((0.05, 0.55), "outside: 0.05 is not it: the velocity forgets half"),
+        ((1, 1), "what does it multiply in the very next step"),
+        ((0.55, 0.55), "which part of this velocity"),
+        ((0.91, 0.1), "the momentum is 0.5 here"),
+        ((10, 55), "a step just as long is 1"),
+        ((0.1, 55), "a step just as long is 1"),
+        (0.1, "yours has 1"),
+        ((0.1, 0.55, 0.1), "yours has 3"),
+        ("0.1, 0.55", "without quotation marks"),
+        ((0.1, "0.55"), "without quotation marks"),
+        (None, "is not it"),
+    ],
+)
+def test_wrong_shares_are_told_why_whatever_is_said(shares, said):
+    for explanation in (..., RIGHT[0]):
+        verdict = check.check_drop(shares, explanation)
+        assert verdict.status == "failed"
+        assert said in verdict.text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
         "There is no difference at all, because both programs have the same momentum and the same gradient.",
         "The velocity still holds the old steps for a while, which makes the one program faster than the other.",
         "torch becomes slower at once, and the other program is faster, but I do not know the reason for it.",
         "no",
         0.9,
-    ):
-        assert check.check_explanation(wrong).status == "failed"
+    ],
+)
+def test_explanations_that_lack_a_point_fail(wrong):
+    assert check.check_drop(SHARES, wrong).status == "failed"
 
 
 RIGHT = [
@@ -277,6 +384,24 @@ RIGHT += [
     "Outside nothing of the old rate survives, as it multiplies the velocity anew. Inside, it survives in the velocity "
     "and dies out at 0.9 per step.",
 ]
+RIGHT += [
+    "With the rate inside, the velocity still holds the old large steps; torch's rate is a tenth at once.",
+    "Neither program changes its velocity at that moment. Outside, the new rate multiplies all of it, so the next step "
+    "is a tenth; inside, the velocity already holds old steps made with the old rate, so it only slows gradually.",
+    "Both steps become smaller, but gradually only with the rate inside, since the velocity remembers old large steps; "
+    "outside the velocity gets the new rate as a whole.",
+    "In torch the velocity keeps its old value and the step is new rate times that value: a tenth. In Caffe the "
+    "velocity holds steps made with the old rate and forgets them gradually.",
+    "Outside the velocity keeps its old size, so the step shrinks by ten with the rate; inside it holds old steps.",
+    "Outside, the rate multiplies all of the velocity: dividing it by ten divides the step by ten. Inside, a gradient "
+    "got its rate when it came in, and dividing the rate by ten only changes the next ones.",
+    "Inside: v = 0.9 v + rate * g, so changing the rate has no effect on the old v. Outside: w = w - rate * v, so "
+    "everything is scaled by the new rate.",
+    "Outside the step is a tenth at once, because the new rate multiplies the velocity. Inside it is not, because the "
+    "old steps in the velocity are still as long as they were.",
+    "Both velocities stay as they are, but inside it holds steps with the old rate and outside it holds gradients, "
+    "which get the new rate at once.",
+]
 FALSE = [
     "The rate inside forgets all old steps and the next step is a tenth, whereas the rate outside is 0.9.",
     "With the rate inside, the velocity does not hold old steps; with the rate outside, the next step is not a tenth.",
@@ -301,27 +426,39 @@ FALSE = [
     "a tenth with the next step.",
     "Torch has the larger next step because its velocity remembers old gradients; Caffe's step is one tenth.",
     "The outside program forgets its velocity at the next step, it resets momentum to zero, and inside keeps it.",
+    "The velocity inside is multiplied by the new rate so it drops at once to a tenth, outside the velocity keeps its "
+    "old rate and gradually decays.",
+    "The rate-inside rule shrinks to 0.10 because the rate is part of velocity; the rate-outside rule shrinks by 0.9 "
+    "because velocity is unaffected by the rate and remembers.",
+    "Inside, the velocity still holds old steps made with the **low** rate, so it slows gradually. Outside it holds "
+    "plain gradients and the step is a tenth at once.",
+    "The inside program has a bigger momentum, so it forgets old steps later. The outside program has no momentum and "
+    "takes a tenth at once.",
+    "The outside program takes a tenth because its momentum is divided by 10 too; the other still holds old steps.",
+    "Both velocities hold plain gradients; the inside one slows gradually and the next outside is a tenth.",
+    "I have no idea what the velocity remembers about the next step inside or outside the old rate.",
+    "Velocity momentum old next gradient rate learning step inside outside tenth first second third.",
 ]
 
 
 def test_what_the_table_shows_is_no_reason():
     answer = "The one with the rate inside slows down gradually and the one outside takes a tenth at once."
-    assert check.check_explanation(answer).status == "failed"
+    assert check.check_drop(SHARES, answer).status == "failed"
 
 
 @pytest.mark.parametrize("answer", RIGHT)
 def test_right_explanations_pass(answer):
-    assert check.check_explanation(answer).status == "passed"
+    assert check.check_drop(SHARES, answer).status == "passed"
 
 
 @pytest.mark.parametrize("answer", FALSE)
 def test_false_claims_are_refused(answer):
-    verdict = check.check_explanation(answer)
+    verdict = check.check_drop(SHARES, answer)
     assert verdict.status == "failed"
     assert "does not speak of" not in verdict.text
 
 
-@pytest.mark.parametrize("mistake", sorted(WRONG_PLACES.keys() - {"as large as the picture", "rounds to the nearest"}))
+@pytest.mark.parametrize("mistake", sorted(WRONG_PLACES.keys() - {"as large as the picture"}))
 def test_known_mistakes_in_places_are_named(mistake):
     assert re.search(r"yours gave [\d.]+: [a-z]", check.check_places(WRONG_PLACES[mistake]).text)
 
