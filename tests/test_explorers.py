@@ -374,11 +374,14 @@ def test_the_marked_place_of_the_kernel_view_stays_on_the_map(kernels):
 
     assert place() == [(4, 4), (4, 4)]  # not row 8 and column 11: a kernel of 5 has 5 places on 9 pixels
     for name, value, expected in (
-        ("padding", 2, [(4, 8), (4, 8)]),
-        ("row", 8, [(8, 8), (4, 8)]),
-        ("stride", 3, [(2, 2), (2, 2)]),
-        ("padding", 0, [(1, 1), (1, 1)]),
-        ("stride", 1, [(1, 4), (1, 4)]),
+        ("padding", 2, [(6, 8), (6, 8)]),  # two more before it: the same pixels
+        ("row", 8, [(8, 8), (6, 8)]),
+        ("column", 0, [(8, 8), (0, 8)]),
+        ("stride", 3, [(2, 2), (0, 2)]),  # row 8 lies past the last step
+        ("padding", 0, [(1, 1), (0, 1)]),
+        ("row", 0, [(0, 1), (0, 1)]),
+        ("column", 1, [(0, 1), (1, 1)]),
+        ("stride", 1, [(0, 4), (3, 4)]),  # the second step of 3
     ):
         before = len(asked)
         controls[name].value = value

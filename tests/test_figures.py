@@ -701,6 +701,9 @@ def test_sliding_marks_the_place_and_writes_its_value():
     padded = np.pad(np.asarray(picture) / 255, 1)
     value = (padded[3:6, 6:8] * np.array(kernel)).sum()
     assert f"gives a map of 3 x 3; at row 1, column 2 it is {value:.2f}." in figure.text_alternative
+    answer = figures.correlate(torch.tensor(padded)[None], torch.tensor(kernel)[None, None], 3)
+    assert figure.axes[2].get_xlabel() == f"from {answer.min():.2f} to {answer.max():.2f}"
+    assert figures.sliding(torch.zeros(4, 4)).axes[2].get_xlabel() == "from 0.00 to 0.00"
     said = words(figure)
     assert [word for word in said if word in ("2", "-3", "5", "7", "11", "-13")] == ["2", "-3", "5", "7", "11", "-13"]
     assert "over 8 x 8 pixels, padded by 1, gives" in figure.text_alternative
@@ -759,6 +762,16 @@ def test_descent_says_whether_it_runs_away():
         assert "neither settles nor runs away" in figures.descent(rate, momentum).text_alternative
     for rate, momentum, decay in ((0.01, 0.0, 0.0), (0.01, 0.99, 0.0), (0.05, 0.5, 0.1), (0.15, 0.6, 0.0)):
         assert "after 40 steps" in figures.descent(rate, momentum, decay).text_alternative
+
+
+def test_a_descent_pales_step_by_step():
+    path = [
+        line for line in figures.descent(rate=0.18, momentum=0.99, steps=10).axes[0].lines if len(line.get_xdata()) == 2
+    ]
+    shades = [line.get_alpha() for line in path]
+    assert shades == sorted(shades, reverse=True)
+    assert (len(shades), shades[0]) == (10, 1)
+    assert min(shades) > 0.2
 
 
 def test_a_caption_stands_below_the_image_and_changes_none_of_it():

@@ -135,15 +135,22 @@ KERNELS = {  # to start from: every one 5x5, the small ones framed by zeros
 def kernel_view(pictures: Tensor) -> View:
     """Return the view of chapter 01: a 5x5 kernel, drawn by clicking, slides over one of the pictures (N, 1, H, W).
 
-    The marked place stays on the map: where stride or padding makes the map smaller, it moves to the map's edge.
+    The marked place stays on the same pixels when stride or padding change, as nearly as the new map allows.
     """
     sides = dict(row=pictures.shape[2], column=pictures.shape[3])
     cells = [ipywidgets.Button(layout={"width": "40px", "height": "36px"}) for _ in range(25)]
     weights = {cell: 0 for cell in cells}
 
+    before = dict(stride=1, padding=0)
+
     def bound(controls: dict) -> None:
+        stride, padding = (controls[name].value for name in before)
         for name, side in sides.items():
-            controls[name].max = output_size(side, 5, controls["stride"].value, controls["padding"].value) - 1
+            control, last = controls[name], output_size(side, 5, stride, padding) - 1
+            pixel = control.value * before["stride"] - before["padding"]
+            control.max = last
+            control.value = min(last, max(0, round((pixel + padding) / stride)))
+        before.update(stride=stride, padding=padding)
 
     rest = explore(
         lambda picture, row, column, stride, padding: figures.sliding(

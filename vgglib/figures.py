@@ -350,8 +350,9 @@ def sliding(
     """Return a kernel over a greyscale picture (H, W) at one place of its map, its numbers, and the whole map.
 
     Pixels count from 0 (white in the figure) to 1 (black), zeros of the padding are hatched. In the map blue is
-    negative, white zero, red positive; the value at the marked place is written out. Raises ValueError for a kernel
-    that does not fit and a place that the map does not have.
+    negative, white zero, red positive, as strong for small values as for large ones: the least, the greatest and that
+    of the marked place are written out. Raises ValueError for a kernel that does not fit and a place that the map does
+    not have.
     """
     weights = torch.tensor(kernel, dtype=torch.float64)
     X = functional.pad(picture.double() / 255, (padding,) * 4)
@@ -376,7 +377,9 @@ def sliding(
     _signed(right, answer)
     right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **edges))
     value = round(answer[row, column].item(), 2) + 0.0  # no -0.00
+    low, high = (round(one.item(), 2) + 0.0 for one in answer.aminmax())
     right.set_title(f"map {answer.shape[0]} x {answer.shape[1]}; here {value:.2f}", fontsize=9)
+    right.set_xlabel(f"from {low:.2f} to {high:.2f}", fontsize=9)
     for axes in (left, middle, right):
         axes.set_xticks([])
         axes.set_yticks([])
@@ -498,7 +501,8 @@ def descent(
 ) -> Picture:
     """Return the path of gradient descent through the ravine, seen from above, and its height step by step.
 
-    It starts at (-8, 1). Where it leaves the picture the path is cut off, and the figure says that it runs away.
+    It starts at (-8, 1) and pales step by step. Where it leaves the picture the path is cut off, and the figure
+    says that it runs away.
     shown: the lowest and the highest height of the axis, wide enough for all that the controls can do.
     """
     path = descend(ravine_slope, torch.tensor([-8.0, 1.0], dtype=torch.float64), [rate] * steps, momentum, decay)
@@ -515,7 +519,9 @@ def descent(
         colors=GREY,
         linewidths=0.6,
     )
-    left.plot(*np.asarray(path).T, "o-", color=BLUE, markersize=3, linewidth=1)
+    for step in range(steps):  # paler and paler, so that a path that circles can be followed
+        look = dict(color=BLUE, alpha=1 - 0.8 * step / steps, markersize=3, linewidth=1)
+        left.plot(*np.asarray(path[step : step + 2]).T, "-", *np.asarray(path[step]), "o", **look)
     left.annotate("start", path[0].tolist(), (0, 6), textcoords="offset points", fontsize=8, ha="center")
     left.plot(0, 0, "*", color=RED, markersize=11)
     left.set(xlim=(-9, 9), ylim=(-2, 2), xlabel="along", ylabel="across (enlarged)")
