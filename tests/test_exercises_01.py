@@ -2,8 +2,12 @@
 
 import math
 import re
+import symtable
+from collections import defaultdict
 from fractions import Fraction
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -475,3 +479,36 @@ def test_known_mistakes_in_places_are_named(mistake):
 )
 def test_what_is_wrong_in_gradients_by_hand_is_shown(checked, answer, said):
     assert said in checked(answer).text
+
+
+def reads_and_binds(source):
+    """Return the names that a cell takes from other cells, and those that it leaves behind."""
+    tables = [symtable.symtable(source, "cell", "exec")]
+    binds = {one.get_name() for one in tables[0].get_symbols() if one.is_assigned() or one.is_imported()}
+    reads = set()
+    for table in tables:  # grows as it is read
+        tables += table.get_children()
+        outer = table is tables[0]
+        reads |= {one.get_name() for one in table.get_symbols() if one.is_referenced() and (outer or one.is_global())}
+    return reads - binds, binds
+
+
+def test_reads_and_binds():
+    reads, binds = reads_and_binds(
+        "import math\na = b\nc = [d * K for d in e]\ndef f(x):\n    y = x + K\n    return y, a"
+    )
+    assert reads == {"b", "e", "K"}
+    assert binds >= {"math", "a", "c", "f"}
+
+
+def test_an_earlier_cell_can_be_run_again():
+    """A name that a cell takes from another stands in only one: a rerun of some other cell cannot change it."""
+    path = Path(__file__).resolve().parent.parent / "notebooks" / "01_foundations.ipynb"
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    holders = defaultdict(set)
+    for number, source in enumerate(cells):
+        for name in reads_and_binds(source)[1]:
+            holders[name].add(number)
+    for source in cells:
+        several = {name for name in reads_and_binds(source)[0] - {"guess"} if len(holders[name]) > 1}
+        assert not several, f"{several} stand in several cells, and this one takes them from outside:\n{source}"
