@@ -56,7 +56,61 @@ def forgetful(accuracies, patience, start):
     return start / 10 ** min(drops, 3)
 
 
+def drops_once(accuracies, patience, start):
+    """After a drop the waiting goes on, and only the epoch in which it reaches the patience counts."""
+    best, waited, rate = -math.inf, 0, start
+    for accuracy in accuracies:
+        waited = 0 if accuracy > best else waited + 1
+        best = max(best, accuracy)
+        if waited == patience:
+            rate = max(rate / 10, start / 1000)
+    return rate
+
+
+def best_at_the_drop(accuracies, patience, start):
+    """The accuracy of the epoch before a drop is the one to beat after it."""
+    best, waited, drops = 0, 0, 0
+    for accuracy in accuracies:
+        if accuracy > best:
+            best, waited = accuracy, 0
+            continue
+        waited += 1
+        if waited == patience:
+            best, waited, drops = accuracy, 0, drops + 1
+    return start / 10 ** min(drops, 3)
+
+
+def too_late(accuracies, patience, start):
+    """PyTorch's patience."""
+    return rate_after(accuracies, patience + 1, start)
+
+
+WHY_WRONG_RATES = {
+    "forgets the best after a drop": "it is not forgotten",
+    "the best is that of the drop": "whatever was reached in that epoch",
+    "a lowest rate in place of three drops": "count the drops",
+    "an equal accuracy counts as better": "an accuracy equal to the best is no new best",
+    "compares with the epoch before": "not with the epoch before",
+    "drops in every epoch after the first drop": "not in the next epoch",
+    "drops once": "after `patience` more epochs",
+    "an epoch too late": "an epoch too late",
+    "drops without end": "three drops at most",
+    "four drops": "a fourth drop",
+    "one drop at most": "up to three times",
+    "a small gain counts as none": "however small",
+    "halves the rate": "divides by 10",
+    "has no patience": "whatever the patience",
+    "starts at 0.01 whatever it is told": "the argument `start`",
+    "a new best does not end the waiting": "a new best ends the waiting",
+    "goes back up": "a drop stays",
+    "never drops": "never drops",
+    "returns the number of drops": "asked is the rate",
+}
 WRONG_RATES = {
+    "the best is that of the drop": best_at_the_drop,
+    "drops once": drops_once,
+    "an epoch too late": too_late,
+    "four drops": lambda *a: rate_after(*a, most=4),
     "forgets the best after a drop": forgetful,
     "a lowest rate in place of three drops": lambda *a: max(rate_after(*a, most=99), 1e-5),
     "an equal accuracy counts as better": lambda *a: rate_after(*a, better=lambda new, best, before: new >= best),
@@ -118,6 +172,15 @@ def test_rate_after_rejects(mistake):
     verdict = check.check_rate_after(WRONG_RATES[mistake])
     assert verdict.status == "failed"
     assert "rate_after(" in verdict.text
+    assert WHY_WRONG_RATES.get(mistake, "") in verdict.text
+
+
+def test_every_reason_is_that_of_its_own_mistake():
+    for why, wrong in check._WRONG_RATES.items():
+        verdict = check.check_rate_after(wrong)
+        assert verdict.status == "failed"
+        assert verdict.text.endswith(f": {why}")
+    assert check.check_rate_after(check._by()).status == "passed"
 
 
 def evaluate(net, X, y, batch_size, mode=False, dim=1, share=False, drop_last=False, count=len):
@@ -151,6 +214,14 @@ def by_device(net, X, y, batch_size):
     return sum((net(A.to(device)).argmax(1).numpy() == b.numpy()).sum() for A, b in batches(X, y, batch_size)) / len(y)
 
 
+def mode_after_the_first(net, X, y, batch_size):
+    right = 0
+    for A, b in batches(X, y, batch_size):
+        right += (net(A).argmax(1) == b).sum().item()
+        net.eval()
+    return right / len(X)
+
+
 WRONG_EVALUATIONS = {
     "stays in training mode": lambda *a: evaluate(*a, mode=True),
     "averages over batches": lambda *a: evaluate(*a, share=True),
@@ -173,6 +244,12 @@ WRONG_EVALUATIONS = {
         evaluate(net, X[: len(X) // n * n], y[: len(X) // n * n], n) * (len(X) // n * n) / len(X) if len(X) >= n else 0
     ),
     "whole numbers": lambda *a: int(evaluate(*a)),
+    "counts batches times their size": lambda net, X, y, n: (
+        evaluate(net, X, y, n) * len(X) / (n * len(range(0, len(X), n)))
+    ),
+    "returns text": lambda *a: f"{evaluate(*a):.4f}",
+    "evaluation mode after the first batch": mode_after_the_first,
+    "a list": lambda *a: [evaluate(*a)],
 }
 
 
@@ -204,8 +281,15 @@ def test_evaluate_says_which_of_the_two_errors_is_left():
         "returns the error": "wrong answers",
         "drops the last batch, divides by all": "left out",
         "leaves the last batch out": "left out",
+        "leaves it out, and counts it not": "left out",
+        "divides by batches times their size": "not by batches times batch_size",
+        "counts batches times their size": "not by batches times batch_size",
+        "returns text": "that is text",
+        "evaluation mode after the first batch": "before the first batch",
     }.items():
-        assert why in check.check_evaluate(WRONG_EVALUATIONS[mistake]).text
+        said = check.check_evaluate(WRONG_EVALUATIONS[mistake]).text
+        assert why in said
+        assert said.count(". ") == 1, "one hint, and no other"
     for other in ("drops the last batch, divides by all", "whole numbers", "looks at one batch only"):
         said = check.check_evaluate(WRONG_EVALUATIONS[other]).text
         assert "evaluation mode" not in said
@@ -269,6 +353,13 @@ def test_mended_rejects(wrong, match):
     assert match in verdict.text
 
 
+def test_mended_is_not_trained_for_far_longer_than_sick():
+    verdict = check.check_mended(SICK, replace(SICK, width=12.0), two_kinds())
+    assert verdict.status == "failed"
+    assert "with width = 12.0 training would take about" in verdict.text
+    assert "there is a quicker cure" in verdict.text
+
+
 def test_mended_says_where_it_broke():
     sick = replace(DEEP, initialisation="he", learning_rate=50.0)
     verdict = check.check_mended(sick, replace(sick, learning_rate=1e6), two_kinds())
@@ -279,10 +370,12 @@ def test_mended_says_where_it_broke():
 def test_pictures():
     assert check.check_pictures(1_280_000).status == "passed"
     assert check.check_pictures(370_000 * 256 / 74).status == "passed"
+    assert check.check_pictures(370_000 * 256 / 74).text == "1,280,000 it is"
+    assert check.check_pictures(torch.tensor(1_280_000.0)).text == "1,280,000 it is"
     assert check.check_pictures(...).status == "todo"
 
 
-@pytest.mark.parametrize("wrong", [94_720_000, 5000, 370_000 * 256 * 74, 1_300_000])
+@pytest.mark.parametrize("wrong", [94_720_000, 5000, 370_000 * 256 * 74, 1_300_000, 1_281_167])
 def test_pictures_says_what_went_wrong(wrong):
     verdict = check.check_pictures(wrong)
     assert verdict.status == "failed"
@@ -301,6 +394,8 @@ def test_steps():
     for all_epochs in (steps * laptop.epochs, shown / laptop.batch_size * laptop.epochs, 3438):
         assert "the steps of all 8 epochs" in check.check_steps(all_epochs).text
     assert "held out, not" in check.check_steps(laptop.validation / laptop.batch_size).text
+    assert "held out, not" in check.check_steps(39).text
+    assert "a smaller last batch" in check.check_steps(468).text
     assert "the paper's" in check.check_steps(shown / 256).text
     assert "pictures" in check.check_steps(shown).text
     assert "whole" in check.check_steps(shown / laptop.batch_size).text
@@ -318,10 +413,41 @@ def test_steps():
         "The network's outputs are all the same, so it always says one class, and one picture in ten is a T-shirt.",
         "Every output is just the bias; it predicts a coat for all pictures, and the classes are balanced.",
         "A dead network predicts a constant class; classes are balanced.",
+        "The output could be NaN. Then class zero is chosen, which occurs one thousand times.",
+        "The scores are NaN; the answer is constantly 0; there are a thousand of them among ten thousand.",
+        "The ten scores are tied, so torch takes the lowest index; it is as frequent as all others, one in ten.",
+        "All scores are nan, and argmax does not fail but answers class 0, which is a tenth of the pictures.",
+        "With nan scores argmax answers class 0, not a random class, and 1,000 of the pictures are of class 0.",
+        "A network that guesses seldom hits 10.00 %; 9.87 % is less suspicious. Nan scores give class 0, a tenth.",
+        "A dead network, whose scores are its biases, answers class 7 for all; class 7 has 1,000 pictures.",
+        "If it were 9.87 %, argmax would answer several classes; with nan it is class 0 alone, one tenth.",
     ],
 )
 def test_explanation_passes(good):
     assert check.check_explanation(good).status == "passed"
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ("The scores are nan, but argmax never answers class 0, so it is not a tenth.", "run the line"),
+        (
+            "The scores are nan, argmax answers a random class for each picture and a tenth of these is right.",
+            "run the",
+        ),
+        ("9.87 is more suspicious, since nan gives class 0 a tenth.", "the round number"),
+        ("nan scores mean that the answer is class 1, the same for all, and it occurs 1000 times.", "run the line"),
+        (
+            "The model is perfectly calibrated: scores equal the frequencies of each class, the same class share, one "
+            "tenth of the pictures.",
+            "no calibration",
+        ),
+    ],
+)
+def test_explanation_rejects_false_claims(claim, why):
+    verdict = check.check_explanation(claim)
+    assert verdict.status == "failed"
+    assert why in verdict.text
 
 
 @pytest.mark.parametrize("stub", [..., "", "   "])

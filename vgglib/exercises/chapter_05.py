@@ -2,15 +2,16 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
 
 from vgglib.data import ImageSet
-from vgglib.teaching import Verdict, check_answer, check_function, check_words
-from vgglib.training import RECIPES, NonFiniteLossError, NotLearningWarning, Recipe, build, fit
+from vgglib.progress import duration
+from vgglib.teaching import Verdict, as_number, check_answer, check_function, check_words
+from vgglib.training import RECIPES, NonFiniteLossError, NotLearningWarning, Recipe, build, estimate, fit
 
 PICTURES = 60_000  # Fashion-MNIST's training images
 
@@ -24,7 +25,11 @@ def check_pictures(answer: object) -> Verdict:
         steps / epochs: "these are the steps of one epoch, and every step takes 256 pictures",
         steps * batch * epochs: "one epoch is a part of the 370,000 steps: divide by 74",
         1_300_000: "that is the round number of section 4 of the paper; this one follows from section 3.1",
+        1_281_167: "ImageNet has so many training pictures; asked is what steps, batch and epochs give",
     }
+    answer = as_number(answer)
+    if isinstance(answer, float) and answer.is_integer():  # shown with all its digits
+        answer = int(answer)
     return check_answer(answer, steps * batch // epochs, mistakes)
 
 
@@ -36,11 +41,13 @@ def check_steps(answer: object) -> Verdict:
     of_others = {
         math.ceil(shown / 256): f"a batch of laptop has {laptop.batch_size} pictures; 256 is the paper's",
         math.ceil(laptop.validation / laptop.batch_size): "that is for the pictures that are held out, not the others",
+        laptop.validation // laptop.batch_size: "that is for the pictures that are held out, not the others",
     }
     mistakes = {
         shown // laptop.batch_size: "the last batch is smaller than the others, and it is a step too",
         math.ceil(PICTURES / laptop.batch_size): f"{laptop.validation:,} of the pictures are held out",
-        PICTURES // laptop.batch_size: f"{laptop.validation:,} of the pictures are held out",
+        PICTURES // laptop.batch_size: f"{laptop.validation:,} of the pictures are held out, and a smaller last batch "
+        "is a step too",
         steps * laptop.epochs: f"these are the steps of all {laptop.epochs} epochs",
         **of_others,
         PICTURES: f"these are pictures; every step takes {laptop.batch_size}, and some are held out",
@@ -66,6 +73,7 @@ def check_rate_after(attempt: Callable) -> Verdict:
         ((0.6, 0.5, 0.55), 2, 0.01): 0.001,  # better than the epoch before, not than the best
         ((0.6, 0.5, 0.7, 0.6), 2, 0.01): 0.01,  # a new best ends the waiting
         ((0.6, 0.5, 0.5, 0.5), 2, 0.01): 0.001,  # the waiting starts anew after a drop
+        ((0.6, 0.5, 0.5, 0.5, 0.5), 2, 0.01): 0.0001,  # and ends after two more epochs
         ((0.6, 0.5, 0.5, 0.7, 0.6), 2, 0.01): 0.001,  # a drop stays
         ((0.6, 0.5, 0.5, 0.7, 0.6, 0.6), 2, 0.01): 0.0001,
         ((0.6, *[0.5] * 10), 2, 0.01): 0.00001,  # three drops, not five
@@ -74,13 +82,84 @@ def check_rate_after(attempt: Callable) -> Verdict:
         ((0.6, 0.5, 0.5, 0.55, 0.58), 2, 0.01): 0.0001,  # the best stays the best after a drop
         ((), 2, 0.01): 0.01,
     }
-    return check_function(lambda seen, patience, start: attempt(list(seen), patience, start), cases, "rate_after")
+
+    def rate_after(seen: tuple[float, ...], patience: int, start: float) -> object:
+        return attempt(list(seen), patience, start)
+
+    return check_function(rate_after, cases, "rate_after", _WRONG_RATES)
+
+
+def _by(
+    better: Callable = lambda new, best, before: new > best,
+    due: Callable = lambda waited, patience: waited >= patience,
+    after_drop: Callable = lambda waited, best, new: (0, best),
+    risen: Callable = lambda drops: drops,
+    rate: Callable = lambda start, drops: start / 10 ** min(drops, 3),
+) -> Callable:
+    """Return the rule, or one that differs: ``rate_after(accuracies, patience, start)``.
+
+    better: whether an accuracy is a new best. due: whether the rate drops. after_drop: the epochs waited and the best
+    accuracy, after a drop. risen: the drops after a new best. rate: the rate after so many drops.
+    """
+
+    def rate_after(accuracies: Sequence[float], patience: int, start: float) -> float:
+        best, before, waited, drops = -math.inf, -math.inf, 0, 0
+        for new in accuracies:
+            waited, drops = (0, risen(drops)) if better(new, best, before) else (waited + 1, drops)
+            best, before = max(best, new), new
+            if due(waited, patience):
+                drops += 1
+                waited, best = after_drop(waited, best, new)
+        return rate(start, drops)
+
+    return rate_after
+
+
+def _waits_in_total(accuracies: Sequence[float], patience: int, start: float) -> float:
+    """A new best does not end the waiting."""
+    waited = sum(new <= max(accuracies[:n], default=-math.inf) for n, new in enumerate(accuracies))
+    return start / 10 ** min(3, waited // patience)
+
+
+_WRONG_RATES = {
+    "compare with the best so far, not with the epoch before": _by(better=lambda new, best, before: new > before),
+    "an accuracy equal to the best is no new best": _by(better=lambda new, best, before: new >= best),
+    "however small, a gain over the best is a new best": _by(better=lambda new, best, before: new > best + 1e-4),
+    "that is an epoch too late: the rate drops as soon as `patience` epochs brought no new best": _by(
+        due=lambda waited, patience: waited > patience
+    ),
+    "that drops after a single epoch without a new best, whatever the patience": _by(due=lambda waited, _: waited >= 1),
+    "a new best ends the waiting: what was waited before it counts no more": _waits_in_total,
+    "a drop ends the waiting, too: the next one comes `patience` epochs later, not in the next epoch": _by(
+        after_drop=lambda waited, best, new: (waited, best)
+    ),
+    "a drop ends the waiting, too: after `patience` more epochs without a new best comes another": _by(
+        due=lambda waited, patience: waited == patience, after_drop=lambda waited, best, new: (waited, best)
+    ),
+    "the best stays the best after a drop: it is not forgotten": _by(
+        after_drop=lambda waited, best, new: (0, -math.inf)
+    ),
+    "the best stays the best after a drop, whatever was reached in that epoch": _by(
+        after_drop=lambda waited, best, new: (0, new)
+    ),
+    "a drop stays: a new best does not raise the rate again": _by(risen=lambda drops: 0),
+    "the rate never drops": _by(due=lambda waited, patience: False),
+    "three drops at most": _by(rate=lambda start, drops: start / 10**drops),
+    "that is a fourth drop; three at most": _by(rate=lambda start, drops: start / 10 ** min(drops, 4)),
+    "it drops up to three times": _by(rate=lambda start, drops: start / 10 ** min(drops, 1)),
+    "count the drops: a lowest rate is not the same for every start": _by(
+        rate=lambda start, drops: max(start / 10**drops, 1e-5)
+    ),
+    "the first rate is the argument `start`": _by(rate=lambda start, drops: 0.01 / 10 ** min(drops, 3)),
+    "a drop divides by 10": _by(rate=lambda start, drops: start / 2 ** min(drops, 3)),
+    "that is the number of drops; asked is the rate": _by(rate=lambda start, drops: min(drops, 3)),
+}
 
 
 def check_mended(sick: Recipe, mended: object, train: ImageSet) -> Verdict:
     """Return the verdict on a recipe that differs from ``sick`` in one field: it is trained, and has to learn.
 
-    Trains ``mended`` on ``train`` with seed 0, for as many epochs as ``sick`` has.
+    Trains ``mended`` on ``train`` with seed 0, for as many epochs as ``sick`` has, unless that takes far longer.
     """
     if mended is ...:
         return Verdict("todo", "not attempted yet")
@@ -98,6 +177,10 @@ def check_mended(sick: Recipe, mended: object, train: ImageSet) -> Verdict:
         warnings.simplefilter("ignore", NotLearningWarning)  # the verdict says it
         try:
             net = build(mended, train, seed=0)
+            before, now = (estimate(build(one, train), train, one, steps=1).seconds for one in (sick, mended))
+            if now > _FAR_LONGER * before:
+                long = f"training would take about {duration(now)}, and sick takes about {duration(before)}"
+                return Verdict("failed", f"with {name} = {getattr(mended, name)!r} {long}: there is a quicker cure")
             loss = fit(net, train, None, mended, seed=0).epochs[-1].train_loss
         except (NonFiniteLossError, ValueError) as error:
             return Verdict("failed", f"with {name} = {getattr(mended, name)!r}: {error}")
@@ -109,6 +192,7 @@ def check_mended(sick: Recipe, mended: object, train: ImageSet) -> Verdict:
     return Verdict("failed", f"{said}, {about}; the steepest gradient in conv1_1 is {steepest:.0e}")
 
 
+_FAR_LONGER = 10  # times as long as sick: more than the scatter of an estimate
 _ANOTHER_CASE = {
     "epochs": "patience, and the cure works without",
     "configuration": "another network",
@@ -126,7 +210,7 @@ def check_evaluate(attempt: Callable) -> Verdict:
     """Return the verdict on ``evaluate(net, X, y, batch_size)``, the share of right answers."""
     cases = ((4, 2, 0.75), (5, 2, 0.6), (5, 5, 0.6), (5, 4, 0.6), (4, 3, 0.75), (3, 8, 2 / 3))
     for count, batch_size, expected in cases:
-        X, y = _RIGHT_THREE_TIMES[0][:count], _RIGHT_THREE_TIMES[1][:count]
+        X, y = (some[:count] for some in _RIGHT_THREE_TIMES)
 
         def evaluate(_count: int, batch_size: int, X: Tensor = X, y: Tensor = y) -> object:
             return attempt(_modes(), X.clone(), y.clone(), batch_size)
@@ -134,7 +218,7 @@ def check_evaluate(attempt: Callable) -> Verdict:
         verdict = check_function(evaluate, {(count, batch_size): expected}, "evaluate")
         if verdict.status == "failed":
             said = verdict.text.partition(" should be ")[2]
-            hint = _why(attempt, X, y, batch_size, expected)
+            hint = _why(attempt, [(count, batch_size) for count, batch_size, _ in cases])
             return Verdict("failed", f"{count} pictures in batches of {batch_size} should give {said}{hint}")
         if verdict.status == "todo":
             return verdict
@@ -149,26 +233,48 @@ def check_evaluate(attempt: Callable) -> Verdict:
 def check_explanation(answer: object) -> Verdict:
     """Return the verdict on why exactly 10.00 % is suspicious."""
     ideas = {
-        "what the scores must be": (
+        "what the scores may be": (
             "nan|not a number|(in|non ?|not ?)finit|infinit|constant|identical|collaps|diverg|explod|overflow",
             "(same|equal|zero|uniform) (score|output|logit|predict|answer|value)",
             r"(scores?|outputs?) (?:(?!\bnot\b|n t\b).){0,30}(same|equal|zero)",
-            "no longer depend|does not depend|whatever the (picture|image|input)",
+            "no longer depend|does not depend|whatever the (picture|image|input)|tied|tie",
             r"(equals?|is|are) (\w+ )?(the|its|a) bias(es)?\b|only (the |its )?bias(es)? (is|are|remain)",
         ),
         "which class is then answered": (
             "(class|class number|index|label) (0|zero)|first (class|index|entry|label|one)|t ?shirt|argmax",
-            "(same|one|single|only one|constant) (class|label|answer|category)|same for (all|every)",
-            "always (answer|predict|choos|pick|say|the same|one|class)",
+            r"(same|one|single|only one|constant) (class|label|answer|category)|(same|class \w+) for (all|every|each)",
+            "always (answer|predict|choos|pick|say|the same|one|class)|(lowest|smallest) (index|class|number)",
+            r"(answer|prediction|it) (is|are) (\w+ )?(0|zero)\b",
             r"(say|answer|predict|choos|pick)\w* (\w+ ){1,4}(for|to) (each|every|all) (\w+ )?(image|picture|input)",
         ),
         "how often that class occurs": (
-            r"(a |one )?tenth|1[, ]?000|(10|ten) classes|balanc|equally|1/10|0\.1",
+            r"(a |one )?tenth|1[, ]?000|(a|one) thousand|(10|ten) classes|balanc|equally|1/10|0\.1",
             r"(1|one) (\w+ )?(in|of|out of) (10|ten)",
-            r"10(\.0+)? ?(%|per ?cent)|ten per ?cent|each class|every class|same number|as many",
+            r"10(\.0+)? ?(%|per ?cent)|ten per ?cent|each class|every class|same number|as (many|frequent)",
         ),
     }
-    return check_words(answer, ideas)
+    no = r"\b(not|no|never|rather|instead|unlike|than|hardly|rarely|if)\b|n.t\b"
+    one_class = "where all scores are nan, argmax answers one class, always the same: run the line in the task"
+    against = (
+        (
+            r"\bargmax\b.{0,20}\b(never|not|doesn.t) (\w+ ){0,2}class (0|zero)\b",
+            r"\b(only|other|else|alone)\b",
+            one_class,
+        ),
+        (r"\b(nan|argmax)\b.{0,40}\b(random|arbitrary)\b", no, one_class),
+        (r"\bnan\b.*\bclass (number )?([1-9]|one)\b", rf"{no}|\b(first|index|or|dead|bias)\b", one_class),
+        (
+            r"9\.87 ?%? (is|looks|seems) (much |far |even )?more suspicious",
+            r"\bthan 9\.87",
+            "the round number is the suspicious one: which network answers the same for every picture?",
+        ),
+        (
+            r"\bcalibrated\b",
+            no,
+            "no calibration makes a share round: which class is answered, and how often does it occur?",
+        ),
+    )
+    return check_words(answer, ideas, against=against)
 
 
 class _Modes(nn.Module):
@@ -197,30 +303,63 @@ def _modes(steady: bool = False) -> nn.Module:
 _RIGHT_THREE_TIMES = (torch.eye(3)[[0, 1, 2, 0, 1]], torch.tensor([0, 1, 1, 0, 2]))
 
 
-def _why(attempt: Callable, X: Tensor, y: Tensor, batch_size: int, expected: float) -> str:
-    """Return a hint for the mistakes that show in what the attempt gives."""
+def _why(attempt: Callable, cases: Sequence[tuple[int, int]]) -> str:
+    """Return a hint for a mistake that explains what the attempt gives in all cases, or nothing."""
+    X, y = _RIGHT_THREE_TIMES
+    found: dict[bool, list] = {}
+    for steady in (False, True):
+        found[steady] = []
+        for count, batch_size in cases:
+            try:
+                found[steady].append(attempt(_modes(steady), X[:count].clone(), y[:count].clone(), batch_size))
+            except Exception:  # as a division by no pictures: the other cases tell
+                found[steady].append(None)
+
+    def gives(rule: Callable, steady: bool = False) -> bool:
+        """Return whether a rule gives what the attempt did; it takes which answers are right, and the batch size."""
+        pairs = [
+            (float(got), float(rule((X[:count].argmax(dim=1) == y[:count]).float(), batch_size)))
+            for got, (count, batch_size) in zip(found[steady], cases, strict=True)
+            if got is not None
+        ]
+        return len(pairs) > 1 and all(math.isclose(got, by_rule, rel_tol=1e-5, abs_tol=1e-6) for got, by_rule in pairs)
+
+    if any(isinstance(got, str) for got in found[False]):
+        return ". A number is asked, and that is text"
     try:
-        got = float(attempt(_modes(), X, y, batch_size))
-        full = len(X) - len(X) % batch_size
-        dropped = (X[:full].argmax(dim=1) == y[:full]).float().sum()
-        known = (
-            (100 * expected, "Give a share, from 0 to 1, not per cent"),
-            (len(X) * expected, "That is the number of right answers; divide by the number of pictures"),
-            (1 - expected, "That is the share of wrong answers"),
-            (dropped / len(X), "The last, smaller batch is left out"),
-            (dropped / max(1, full), "The last, smaller batch is left out"),
-        )
-        for value, why in known:
-            if abs(got - float(value)) < 1e-6:
+        for why, rule in _WRONG_SHARES:
+            if gives(rule):
                 return f". {why}"
-        if abs(float(attempt(_modes(steady=True), X, y, batch_size)) - expected) < 1e-6:
+        if gives(lambda right, size: right.mean(), steady=True):
             return (
-                ". In training mode this network is always wrong: was it, with all its parts, put into evaluation mode?"
+                ". In training mode this network answers wrongly: was it, with all its parts, put into evaluation mode "
+                "before the first batch?"
             )
-        parts = [(X[n : n + batch_size].argmax(dim=1) == y[n : n + batch_size]) for n in range(0, len(X), batch_size)]
-        of_batches = sum(float(part.float().mean()) for part in parts) / len(parts)
-        if len(parts) > 1 and abs(float(attempt(_modes(), X, y, batch_size)) - of_batches) < 1e-6:
-            return ". A last batch of one picture must not weigh as much as a full one: count pictures, not batches"
-    except Exception:
+    except (TypeError, ValueError, RuntimeError):  # what cannot be read as a number has no hint
         return ""
     return ""
+
+
+_WRONG_SHARES = (  # what went wrong, and the number that it makes of which answers are right and the batch size
+    ("Give a share, from 0 to 1, not per cent", lambda right, size: 100 * right.mean()),
+    ("That is the number of right answers; divide by the number of pictures", lambda right, size: right.sum()),
+    ("That is the share of wrong answers", lambda right, size: 1 - right.mean()),
+    ("The last, smaller batch is left out", lambda right, size: _full(right, size).sum() / len(right)),
+    (
+        "The last, smaller batch is left out",
+        lambda right, size: _full(right, size).sum() / max(1, len(_full(right, size))),
+    ),
+    (
+        "The last batch may be smaller: divide by the pictures that were there, not by batches times batch_size",
+        lambda right, size: right.sum() / (size * math.ceil(len(right) / size)),
+    ),
+    (
+        "A last batch of one picture must not weigh as much as a full one: count pictures, not batches",
+        lambda right, size: torch.stack([part.mean() for part in right.split(size)]).mean(),
+    ),
+)
+
+
+def _full(right: Tensor, size: int) -> Tensor:
+    """Return what the full batches hold."""
+    return right[: len(right) - len(right) % size]
