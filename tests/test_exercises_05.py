@@ -354,10 +354,11 @@ def test_mended_rejects(wrong, match):
 
 
 def test_mended_is_not_trained_for_far_longer_than_sick():
-    verdict = check.check_mended(SICK, replace(SICK, width=12.0), two_kinds())
-    assert verdict.status == "failed"
-    assert "with width = 12.0 training would take about" in verdict.text
-    assert "there is a quicker cure" in verdict.text
+    for change, match in ((dict(width=12.0), "width = 12.0 training would take about"), (dict(batch_size=1), "minutes")):
+        verdict = check.check_mended(SICK, replace(SICK, **change), two_kinds())
+        assert verdict.status == "failed"
+        assert match in verdict.text
+        assert "there is a quicker cure" in verdict.text
 
 
 def test_mended_says_where_it_broke():

@@ -390,6 +390,13 @@ def test_plateau_drops_three_times_and_ends():
     assert found == pytest.approx([0.01] * 7 + [0.001] * 3 + [0.0001] * 2)
 
 
+def test_plateau_stays_at_the_third_drop_whoever_goes_on():
+    rate = Rate(replace(TINY, schedule="plateau", patience=1, learning_rate=0.01), 10)
+    answers = [rate.goes_on(accuracy) for accuracy in (0.5, 0.4, 0.4, 0.4, 0.4, 0.4)]
+    assert answers == [True, True, True, True, False, False]
+    assert rate(7, 0) == pytest.approx(0.00001)
+
+
 def test_plateau_ends_the_run(train, monkeypatch):
     monkeypatch.setattr(training, "accuracy", lambda *_: 0.25)
     _, history = run(train, validation=train[:8], schedule="plateau", patience=1, epochs=30)

@@ -595,13 +595,16 @@ class Rate:
         """Return the learning rate of ``step`` (from 0) in ``epoch`` (from 1)."""
         highest = self._recipe.learning_rate
         if self._recipe.schedule != "linear":
-            return highest / 10**self._drops
+            return highest / 10 ** min(self._drops, self.DROPS)
         whole = self._recipe.epochs * self._steps
         done, rise = (epoch - 1) * self._steps + step + 1, max(1, int(self._recipe.warm_up * whole))
         return highest * min(done / rise, (whole + 1 - done) / (whole + 1 - rise))
 
     def goes_on(self, watched: float | None) -> bool:
-        """Take in an epoch's validation accuracy, drop the rate if it is time, and say whether training goes on."""
+        """Take in an epoch's validation accuracy, drop the rate if it is time, and say whether training goes on.
+
+        It ends (False) where a fourth drop would be due; the rate stays at that of the third.
+        """
         if self._recipe.schedule != "plateau":
             return True
         self._waited = 0 if watched > self._best else self._waited + 1
