@@ -861,6 +861,10 @@ def test_a_loss_that_is_not_finite_has_a_cross_of_its_own():
     assert figure.axes[0].get_ylim()[1] > crosses.get_ydata()[0] > 2.3
     assert "guessing costs 2.30: 0.001 gives 2.00, 0.01 gives 1.50, 0.1 gives nan." in str(figure)
     assert len(figures.loss_by_rate({0.1: 5.0}, guessing=2.3).axes[0].lines[2].get_xdata()) == 0
+    figure = figures.loss_by_rate({0.1: 2.0, 0.01: 1.5}, guessing=2.3, others=[{0.01: 1.0, 0.1: math.nan}])
+    assert list(figure.axes[0].lines[3].get_ydata()) == [1.0]
+    assert figure.axes[0].get_ylim()[0] < 1.0
+    assert "0.1 gives 2.00; another seed: 1.00." in str(figure)
 
 
 def test_a_bar_without_its_point_in_sight_is_not_drawn():

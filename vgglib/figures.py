@@ -1699,16 +1699,20 @@ def windows_on_a_side(windows: Sequence[tuple[int, int]], size: int) -> Picture:
     return figure.saying(f"Along a side of {size} pixels {counts}: {spoken}.")
 
 
-def loss_by_rate(losses: Mapping[float, float], guessing: float, told: str = "") -> Picture:
+def loss_by_rate(
+    losses: Mapping[float, float], guessing: float, others: Sequence[Mapping[float, float]] = (), told: str = ""
+) -> Picture:
     """Return the loss reached at each learning rate, on a logarithmic axis; where it is not finite, a cross at the top.
 
-    guessing: the loss of equal scores, drawn as a dashed line.
+    guessing: the loss of equal scores, drawn as a dashed line. others: the same from other seeds, as thin curves.
     """
     figure = Picture(6.0, 3.2)
     axes = figure.subplots()
     reached = {rate: loss for rate, loss in sorted(losses.items()) if math.isfinite(loss)}
     lost = sorted(losses.keys() - reached.keys())
-    low, high = min([guessing, *reached.values()]), max([guessing, *reached.values()])
+    thin = [{rate: loss for rate, loss in sorted(one.items()) if math.isfinite(loss)} for one in others]
+    drawn = [guessing, *(loss for one in (reached, *thin) for loss in one.values())]
+    low, high = min(drawn), max(drawn)
     top = high + 0.25 * (high - low or high)
     axes.axhline(guessing, color=GREY, linestyle="--", linewidth=1)
     axes.text(min(losses), guessing, f"guessing: {guessing:.2f}", color=GREY, fontsize=9, va="bottom")
@@ -1716,6 +1720,8 @@ def loss_by_rate(losses: Mapping[float, float], guessing: float, told: str = "")
     for rate, loss in reached.items():
         axes.annotate(f"{loss:.2f}", (rate, loss), (0, -14), textcoords="offset points", ha="center", fontsize=8)
     axes.plot(lost, [top] * len(lost), "x", color=RED, markersize=9, markeredgewidth=2)
+    for one in thin:
+        axes.plot(list(one), list(one.values()), ".-", color=SKY, linewidth=0.8, zorder=1)
     for rate in lost:
         axes.annotate("nan", (rate, top), (0, -14), textcoords="offset points", ha="center", color=RED, fontsize=9)
     limits = (low - 0.2 * (top - low), top + 0.1 * (top - low))
@@ -1725,7 +1731,9 @@ def loss_by_rate(losses: Mapping[float, float], guessing: float, told: str = "")
     axes.xaxis.set_minor_locator(NullLocator())
     _plain(axes)
     spoken = [f"{rate:g} gives {loss:.2f}" for rate, loss in reached.items()] + [f"{rate:g} gives nan" for rate in lost]
-    return figure.saying(told or f"Loss by learning rate; guessing costs {guessing:.2f}: {', '.join(spoken)}.")
+    more = [f"; another seed: {', '.join(f'{loss:.2f}' for loss in one.values())}" for one in thin]
+    said = f"Loss by learning rate; guessing costs {guessing:.2f}: {', '.join(spoken)}{''.join(more)}."
+    return figure.saying(told or said)
 
 
 def singular_values(before: Sequence[float], after: Sequence[float]) -> Picture:
