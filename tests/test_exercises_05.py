@@ -421,6 +421,8 @@ def test_steps():
         "With nan scores argmax answers class 0, not a random class, and 1,000 of the pictures are of class 0.",
         "A network that guesses seldom hits 10.00 %; 9.87 % is less suspicious. Nan scores give class 0, a tenth.",
         "A dead network, whose scores are its biases, answers class 7 for all; class 7 has 1,000 pictures.",
+        "With nan argmax gives class 0 each time, a tenth, where a random network would answer class 1 or class 5.",
+        "NaN scores mean class 0 throughout, unlike a well calibrated network; a tenth of the pictures has that class.",
         "If it were 9.87 %, argmax would answer several classes; with nan it is class 0 alone, one tenth.",
     ],
 )

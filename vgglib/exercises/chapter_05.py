@@ -255,7 +255,7 @@ def check_explanation(answer: object) -> Verdict:
             r"10(\.0+)? ?(%|per ?cent)|ten per ?cent|each class|every class|same number|as (many|frequent)",
         ),
     }
-    no = r"\b(not|no|never|rather|instead|unlike|than|hardly|rarely|if)\b|n.t\b"
+    no = r"\b(not|no|never|rather|instead|unlike|than|hardly|rarely|if)\b|n.t\b|\bclass (0|zero)\b"
     one_class = "where all scores are nan, argmax answers one class, always the same: run the line in the task"
     against = (
         (
