@@ -379,7 +379,7 @@ def test_good_extraction_is_enough(labels_alone):
             assert data._content(path_of(root, ""), LABELS) == good(LABELS)
         [(_, ok, sentence)] = check(root)
         assert ok
-        assert 'run "git checkout -- data"' in sentence
+        assert 'restore it with "git checkout -- data"' in sentence
 
 
 def test_gz_of_other_bytes_but_the_right_content_is_welcome(labels_alone):

@@ -1296,6 +1296,45 @@ def test_receptive_field(capsys):
     assert capsys.readouterr().out.splitlines()[-1].split() == ["pool2", "16", "4", "6"]
 
 
+INSTALLED = """
+import sys
+from vgglib import data, doctor, results
+from vgglib.__main__ import main
+data.MIRRORS.clear()
+for words in (["predict", "laptop", "x.png"], ["evaluate", "nosuch"], ["train", "--start-from", "laptop"],
+              ["train"], ["study", "lenet"]):
+    print(main(words))
+try:
+    results.load("lenet")
+except FileNotFoundError as error:
+    print(error, file=sys.stderr)
+print(doctor.vgglib().text, doctor.remedy(), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+def test_what_pip_installs_says_what_it_lacks(tmp_path):
+    """The module without the clone around it: what it cannot find is named, with the way to it."""
+    shutil.copytree(Path(__main__.__file__).parent, tmp_path / "site" / "vgglib", ignore=lambda *_: ["__pycache__"])
+    where = {name: value for name, value in os.environ.items() if name != "VGGLIB_DATA"}
+    done = subprocess.run([sys.executable, "-c", INSTALLED], cwd=tmp_path, capture_output=True, text=True,
+                          env=where | {"PYTHONPATH": str(tmp_path / "site")})  # fmt: skip
+    assert done.stdout == 5 * "1\n", done.stderr
+    lines = done.stderr.splitlines()
+    left_out = "not in the installed package: work in a clone of the repository, or install from it by pip install -e ."
+    for line, name in zip(lines, ("laptop", "nosuch", "laptop"), strict=False):
+        assert line == f"vgglib: '{name}' is no file here, and the book's networks are {left_out}"
+    assert "is missing; put the file there by hand, or set VGGLIB_DATA to the data/ of a clone" in lines[3]
+    assert "make data" not in done.stderr
+    assert "make setup" not in done.stderr
+    assert all(left_out in line for line in lines[4:])
+    data_too = "from vgglib.data import fashion_mnist; print(len(fashion_mnist()[0]))"
+    where["VGGLIB_DATA"] = str(results.FOLDER.parent)
+    done = subprocess.run([sys.executable, "-c", data_too], cwd=tmp_path, capture_output=True, text=True,
+                          env=where | {"PYTHONPATH": str(tmp_path / "site")})  # fmt: skip
+    assert done.stdout == "60000\n", done.stderr
+
+
 def test_the_doctor_gets_its_own_arguments(monkeypatch):
     asked = []
     monkeypatch.setattr(doctor, "main", lambda arguments: asked.append(arguments) or 7)

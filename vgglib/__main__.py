@@ -926,6 +926,7 @@ def _predict(options: argparse.Namespace) -> int:
 def _study(options: argparse.Namespace) -> int:
     from vgglib import results
     from vgglib.beginnings import run_warm_starts
+    from vgglib.clone import IN_CLONE, LEFT_OUT
     from vgglib.data import fashion_mnist
     from vgglib.depth import run_controls, run_depth
     from vgglib.lighter import run_lighter
@@ -934,6 +935,8 @@ def _study(options: argparse.Namespace) -> int:
     from vgglib.tolerance import run_test_scales
 
     own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth, "depth-controls": run_controls}
+    if not IN_CLONE and options.result is None:
+        raise ValueError(f"say with --result where to record it: the book's data/results/ is {LEFT_OUT}")
     _can_hold_a_record(options.result)
     if options.name in PROTOCOLS:
         data = PROTOCOLS[options.name](options.root)

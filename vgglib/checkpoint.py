@@ -10,11 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from vgglib.clone import IN_CLONE, LEFT_OUT, ROOT
 from vgglib.durable import write_durably
 from vgglib.model import VGG, unwrapped
 
 FORMAT = "vgglib network 1"
-NETWORKS = Path(__file__).resolve().parent.parent / "data" / "networks"
+NETWORKS = ROOT / "data" / "networks"
 
 
 class CheckpointError(RuntimeError):
@@ -238,10 +239,12 @@ def shipped(name: str) -> VGG:
     """Return a trained network that comes with the book, verified: ``shipped("laptop")``.
 
     Its recipe, seed and measured accuracy are in ``net.about``; its classes are Fashion-MNIST's. Raises CheckpointError
-    listing what there is.
+    listing what there is, and where the book's networks are not installed.
     """
     from vgglib.data import CLASSES
 
+    if not IN_CLONE:
+        raise CheckpointError(f"{name!r} is no file here, and the book's networks are {LEFT_OUT}")
     listed = json.loads((NETWORKS / "networks.json").read_text(encoding="utf-8"))
     if name not in listed:
         raise CheckpointError(f"no network called {name!r} is shipped: choose from {', '.join(listed)}")

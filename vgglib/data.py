@@ -28,6 +28,7 @@ import torch
 
 from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
 from vgglib.augment import colour_axes, placed
+from vgglib.clone import IN_CLONE, ROOT
 from vgglib.sizes import torch_seed, whole
 
 if TYPE_CHECKING:
@@ -60,7 +61,11 @@ PATIENCE = 5  # seconds a mirror may take to answer, and again for every 64 KiB 
 
 MISSING = "is missing"
 NOT_A_FILE = "is a folder or a device, not a file"
-REMEDY = 'put the file there by hand, or restore it with "git checkout -- data", then run "make data"'
+PREPARE = '"make data"' if IN_CLONE else 'python -c "from vgglib.data import prepare; prepare()"'
+RESTORE = 'restore it with "git checkout -- data"'
+if not IN_CLONE:
+    RESTORE = "set VGGLIB_DATA to the data/ of a clone (the installed package has none)"
+REMEDY = f"put the file there by hand, or {RESTORE}, then run {PREPARE}"
 
 
 class DataError(RuntimeError):
@@ -211,8 +216,9 @@ def fashion_mnist(
     """Fashion-MNIST's 60,000 training and 10,000 test images, (N, 1, 28, 28), from bytes verified in this call.
 
     root: what torchvision calls root, the folder that holds ``FashionMNIST/raw``; None means the environment
-    variable VGGLIB_DATA if set, else this repository's ``data``. Raises DataError where no source verifies;
-    warns where a damaged file was replaced or could not be.
+    variable VGGLIB_DATA if set, else the clone's ``data``; what pip installs has none, there the
+    files are fetched. Raises DataError where no source verifies; warns where a damaged file was replaced or could not
+    be.
     """
     sets = []
     for part in ("train", "t10k"):
@@ -276,13 +282,13 @@ def check(root: str | os.PathLike | None = None) -> list[tuple[str, bool, str]]:
             if not fault and not packed_fault:
                 rows.append((name, True, "verified"))
             elif not fault:
-                rows.append((name, True, f'verified, but {packed} {packed_fault}; run "git checkout -- data"'))
+                rows.append((name, True, f"verified, but {packed} {packed_fault}; {RESTORE}"))
             elif packed_fault:
                 rows.append((name, False, f"{packed} {packed_fault}; {REMEDY}"))
             elif fault == MISSING:
-                rows.append((name, True, 'verified in its .gz; "make data" extracts it for torchvision and d2l'))
+                rows.append((name, True, f"verified in its .gz; {PREPARE} extracts it for torchvision and d2l"))
             else:
-                rows.append((name, False, f'{path} {fault}; delete it and run "make data"'))
+                rows.append((name, False, f"{path} {fault}; delete it and run {PREPARE}"))
         except Exception as error:  # a doctor that falls ill helps nobody
             rows.append((name, False, f"cannot be checked: {error!r}"))
     with suppress(Exception):
@@ -312,7 +318,7 @@ def image_folder(
 def _folder(root: str | os.PathLike | None) -> Path:
     """The folder of the four files."""
     if root is None:
-        root = os.environ.get("VGGLIB_DATA") or Path(__file__).resolve().parent.parent / "data"
+        root = os.environ.get("VGGLIB_DATA") or ROOT / "data"
     return Path(root) / "FashionMNIST" / "raw"
 
 
@@ -323,7 +329,7 @@ def _content(folder: Path, name: str) -> bytes:
     if not fault:
         return content
     if fault == NOT_A_FILE:
-        raise DataError(f'{path} {fault}; move it away and run "make data"')
+        raise DataError(f"{path} {fault}; move it away and run {PREPARE}")
     content, packed_fault = _source(packed)
     if packed_fault:
         content = _from_mirrors(packed, packed_fault)

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from vgglib.clone import IN_CLONE, LEFT_OUT, ROOT
+
 MARKS = {"ok": "[OK]", "fail": "[FAIL]", "info": "[--]"}
 GB = 1e9
 PATIENCE = 120  # seconds for a first import of torch from a slow disk
@@ -103,6 +104,8 @@ def _compare(version: str, sign: str, bound: str) -> bool:
 
 def remedy() -> str:
     """The command that installs the packages for the Python that runs this."""
+    if not IN_CLONE:
+        return "pip install --upgrade torch numpy safetensors torchvision pillow matplotlib ipywidgets anywidget"
     if Path(sys.prefix) == ROOT / ".venv" or not (ROOT / ".venv").exists():
         return "py bootstrap.py setup" if os.name == "nt" else "make setup"
     return "pip install -r requirements.txt"
@@ -111,7 +114,8 @@ def remedy() -> str:
 def vgglib() -> Check:
     """Whether pip knows vgglib, so that notebooks find it from any folder."""
     try:
-        return Check("vgglib", "ok", f"{metadata.version('vgglib')} ({Path(__file__).parent})")
+        more = "" if IN_CLONE else f"; the book's data, networks and results are {LEFT_OUT}"
+        return Check("vgglib", "ok", f"{metadata.version('vgglib')} ({Path(__file__).parent}){more}")
     except metadata.PackageNotFoundError:
         return Check("vgglib", "fail", f"is not installed in {sys.prefix}: run `pip install --no-deps -e .` in {ROOT}")
 

@@ -5,7 +5,9 @@ import os
 import statistics
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "data" / "results"
+from vgglib.clone import IN_CLONE, LEFT_OUT, ROOT
+
+FOLDER = ROOT / "data" / "results"
 
 
 def summary(values: list[float]) -> dict[str, float | int]:
@@ -45,7 +47,8 @@ def load(name: str) -> dict:
     path = FOLDER / f"{name}.json"
     if not path.is_file():
         there = ", ".join(recorded()) or "none yet"
-        raise FileNotFoundError(f"no result called {name!r} in {FOLDER}; recorded: {there}")
+        more = "" if IN_CLONE else f"; the book's results are {LEFT_OUT}"
+        raise FileNotFoundError(f"no result called {name!r} in {FOLDER}; recorded: {there}{more}")
     return read(path)
 
 
