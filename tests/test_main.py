@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vgglib import __main__, data, distributed, doctor, durable, folders, results, training
+from vgglib import __main__, data, distributed, doctor, durable, folders, protocol, results, training
 from vgglib import run as running
 from vgglib.__main__ import main
 from vgglib.augment import view
@@ -1201,6 +1201,28 @@ def test_predict_names_two_classes_where_there_are_two(tmp_path, capsys):
     assert main(["predict", one, str(tmp_path / "set" / "cat" / "0.png"), "--device", "cpu", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["pictures"]
     assert set(found["posteriors"]) == {"cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("--networks 0", "--networks must be 1 or more, got 0"),
+        ("--networks -1", "--networks must be 1 or more, got -1"),
+        ("--pictures -5", "--pictures must be from 5001 to 60000, got -5"),
+        ("--pictures 0", "--pictures must be from 5001 to 60000, got 0"),
+        ("--pictures 5000", "got 5000: 5,000 are held out to watch"),
+        ("--pictures 60001", "--pictures must be from 5001 to 60000"),
+        ("--width 0", "--width must be a number from 1/512 on, got 0.0"),
+        ("--width nan", "--width must be a number from 1/512 on, got nan"),
+        ("--width inf", "--width must be a number from 1/512 on, got inf"),
+        ("--longer nan", "--longer must be a number from 0.25 on, got nan"),
+        ("--longer 0.2", "--longer must be a number from 0.25 on, got 0.2"),
+    ],
+)
+def test_a_protocol_that_could_train_nothing_is_refused(asked, said, capsys, monkeypatch):
+    monkeypatch.setattr(protocol, "run_protocol", lambda *_, **__: pytest.fail("trains"))
+    assert main(["study", "protocol", *asked.split()]) == 1
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["lenet", "protocol"])

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -939,6 +940,7 @@ def _study(options: argparse.Namespace) -> int:
         raise ValueError(f"say with --result where to record it: the book's data/results/ is {LEFT_OUT}")
     _can_hold_a_record(options.result)
     if options.name in PROTOCOLS:
+        _expect_a_plan(options)
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(
             options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
@@ -967,6 +969,22 @@ def _study(options: argparse.Namespace) -> int:
     for label, accuracy in record.get("test_accuracy", {}).items():
         print(f"{label}: test accuracy {results.percent(accuracy)}, mean and standard deviation")
     return 0
+
+
+def _expect_a_plan(options: argparse.Namespace) -> None:
+    """Raise ValueError, naming the option, for settings of the protocol under which no network could be trained."""
+    from vgglib.protocol import STAGES
+
+    networks, pictures, width, longer = (getattr(options, name) for name in ("networks", "pictures", "width", "longer"))
+    if networks is not None and networks < 1:
+        raise ValueError(f"--networks must be 1 or more, got {networks}")
+    if not 5_000 < pictures <= 60_000:
+        raise ValueError(f"--pictures must be from 5001 to 60000, got {pictures}: 5,000 are held out to watch")
+    if width is not None and not 1 / 512 <= width < math.inf:
+        raise ValueError(f"--width must be a number from 1/512 on, got {width}: it is a factor on the channels")
+    least = 1 / min(stage.epochs for stage in STAGES.values())
+    if not least <= longer < math.inf:
+        raise ValueError(f"--longer must be a number from {least} on, got {longer}: it is a factor on the epochs")
 
 
 def _measure_cost(options: argparse.Namespace) -> int:

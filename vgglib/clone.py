@@ -1,4 +1,4 @@
-"""The book's own files, its data, networks and results: they lie in a clone of the repository, pip installs the module."""
+"""Where the book's data, networks and results lie: in a clone of the repository; pip installs the module alone."""
 
 from pathlib import Path
 
