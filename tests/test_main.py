@@ -1183,6 +1183,27 @@ def test_a_network_is_found_by_its_path_whatever_lies_beside_it(trained, sets, t
     assert main(["predict", "./laptop", picture, "--device", "cpu"]) == 0
 
 
+@pytest.mark.parametrize("path", ["runs/laptop-sed0", "./laptop", "runs/laptop-sed0/", "nothing.safetensors"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "train --start-from"])
+def test_what_is_written_as_a_path_is_one(command, path, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), path, *(["x.png"] if command == "predict" else [])]) == 1
+    assert capsys.readouterr().err.endswith(f"{Path(path).name} does not exist\n")
+
+
+def test_the_folder_of_a_run_that_was_stopped_has_no_network(small, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "runs" / "laptop-seed0"
+    stopping(monkeypatch, 6)
+    assert main(small) == 130
+    capsys.readouterr()
+    for command in (["evaluate"], ["predict"], ["train", "--start-from"]):
+        assert main([*command, str(folder), *(["x.png"] if command == ["predict"] else [])]) == 1
+        said = (
+            f"the run in {folder} is not finished, it has no network yet; go on with: python -m vgglib resume {folder}"
+        )
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -315,7 +315,10 @@ def _digest_of(network: str) -> str:
 
 
 def _file_of(network: str) -> Path | None:
-    """Return the file of a network named by its file or its run's folder; None for one that comes with the book."""
+    """Return the file of a network named by its file or its run's folder; None for the name of one of the book's.
+
+    Raises ValueError for a run that has no network yet, and for a name that could be either.
+    """
     from vgglib.checkpoint import NETWORKS
 
     path = Path(network)
@@ -326,8 +329,13 @@ def _file_of(network: str) -> Path | None:
             )
         return None
     if path.is_dir():  # a run's folder holds its network
-        return path / "network.safetensors"
-    return path if path.suffix == ".safetensors" or path.is_file() else None
+        file = path / "network.safetensors"
+        if not file.exists() and (path / "checkpoints" / "run.json").is_file():
+            again = f"python -m vgglib resume {shlex.quote(str(path))}"
+            raise ValueError(f"the run in {path} is not finished, it has no network yet; go on with: {again}")
+        return file
+    named = path.name == network and path.suffix != ".safetensors"  # without a folder, as the book's are
+    return None if named and not path.is_file() else path
 
 
 def _network(network: str) -> object:
