@@ -529,7 +529,7 @@ def test_training_needs_nobody_who_reads(tmp_path, how):
     assert load_network(tmp_path / "runs" / "laptop-seed0" / "network.safetensors")
 
 
-def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys):
+def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys, monkeypatch):
     for part, count in (("train", 24), ("val", 3)):
         for name in ("ant", "bee"):
             (tmp_path / "pictures" / part / name).mkdir(parents=True)
@@ -537,7 +537,14 @@ def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys):
                 Image.new("L", (14, 14), 9 * n).save(tmp_path / "pictures" / part / name / f"{n}.png")
     broken = tmp_path / "pictures" / "val" / "bee" / "1.png"
     good = broken.read_bytes()
-    broken.write_bytes(b"hello")
+    there = training.fit
+
+    def fit(*arguments):
+        history = there(*arguments)
+        broken.write_bytes(b"hello")
+        return history
+
+    monkeypatch.setattr(training, "fit", fit)
     words = [*SMALL, "--data", str(tmp_path / "pictures"), "--device", "cpu", "--out", str(tmp_path / "runs")]
     assert main(words) == 1
     folder = tmp_path / "runs" / "laptop-seed0"
@@ -545,11 +552,33 @@ def test_a_broken_picture_in_the_test_set_costs_no_training(tmp_path, capsys):
     assert f"{broken} is no picture" in said
     assert f"python -m vgglib resume {folder}" in said
     assert load_network(folder / "network.safetensors").about["test_accuracy"] is None
+    monkeypatch.setattr(training, "fit", there)
     broken.write_bytes(good)
     assert main(["resume", str(folder), "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "epoch 1/2" not in said  # nothing is trained again
     assert load_network(folder / "network.safetensors").about["test_accuracy"] is not None
+
+
+@pytest.mark.parametrize("normalise", ["mean", "nothing"])
+@pytest.mark.parametrize("part", ["train", "held out", "val"])
+def test_a_broken_picture_is_named_before_the_first_step(tmp_path, capsys, monkeypatch, part, normalise):
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trains"))
+    for folder in ("train", "val"):
+        for name in ("ant", "bee"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for n in range(24):
+                Image.new("L", (14, 14), 9 * n).save(tmp_path / folder / name / f"{n}.png")
+    train, test = folders.train_and_validation(tmp_path)
+    some = {"train": train.split(20)[0], "held out": train.split(20)[1], "val": test}[part]
+    for n in (0, 3):
+        some.path(n).write_bytes(b"hello")
+    words = ["--data", str(tmp_path), "--device", "cpu", "--normalise", normalise, "--out", str(tmp_path / "runs")]
+    assert main([*SMALL, *words]) == 1
+    said = capsys.readouterr().err
+    assert f"2 of {len(some)} files cannot be used: {some.path(0)} is no picture" in said
+    assert str(some.path(3)) in said
+    assert not list((tmp_path / "runs").rglob("*.*"))
 
 
 @pytest.mark.parametrize(("module", "name"), [("checkpoint", "write_durably"), ("results", "os.replace")])
@@ -699,6 +728,7 @@ def test_a_picture_that_is_replaced_costs_no_step(tmp_path, capsys, monkeypatch,
         assert main([*SMALL, *words]) == 1
     said = capsys.readouterr().err
     assert f"{broken} is no picture" in said
+    assert "delete it" not in said  # the run would not go on without it
     assert said.rstrip().endswith(f"then: python -m vgglib resume {folder} --changed-pictures")
     (saved,) = (folder / "checkpoints").glob("epoch-0001-*.safetensors")
     assert not saved.stem.endswith("-0000000")

@@ -654,7 +654,14 @@ def _trained(
     from vgglib.training import build, fit, foretold, watched_accuracy
 
     part, watched, test = sets
+    checkpoints = Checkpoints(folder / "checkpoints", options.keep, options.changed_pictures)
+    alone = distributed.rank() == 0
     net = build(chosen, part, seed)
+    if alone and not checkpoints.paths():
+        # build has opened what it trains on, for their mean; what else is broken should not cost an epoch either
+        for some in {watched, test} | ({part} if chosen.normalise == "nothing" else set()):
+            if hasattr(some, "expect_pictures"):
+                some.expect_pictures()
     counts = [f"{len(part):,} training images"]
     counts += [f"{len(watched):,} held out"] if watched is not None and not chosen.watch_test else []
     counts += [f"{len(test):,} to test"] if test is not None else []
@@ -665,8 +672,6 @@ def _trained(
             f"batch normalisation: each of {distributed.world()} processes takes the statistics of its own {share:g} "
             "pictures a step, so the figures are not those of one process"
         )
-    checkpoints = Checkpoints(folder / "checkpoints", options.keep, options.changed_pictures)
-    alone = distributed.rank() == 0
     if alone and checkpoints.paths():
         _expect_start(checkpoints.folder, options.start)
     elif alone:
@@ -705,8 +710,9 @@ def _trained(
                 raise  # there is nothing to go on with
             if isinstance(error, ReaderDied):
                 raise DataError(f"{error}; go on with: {first} --workers 0") from error
+            fault = str(error).rpartition("; ")[0] or error  # without the advice to delete it
             raise DataError(
-                f"{error}. This run goes on with the same files alone: put a good one there, then: {again} "
+                f"{fault}. This run goes on with the same files alone: put a good one there, then: {again} "
                 "--changed-pictures"
             ) from error
     about = {"recipe": options.recipe, "seed": seed, "test_accuracy": None, "conditions": history.conditions}

@@ -154,6 +154,27 @@ class FolderSet:
         found = _done(partial(_opened, self), range(len(self)), self.workers)
         return [sentence for sentence in found if isinstance(sentence, str)]
 
+    def expect_pictures(self, most: int = 10_000) -> None:
+        """Nothing; raises one DataError that names the files that are no pictures, as mean_and_std does on its way.
+
+        Of more than ``most`` pictures only that many are opened, evenly spread over the set.
+        """
+        for _ in self._read(_opened, most):
+            pass
+
+    def _read(self, work: Callable, most: int) -> Iterator:
+        """Yield what ``work`` gives for pictures spread over the set; at the end one DataError for all it refused."""
+        read = range(len(self)) if len(self) <= most else torch.linspace(0, len(self) - 1, most).long().tolist()
+        faults = []
+        for result in _done(partial(work, self), read, self.workers):
+            if isinstance(result, str):
+                faults.append(result)
+            else:
+                yield result
+        if faults:
+            more = f"; and {len(faults) - SHOWN} more, see .faults()" if len(faults) > SHOWN else ""
+            raise DataError(f"{len(faults)} of {len(read)} files cannot be used: {'; '.join(faults[:SHOWN])}{more}")
+
     def mean_and_std(self, most: int = 10_000) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel, (channels,) each, with pixels scaled to 0..1.
 
@@ -161,17 +182,10 @@ class FolderSet:
         ``most`` pictures only that many are read, evenly spread over the set. Raises one DataError that names the files
         that are no pictures.
         """
-        read = range(len(self)) if len(self) <= most else torch.linspace(0, len(self) - 1, most).long().tolist()
-        shares, faults = torch.zeros(self.channels, 256, dtype=torch.float64), []
-        for result in _done(partial(_histogram, self), read, self.workers):
-            if isinstance(result, str):
-                faults.append(result)
-            else:
-                shares += result
-        if faults:
-            more = f"; and {len(faults) - SHOWN} more, see .faults()" if len(faults) > SHOWN else ""
-            raise DataError(f"{len(faults)} of {len(read)} files cannot be used: {'; '.join(faults[:SHOWN])}{more}")
-        shares, levels = shares / len(read), torch.arange(256, dtype=torch.float64) / 255
+        shares, levels = torch.zeros(self.channels, 256, dtype=torch.float64), torch.arange(256).double() / 255
+        for histogram in self._read(_histogram, most):
+            shares += histogram
+        shares = shares / min(len(self), most)
         mean = shares @ levels
         variance = (shares * (levels - mean[:, None]) ** 2).sum(dim=1)
         return mean.float(), variance.sqrt().float()
