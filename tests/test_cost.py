@@ -188,14 +188,66 @@ def test_multiplying_outside_of_layers_is_refused(kind):
 
 
 @pytest.mark.parametrize("kind", [Unused, Elementwise])
-def test_parameters_outside_of_used_layers_are_refused(kind):
-    with pytest.raises(UnknownCostError, match=f"extra of {kind.__name__} belongs to no layer"):
-        cost(kind(), (11, 13))
+def test_parameters_outside_of_layers_have_a_row_without_macs(kind):
+    *_, conv, extra = cost(kind(), (11, 13))
+    assert (extra.name, extra.kind) == ("", f"{kind.__name__}, outside of layers")
+    assert (extra.parameters, extra.macs, extra.activation_bytes) == (11 * 5 * 3 * 3, 0, 0)
+    assert conv.macs == 7 * 9 * 11 * 5 * 9
+
+
+@pytest.mark.parametrize(("name", "side"), [("googlenet", 224), ("inception_v3", 299), ("convnext_tiny", 224)])
+def test_networks_with_parameters_that_testing_does_not_use_as_layers(name, side):
+    options = {} if name == "convnext_tiny" else {"init_weights": False}
+    with torch.device("meta"):
+        net = getattr(torchvision.models, name)(**options)
+    found = cost(net, side)
+    assert found.parameters == sum(p.numel() for p in net.parameters())
+    assert found.macs == counted_by_torch(net.eval(), 3, side, side)
+    rest = [row for row in found if row.kind.endswith((", unused", ", outside of layers"))]
+    first = {"googlenet": "aux1.conv.conv", "inception_v3": "AuxLogits.conv0.conv", "convnext_tiny": "features.1.0"}
+    assert rest[0].name == first[name]
+    assert sum(row.macs for row in rest) == 0
+
+
+@pytest.mark.parametrize("options", [{}, dict(stride=2, padding=1, output_padding=1), dict(groups=2, dilation=2)])
+def test_transposed_convolutions_against_torch(options):
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ConvTranspose2d(6, 8, (3, 5), **options))
+    found = cost(net, (11, 13))
+    assert found[2].output_shape == tuple(net(torch.zeros(1, 3, 11, 13)).shape[1:])
+    assert found.macs == counted_by_torch(net, 3, 11, 13)
+
+
+@pytest.mark.parametrize("look", [cost, trace])
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel], ids=["compile", "DataParallel"])
+def test_a_wrapper_is_looked_into(look, wrap):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    assert str(look(wrap(net), 9)) == str(look(net, 9))
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (
+            lambda conv: torch.jit.script(nn.Sequential(conv)),
+            "this network is TorchScript.*give the one it was made of",
+        ),
+        (lambda conv: nn.Sequential(conv, nn.LazyConv2d(2, 3)), r"1 \(LazyConv2d\) has no shape yet: send one batch"),
+        (
+            lambda conv: nn.Sequential(nn.utils.parametrizations.weight_norm(conv)),
+            r"0 \(\w+Conv2d\) computes its weights anew.*remove_parametrizations",
+        ),
+    ],
+    ids=["TorchScript", "lazy", "weight_norm"],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_networks_that_cannot_be_counted_say_what_to_do(net, said):
+    with pytest.raises(UnknownCostError, match=said):
+        cost(net(nn.Conv2d(3, 4, 3)), 9)
 
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.ConvTranspose2d(5, 7, 3), nn.Sequential(nn.Flatten(2), nn.Conv1d(5, 7, 3))],
+    [nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(5, 7, 3)), nn.Sequential(nn.Flatten(2), nn.Conv1d(5, 7, 3))],
     ids=lambda layer: type(layer).__name__,
 )
 def test_layers_that_are_not_known_are_refused(layer):
@@ -270,7 +322,7 @@ def test_a_network_in_training_mode_is_counted_like_any_other():
 
 
 def test_the_network_is_left_as_it_was_after_a_refusal():
-    net = Unused().train()
+    net = FunctionalProduct().train()
     with pytest.raises(UnknownCostError):
         cost(net, (11, 13))
     with pytest.raises(UnknownCostError, match=r"given a picture \(4, 11, 13\)"):

@@ -1,8 +1,9 @@
 """What a network costs: parameters, multiply-accumulates (MACs) and activation bytes, layer by layer.
 
 A MAC is one multiplication and one addition; FLOPs, where others print them, are usually twice as many.
-Counted are convolutions and linear layers, as the field does; pooling, normalisation, ReLU and biases
-cost no MACs. Nothing is computed: the network runs on torch's "meta" device, which knows only shapes.
+Counted are convolutions, transposed ones, too, and linear layers, as the field does; pooling, normalisation, ReLU,
+biases and parameters outside of layers cost no MACs. Nothing is computed: the network runs on torch's "meta" device,
+which knows only shapes.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vgglib.modes import evaluation
-from vgglib.recording import as_it_was, first_line, picture_shape
+from vgglib.recording import as_it_was, bare, first_line, picture_shape
 from vgglib.tables import as_html, as_text
 
 BLIND = {"mv", "addmv", "dot", "vdot", "_trilinear", "deform_conv2d", "_cdist_forward", "_euclidean_dist"}
@@ -79,9 +80,14 @@ def cost(
     input_size: a side in pixels, (height, width) or (channels, height, width); channels are read off the first
     convolution where they are not given. A layer used twice costs its MACs twice and its parameters once. Activation
     bytes are of outputs that a forward pass makes, not of what is kept for the backward pass. Every ReLU is taken to
-    write over its input, as in a VGG: a plain nn.ReLU(), which does not, makes one output more. Raises
-    UnknownCostError, naming what is missing, if the network multiplies outside of its layers.
+    write over its input, as in a VGG: a plain nn.ReLU(), which does not, makes one output more. Parameters
+    of unused layers, such as a classifier for training only, and outside of layers have rows at the end, with 0 MACs.
+    Counted are nn.Conv2d, nn.ConvTranspose2d, nn.Linear and layers that do not multiply; what torch.compile or
+    DataParallel wraps is looked into. Raises UnknownCostError, naming what is missing, if the network multiplies
+    elsewhere, and for layers without shapes (Lazy), with weights computed anew (weight_norm), or in TorchScript.
     """
+    module = bare(module)
+    _expect_countable(module)
     shape = picture_shape(module, input_size)
     rows = CostTable([LayerCost("input", "input", shape, 0, 0, _values(shape) * bytes_per_value)])
     seen: set[int] = set()
@@ -96,7 +102,8 @@ def cost(
             seen.update(map(id, new))
             out = tuple(output.shape[1:])
             count, size = sum(parameter.numel() for parameter in new), output.numel() * bytes_per_value
-            rows.append(LayerCost(name, type(layer).__name__, out, count, _macs(layer, out), size))
+            macs = _macs(layer, tuple(inputs[0].shape[1:]), out)
+            rows.append(LayerCost(name, type(layer).__name__, out, count, macs, size))
 
         return hook
 
@@ -130,9 +137,27 @@ def cost(
             f"the layers of {type(module).__name__} account for {rows.macs:,} of {flops.get_total_flops() // 2:,} "
             f"MACs: {_unknown(module, leaves, rows, flops)}"
         )
-    if missing := [name for name, tensor in module.named_parameters() if id(tensor) not in seen]:
-        raise UnknownCostError(f"{missing[0]} of {type(module).__name__} belongs to no layer that was used")
+    for path, part in module.named_modules():
+        if left := [parameter for parameter in part.parameters(recurse=False) if id(parameter) not in seen]:
+            seen.update(map(id, left))
+            kind = f"{type(part).__name__}, {'unused' if path in leaves else 'outside of layers'}"
+            rows.append(LayerCost(path, kind, (), sum(parameter.numel() for parameter in left), 0, 0))
     return rows
+
+
+def _expect_countable(module: nn.Module) -> None:
+    """Raise UnknownCostError for a network of which no layer could be counted, whatever it computes."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UnknownCostError("this network is TorchScript, which hides its layers: give the one it was made of")
+    for name, part in module.named_modules():
+        where = f"{name or 'it'} ({type(part).__name__})"
+        if isinstance(part, nn.modules.lazy.LazyModuleMixin) and part.has_uninitialized_params():
+            raise UnknownCostError(f"{where} has no shape yet: send one batch through the network first")
+        if nn.utils.parametrize.is_parametrized(part):
+            raise UnknownCostError(
+                f"{where} computes its weights anew at each use (weight_norm or the like): take that off first, by "
+                "torch.nn.utils.parametrize.remove_parametrizations"
+            )
 
 
 class _Watch(TorchDispatchMode):
@@ -165,8 +190,11 @@ def _unknown(module: nn.Module, leaves: dict[str, nn.Module], rows: CostTable, f
     return "it multiplies outside of convolutions and linear layers"
 
 
-def _macs(layer: nn.Module, output_shape: tuple[int, ...]) -> int:
+def _macs(layer: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
     """Return the multiply-accumulates of one layer for one picture."""
+    if isinstance(layer, nn.ConvTranspose2d):  # each value of its input goes to a whole kernel of the output
+        kernel = layer.kernel_size[0] * layer.kernel_size[1]
+        return _values(input_shape) * kernel * layer.out_channels // layer.groups
     if isinstance(layer, nn.Conv2d):
         kernel = layer.kernel_size[0] * layer.kernel_size[1]
         return _values(output_shape) * kernel * layer.in_channels // layer.groups

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vgglib.model import VGG, FullyConvolutional
+from vgglib.model import VGG, FullyConvolutional, unwrapped
 from vgglib.modes import evaluation
 from vgglib.receptive_field import UnknownReceptiveFieldError
 from vgglib.sizes import whole
@@ -77,6 +77,7 @@ def record(module: nn.Module, input_size: int | tuple[int, ...]) -> Recording:
     torch.fx cannot follow the code, where the code asks for values, and where it cannot work on such a picture;
     ValueError, as the network itself, for pictures that a vgglib.model.VGG was not built for.
     """
+    module = bare(module)
     shape = picture_shape(module, input_size)
     if isinstance(module, VGG | FullyConvolutional):  # torch.fx passes its check by
         module._check(torch.empty(1, *shape, device="meta"))
@@ -189,10 +190,7 @@ class _Tracer(fx.Tracer):
 
 
 def picture_shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple[int, ...]:
-    """Return (channels, height, width); ValueError for a size that is none, and for what is no network."""
-    if not isinstance(module, nn.Module):
-        hint = f": write VGG({module!r})" if isinstance(module, str) else ""
-        raise ValueError(f"expected a network, a torch.nn.Module, got {module!r}{hint}")
+    """Return (channels, height, width); ValueError for a size that is none."""
     sides = tuple(input_size) if isinstance(input_size, tuple | list) else (input_size, input_size)
     shape = tuple(whole(side, "a side of input_size") for side in sides)
     if len(shape) == 2:
@@ -204,6 +202,17 @@ def picture_shape(module: nn.Module, input_size: int | tuple[int, ...]) -> tuple
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_size is a side, (height, width) or (channels, height, width), got {input_size}")
     return shape
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """Return the network that torch.compile, DataParallel or the like wraps; an nn.Sequential stays, for its names.
+
+    Raises ValueError for what is no network.
+    """
+    if not isinstance(module, nn.Module):
+        hint = f": write VGG({module!r})" if isinstance(module, str) else ""
+        raise ValueError(f"expected a network, a torch.nn.Module, got {module!r}{hint}")
+    return module if type(module) is nn.Sequential else unwrapped(module)
 
 
 def _graph(module: nn.Module) -> tuple[fx.Graph, dict[str, Tensor]]:
