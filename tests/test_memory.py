@@ -3,6 +3,7 @@
 import pytest
 import reference
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -177,11 +178,21 @@ def test_sharing_counts_once():
     [
         (dict(purpose="RMSprop"), "unknown purpose 'RMSprop': choose from inference"),
         (dict(batch=0), "at least one picture, got 0"),
+        (dict(batch=2.5), "batch must be a whole number, got 2.5"),
+        (dict(batch=True), "batch must be a whole number, got True"),
     ],
 )
 def test_nonsense_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         memory(VGG("5 |", image_size=4, hidden=6), **arguments)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+def test_a_network_of_another_kind_is_refused(name):
+    with torch.device("meta"):
+        net = getattr(torchvision.models, name)(weights=None)
+    with pytest.raises(ValueError, match=r"predicted for a vgglib.model.VGG, got a (ResNet|VGG of torchvision)"):
+        memory(net, 4)
 
 
 def test_a_network_that_keeps_more_is_refused():

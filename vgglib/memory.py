@@ -15,6 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from vgglib.cost import cost
 from vgglib.model import VGG
+from vgglib.recording import bare
+from vgglib.sizes import whole
 
 PURPOSES: dict[str, tuple[int, int]] = {  # numbers kept for each parameter, besides itself: gradients, optimiser
     "inference": (0, 0),
@@ -44,13 +46,17 @@ def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memo
 
     purpose: a key of PURPOSES. Nothing is computed: the network may be on torch's "meta" device. The first layers may
     be frozen (requires_grad False): nothing of them waits for the backward pass. Raises ValueError for an unknown
-    purpose, a batch below 1, a network in anything but float32 or float64, frozen layers behind trained ones, and a
-    network with local response normalisation, of which torch keeps several intermediate results not counted here.
+    purpose, a batch that is no whole number from 1 on, a network that is no VGG or in anything but float32 or float64,
+    frozen layers behind trained ones, and a network with local response normalisation, of which torch keeps several
+    intermediate results not counted here.
     """
     if purpose not in PURPOSES:
         raise ValueError(f"unknown purpose {purpose!r}: choose from {', '.join(PURPOSES)}")
-    if batch < 1:
+    if (batch := whole(batch, "batch")) < 1:
         raise ValueError(f"a batch has at least one picture, got {batch}")
+    if not isinstance(net := bare(net), VGG):
+        kind = f"{type(net).__name__} of {type(net).__module__.partition('.')[0]}"
+        raise ValueError(f"memory is predicted for a vgglib.model.VGG, got a {kind}: cost counts others")
     if any(isinstance(layer, nn.LocalResponseNorm) for layer in net.modules()):
         raise ValueError("local response normalisation keeps more than its output: its memory is not predicted here")
     known = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear, nn.Dropout)
