@@ -318,7 +318,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_there_again(b
     [
         ("nothing", "no network called 'nothing' is shipped"),
         (__file__, "test_main.py is damaged or no safetensors file"),
-        ("laptop", "conv1_1 has shapes"),
+        ("laptop", "conv1_1 has 4 channels here, 16 in the trained network: take its width 0.25, image_size 32, hidden 512, perhaps"),
     ],
 )
 def test_a_start_that_cannot_be_is_one_line(small, capsys, monkeypatch, start, said):
@@ -946,7 +946,8 @@ def test_a_folder_of_other_classes_starts_from_a_grey_network(begun, tmp_path, c
     assert main(command) == 0
     assert "seed 0 is finished" in capsys.readouterr().out
     assert main([*command, "--channels", "3", "--out", str(tmp_path / "colour")]) == 1
-    assert "conv1_1 has shapes" in capsys.readouterr().err
+    said = "conv1_1 has 3 input channels here, 1 in the trained network: take its in_channels 1"
+    assert said in capsys.readouterr().err
     at = command.index("--start-from")
     alone = [*command[:at], *command[at + 2 :], "--out", str(tmp_path / "alone")]
     assert main([*alone, "--channels", "1"]) == 0

@@ -430,10 +430,20 @@ def test_warm_start_at_28_pixels_and_with_batch_normalisation():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (dict(width=1 / 16), "conv1_1 has shapes"),
-        (dict(hidden=6), "fc6 has shapes"),
-        (dict(num_classes=5), "fc8 has shapes"),
-        (dict(batch_norm=True), "conv1_1 has shapes"),
+        (
+            dict(width=1 / 16),
+            "conv1_1 has 4 channels here, 2 in the trained network: take its width 0.03125, perhaps conf",
+        ),
+        (
+            dict(hidden=6),
+            "fc6 has 6 units here, 5 in the trained network: take its hidden 5, perhaps configuration 'A'$",
+        ),
+        (dict(num_classes=5), "fc8 has 5 units here, 4 in the trained network: take its num_classes 4"),
+        (dict(batch_norm=True), "conv1_1 has not the parameters here .*: take its batch_norm False"),
+        (
+            dict(configuration="8 64 | 128 128 | 256 256 |", image_size=8),
+            "conv1_1 has 1 channels.* image_size 32, perhaps",
+        ),
         (dict(configuration="64 64 | 128 128 |"), "no conv3_1"),
     ],
 )
@@ -444,6 +454,19 @@ def test_a_warm_start_that_does_not_fit_copies_nothing(changed, said):
     with pytest.raises(ValueError, match=said):
         warm_start(net, VGG("A", **small))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_map_is_trained_by_its_own_parameters():
+    """They lie in the network's own memory, but have gradients of their own, as its docstring says."""
+    torch.manual_seed(0)
+    net = VGG("4 | 6 |", 1, 3, image_size=8, hidden=5, dropout=0.0)
+    dense, before = fully_convolutional(net), net.classifier[0].weight.clone()
+    dense(torch.rand(2, 1, 12, 12)).mean(dim=(2, 3)).square().sum().backward()
+    assert net.classifier[0].weight.grad is None
+    torch.optim.SGD(dense.parameters(), lr=1.0).step()
+    moved = before - dense.classifier[0].weight.grad.view_as(before)
+    assert torch.allclose(net.classifier[0].weight, moved)
+    assert not torch.equal(net.classifier[0].weight, before)
 
 
 TRAINED = dict(in_channels=1, num_classes=4, image_size=32, width=1 / 32, hidden=5, batch_norm=True)
@@ -485,10 +508,11 @@ def test_another_configuration_starts_warm():
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (dict(image_size=64), "fc6 has shapes .* follows from the size of the pictures"),
-        (dict(width=1 / 16), "conv1_1 has shapes"),
-        (dict(batch_norm=False), "conv1_1 has shapes"),
-        (dict(in_channels=3), "conv1_1 has shapes"),
+        (dict(image_size=64), "fc6 has 64 inputs here, 16 in the trained network: take its image_size 32$"),
+        (dict(image_size=(64, 32)), "fc6 has 32 inputs here, 16 in the trained network: take its image_size 32$"),
+        (dict(width=1 / 16), "conv1_1 has 4 channels here, 2 in the trained network: take its width 0.03125$"),
+        (dict(batch_norm=False), "conv1_1 has not the parameters here .*: take its batch_norm True$"),
+        (dict(in_channels=3), "conv1_1 has 3 input channels here, 1 in the trained network: take its in_channels 1$"),
     ],
 )
 def test_a_start_that_does_not_fit_copies_nothing(changed, said):

@@ -187,7 +187,10 @@ def _expect_floats(X: Tensor) -> None:
 
 
 def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
-    """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2)."""
+    """Return the convolution that computes ``linear`` at every place of a map; it shares its weights (section 3.2).
+
+    Both parameters lie in the same memory, each has a gradient of its own.
+    """
     channels = linear.in_features // (kernel[0] * kernel[1])
     conv = nn.Conv2d(channels, linear.out_features, kernel, device="meta")  # "meta": without weights of its own
     conv.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, *kernel))
@@ -198,8 +201,10 @@ def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
 def fully_convolutional(net: VGG) -> FullyConvolutional:
     """Return the network for pictures of any size from its crop on, which gives a map of scores (section 3.2).
 
-    It shares its weights with ``net`` and is in the same mode. Convert after moving or casting: what happens to ``net``
-    later, this does not follow. Raises ValueError for a network that is converted
+    It shares its weights with ``net`` and is in the same mode: a step of an optimiser on its parameters changes both. Its
+    gradients are its own: train it by its own parameters, since a backward pass through the map leaves the fully
+    connected layers of ``net`` without gradients. Convert after moving or casting: what happens to ``net`` later, this
+    does not follow. Raises ValueError for a network that is converted
     already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give; and for one
     that computes more than its weights say, by a forward or a hook of its own, or by a layer that would take the width
     of a map for the classes. A network inside of a wrapper is found, as by unwrapped.
@@ -311,14 +316,39 @@ def _copy(net: VGG, trained: VGG, chosen: list[str]) -> list[str]:
         states = [[module.state_dict() for module in side[name]] for side in (ours, theirs)]
         shapes = [[tuple(value.shape) for state in side for value in state.values()] for side in states]
         if shapes[0] != shapes[1]:
-            why = ": how many inputs it has follows from the size of the pictures" if name == "fc6" else ""
-            raise ValueError(f"{name} has shapes {shapes[0]} in the new network, {shapes[1]} in the trained one{why}")
+            told = _unlike(ours[name][0].weight.shape, theirs[name][0].weight.shape)
+            raise ValueError(f"{name} has {told}: {_wanted(net, trained)}")
         pairs += zip(ours[name], states[1], strict=True)
     for module, state in pairs:
         module.load_state_dict(state)
     net.mean.copy_(trained.mean)
     net.std.copy_(trained.std)
     return chosen
+
+
+def _unlike(here: torch.Size, there: torch.Size) -> str:
+    """Return in what two layers differ first, from the shapes of their weights."""
+    kinds = ("channels", "input channels", "rows", "columns") if len(here) == 4 else ("units", "inputs")
+    for one, other, kind in zip(here, there, kinds, strict=True):
+        if one != other:
+            return f"{one:,} {kind} here, {other:,} in the trained network"
+    return "not the parameters here that it has in the trained network"
+
+
+def _wanted(net: VGG, trained: VGG) -> str:
+    """Return which settings of the trained network the new one should take."""
+
+    def settings(one: VGG) -> dict[str, object]:
+        norm, side = any(isinstance(module, nn.BatchNorm2d) for module in one.features), one.image_size
+        found = {"in_channels": one.in_channels, "width": one.width, "batch_norm": norm}
+        found["image_size"] = side[0] if side[0] == side[1] else side
+        return found | {"hidden": one.classifier[0].out_features, "num_classes": one.classifier[-1].out_features}
+
+    mine, its = settings(net), settings(trained)
+    wanted = [f"{name} {its[name]}" for name in its if its[name] != mine[name]]
+    if layers(net.configuration) != layers(trained.configuration):
+        wanted.append(f"{'perhaps ' if wanted else ''}configuration {trained.configuration!r}")
+    return f"take its {', '.join(wanted)}"
 
 
 def _weighted(net: VGG) -> dict[str, list[nn.Module]]:
