@@ -318,7 +318,10 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_there_again(b
     [
         ("nothing", "no network called 'nothing' is shipped"),
         (__file__, "test_main.py is damaged or no safetensors file"),
-        ("laptop", "conv1_1 has 4 channels here, 16 in the trained network: take its width 0.25, image_size 32, hidden 512, perhaps"),
+        (
+            "laptop",
+            "conv1_1 has 4 channels here, 16 in the trained network: take its width 0.25, image_size 32, hidden 512, p",
+        ),
     ],
 )
 def test_a_start_that_cannot_be_is_one_line(small, capsys, monkeypatch, start, said):
@@ -430,9 +433,9 @@ def test_where_nothing_was_saved_nothing_is_said_to_go_on(small, tmp_path, capsy
 def test_fields_of_the_recipe_reach_it(monkeypatch, sets):
     seen = []
     monkeypatch.setattr(training, "build", lambda chosen, *_: (seen.append(chosen), 1 / 0))
-    changes = "--scale (28,32) --flip false --bf16 none --learning-rate 1e-3 --schedule plateau --validation 20"
+    changes = "--scale (228,232) --flip false --bf16 none --learning-rate 1e-3 --schedule plateau --validation 20"
     assert main(["train", "--recipe", "paper", *changes.split(), "--configuration", "8 8 | 16"]) == 1
-    changed = dict(scale=(28, 32), flip=False, bf16=None, learning_rate=1e-3, schedule="plateau", validation=20)
+    changed = dict(scale=(228, 232), flip=False, bf16=None, learning_rate=1e-3, schedule="plateau", validation=20)
     assert seen == [training.recipe("paper", configuration="8 8 | 16", **changed)]
 
 
@@ -445,6 +448,21 @@ def test_fields_of_the_recipe_reach_it(monkeypatch, sets):
         ("train --validation none", "validation must be a whole number, got None; 0 holds none out"),
         ("train --batch-norm yes", "batch_norm must be true or false, got 'yes'"),
         ("train --scale 32.5", "scale must be"),
+        ("train --scale 20", "expected crop <= S_min <= S_max, got crop 32 and scale 20"),
+        ("train --keep 0", "--keep must be 1 or more, got 0"),
+        ("train --checkpoint-every 0", "--checkpoint-every must be 1 or more, got 0"),
+        ("train --learning-rate nan", "learning_rate must be positive, got nan"),
+        ("train --weight-decay inf", "weight_decay must be finite, got inf"),
+        ("train --image-size -3", "expected crop <="),
+        ("train --patience 3", "--patience is for --schedule plateau: this recipe's is linear"),
+        ("train --recipe paper --warm-up 0.5", "--warm-up is for --schedule linear: this recipe's is plateau"),
+        ("train --workers 2", "--workers is for a folder of pictures"),
+        ("train --root x --data y", "--root is where Fashion-MNIST lies: --data y is a folder of its own"),
+        ("evaluate laptop --workers 2", "--workers is for a folder of pictures"),
+        ("evaluate laptop --root x --data y", "--root is where Fashion-MNIST lies"),
+        ("evaluate laptop laptop", "laptop is given twice: it would count twice"),
+        ("evaluate laptop --scales 32 36 32", "the scale 32 is given twice: it would count twice"),
+        ("cost D --image-size -3", "image_size must be positive, got -3"),
         ("train --schedule cosine", "allowed are constant, plateau, linear"),
         ("train --validation 60000", "validation must be a number of images"),
         ("train --device warp", "unknown device 'warp': take cpu, cuda, cuda:1 (the second GPU) or mps"),
@@ -850,8 +868,11 @@ def test_tensorboard_gets_its_events(small, tmp_path, capsys, monkeypatch):
     assert main([*small, "--tensorboard"]) == 0
     assert list((tmp_path / "runs" / "laptop-seed0" / "tensorboard").glob("events*"))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    capsys.readouterr()
     assert main([*small, "--tensorboard", "--overwrite"]) == 1
-    assert "TensorBoard is not installed" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "TensorBoard is not installed" in err
+    assert out == ""  # before anything is read
 
 
 class Folder:
@@ -1005,12 +1026,19 @@ def test_what_is_held_out_is_counted_as_it_is(small, sets, capsys, monkeypatch):
     assert f"{len(sets[0]) - 20} training images, 20 held out, {len(sets[1])} to test;" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", ["", "fly", "cost", "cost D --image-size big", "train --colour red"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "fly", "cost", "cost D --image-size big", "train --colour red", "train --epo 1", "cost D --batch-norm maybe"],
+)
 def test_wrong_questions_leave_with_2(capsys, arguments):
     with pytest.raises(SystemExit) as left:
         main(arguments.split())
     assert left.value.code == 2
-    assert "usage: python -m vgglib" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("vgglib: ")
+    assert said.count("\n") == 1
+    command = " train" if "train" in arguments else " cost" if "cost" in arguments else ""
+    assert said.endswith(f"; see python -m vgglib{command} --help\n")
 
 
 @pytest.mark.parametrize(
@@ -1033,10 +1061,12 @@ def test_help_explains_every_field(capsys):
         main(["train", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     for field in fields(training.Recipe):
-        start = said.index(f" --{field.name.replace('_', '-')} VALUE ")
-        told = said[start:].partition(" VALUE ")[2].partition(" --")[0]
+        value = "[VALUE]" if field.type in (bool, bool | None) else "VALUE"
+        start = said.index(f" --{field.name.replace('_', '-')} {value} ")
+        told = said[start:].partition(f" {value} ")[2].partition(" --")[0]
         assert f"(laptop: {getattr(training.RECIPES['laptop'], field.name)})" in told
         assert len(told.split()) > 4, field.name
+        assert all(word in told for word in training._ALLOWED.get(field.name, ())), field.name
     assert "normal-0.01" in said
 
 
@@ -1157,7 +1187,8 @@ def test_networks_of_two_orders_of_classes_are_not_averaged(tmp_path, capsys):
     one, swapped = two_classes(tmp_path)
     data = ["--data", str(tmp_path / "set"), "--device", "cpu", "--json"]
     errors = []
-    for asked in ([one], [swapped], [one, one]):
+    copy = shutil.copy(one, tmp_path / "copy.safetensors")
+    for asked in ([one], [swapped], [one, str(copy)]):
         assert main(["evaluate", *asked, *data]) == 0
         errors.append(json.loads(capsys.readouterr().out)["top1_error"])
     assert len(set(errors)) == 1
@@ -1312,8 +1343,10 @@ def test_predict_names_the_likeliest_classes(trained, sets, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["nothing.png"], "nothing.png is missing"),
-        ([__file__], "test_main.py"),
+        (["nothing.png"], "nothing.png is missing\n"),
+        ([str(Path(__file__).parent)], "is a folder or a device, not a file\n"),
+        ([""], "the name of a picture is empty"),
+        ([__file__], "test_main.py is no picture of a kind that is read here (JPEG, PNG, PPM, BMP, TIFF, WEBP)\n"),
         ([__file__, "--top", "0"], "--top must be from 1 to 10"),
         ([__file__, "--top", "11"], "--top must be from 1 to 10"),
     ],
@@ -1361,7 +1394,64 @@ def test_cost(capsys):
     assert {row["kind"] for row in found["layers"]} >= {"Conv2d", "BatchNorm2d", "Linear"}
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("train", "--out"),
+        ("train", "--data"),
+        ("train", "--root"),
+        ("train", "--result"),
+        ("evaluate laptop", "--data"),
+    ],
+)
+def test_an_empty_name_is_refused(command, option, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), option, ""]) == 1
+    assert f"{option} is empty: name a f" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "norm"), [("D --batch-norm", True), ("--batch-norm D", True),
+    ("D --batch-norm true", True), ("D --batch-norm false", False), ("D", False)])  # fmt: skip
+def test_batch_norm_is_an_option_with_and_without_a_value(words, norm, capsys, monkeypatch):
+    assert main(["cost", *words.split(), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert ("BatchNorm2d" in {row["kind"] for row in found["layers"]}) == norm
+    if not words.startswith("-"):
+        asked = []
+        monkeypatch.setattr(training, "recipe", lambda name, **changes: asked.append(changes) or 1 / 0)
+        main(["train", *words.split()[1:]])
+        assert asked == [{"batch_norm": norm} if words != "D" else {}]
+
+
+def test_the_error_of_each_class(trained, sets, capsys):
+    assert main(["evaluate", trained, "--device", "cpu", "--per-class", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    given = dense(load_network(trained), sets[1].images, 12).argmax(dim=1)
+    for place, one in enumerate(found["classes"]):
+        mine = given[sets[1].labels == place]
+        wrong = [CLASSES[other] for other in mine.tolist() if other != place]
+        assert (one["class"], one["pictures"]) == (CLASSES[place], len(mine))
+        assert one["error"] == len(wrong) / len(mine)
+        assert (
+            one["most_often"] is None if not wrong else wrong.count(one["most_often"]) == max(map(wrong.count, wrong))
+        )
+    assert main(["evaluate", trained, "--device", "cpu", "--per-class"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(CLASSES)
+    first = found["classes"][0]
+    assert lines[1].startswith(f"{CLASSES[0]}: error {100 * first['error']:.2f} % of 4")
+    assert __main__._by_class(torch.tensor([[0, 0], [3, 1]]), ("ant", "bee")) == [
+        {"class": "ant", "pictures": 0, "error": None, "most_often": None},
+        {"class": "bee", "pictures": 4, "error": 0.75, "most_often": "ant"},
+    ]
+
+
 def test_receptive_field(capsys):
+    assert main(["receptive-field", "D", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["layers"]
+    assert found[-1] == {"name": "pool5", "size": 212, "stride": 32, "padding": 90}
+    assert len(found) == 18
     assert main(["receptive-field", "D"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split() == ["pool5", "212", "32", "90"]

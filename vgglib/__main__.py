@@ -21,6 +21,22 @@ from pathlib import Path
 GRID = 5  # crops along each side, as in the paper
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what it does not understand, and takes options by their whole names alone."""
+
+    def __init__(self, *arguments: object, **settings: object):
+        super().__init__(*arguments, allow_abbrev=False, **settings)  # a new option changes no script
+
+    def parse_known_args(self, *arguments: object) -> tuple[argparse.Namespace, list[str]]:
+        options, unknown = super().parse_known_args(*arguments)
+        if unknown:
+            self.error(f"unknown: {' '.join(unknown)}")
+        return options, unknown
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"vgglib: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status.
 
@@ -28,6 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     (SIGTERM).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["cost"]:  # whose configuration may come after --batch-norm
+        after = zip(arguments, [*arguments[1:], ""], strict=True)
+        flag = [word == "--batch-norm" and value not in ("true", "false") for word, value in after]
+        arguments = [f"{word}=true" if alone else word for word, alone in zip(arguments, flag, strict=True)]
     if arguments[:1] == ["doctor"]:  # before anything is imported that might be missing
         from vgglib import doctor
 
@@ -35,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.command = shlex.join(["python", "-m", "vgglib", *arguments])
+        for name, kind in _NAMED.items():
+            if getattr(options, name, None) == "":
+                raise ValueError(f"--{name} is empty: name {kind}")
         if getattr(options, "device", None):
             _check_device(options.device)
         status = options.run(options)
@@ -52,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+_NAMED = {"data": "a folder, or fashion-mnist", "out": "a folder", "root": "a folder", "result": "a file"}
 _EXIT = (
     "Exit status: 0 done, 1 failed or refused with one sentence, 2 an unknown option, 130 interrupted by Ctrl-C, 143 "
     "by SIGTERM; after the last two the state is saved. torchrun itself ends with 1 in all cases but the first."
@@ -61,9 +85,9 @@ _EXIT = (
 def _parser() -> argparse.ArgumentParser:
     from vgglib.configurations import TABLE_1
     from vgglib.studies import STUDIES
-    from vgglib.training import RECIPES
+    from vgglib.training import RECIPES, Recipe
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "python -m vgglib",
         description="The VGG paper from the command line: train a network, or ask what one costs and sees.",
         epilog="python -m vgglib train --recipe laptop   trains on Fashion-MNIST in minutes on two CPU cores",
@@ -134,11 +158,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--tensorboard", action="store_true", help="also write events for TensorBoard")
     group = train.add_argument_group(
         "fields of the recipe",
-        "each replaces the recipe's own; true, false and none are written so, a range of scales as 256,512",
+        "each replaces the recipe's own; true, false and none are written so, a range of scales as 256,512; "
+        "--batch-norm alone is --batch-norm true",
     )
+    truths = {field.name for field in fields(Recipe) if field.type in (bool, bool | None)}
     for name, meaning in _meanings().items():
         option = f"--{name.replace('_', '-')}"
-        group.add_argument(option, dest=f"field_{name}", metavar="VALUE", help=meaning.replace("%", "%%"))
+        group.add_argument(
+            option, dest=f"field_{name}", metavar="VALUE", help=meaning.replace("%", "%%"),
+            **(dict(nargs="?", const="true") if name in truths else {}),
+        )  # fmt: skip
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -176,6 +205,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--data", default="fashion-mnist", help="fashion-mnist, canvas, or a folder with one folder for each class"
     )
+    evaluate.add_argument(
+        "--per-class", action="store_true", help="also the error of each class, and what it is most often taken for"
+    )
     evaluate.add_argument("--root", help="folder that holds FashionMNIST/ (default: the book's data/)")
 
     cost = commands.add_parser("cost", help="parameters, multiply-accumulates and memory of a configuration")
@@ -189,8 +221,10 @@ def _parser() -> argparse.ArgumentParser:
     cost.add_argument("--classes", type=int, default=1000, help="number of classes (default: 1000)")
     cost.add_argument("--width", type=float, default=1.0, help="factor on the channels (default: 1)")
     cost.add_argument("--hidden", type=int, default=4096, help="units in fc6 and fc7 each (default: 4096)")
-    cost.add_argument("--batch-norm", action="store_true", help="normalise after each convolution")
-    cost.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
+    cost.add_argument("--batch-norm", nargs="?", const="true", default="false", choices=("true", "false"),
+                      help="normalise after each convolution; alone it is --batch-norm true")  # fmt: skip
+    for command in (cost, sees):
+        command.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
     names = [*STUDIES, "warm-start", "lighter", "depth", "depth-controls", "test-scales"]
@@ -225,12 +259,16 @@ def _train(options: argparse.Namespace) -> int:
     said = {name.removeprefix("field_"): text for name, text in vars(options).items() if name.startswith("field_")}
     texts = {field.name for field in fields(Recipe) if field.type in (str, "str")}
     changes = {name: text if name in texts else _value(text) for name, text in said.items() if text is not None}
-    if len(set(options.seeds)) < len(options.seeds):
+    if _twice(options.seeds) is not None:
         raise ValueError("a seed is given twice: it would give the same network again")
     chosen = recipe(options.recipe, **changes)
+    for name, schedule in (("patience", "plateau"), ("warm_up", "linear")):
+        if name in changes and chosen.schedule != schedule:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is for --schedule {schedule}: this recipe's is {chosen.schedule}")
+    _expect_pictures_of(options, options.data == "fashion-mnist")
+    _expect_possible(options, chosen)
     if options.data != "fashion-mnist":
-        if not options.data:
-            raise ValueError("--data is empty: name a folder, or fashion-mnist")
         options.data = str(Path(options.data).resolve())  # a run may be resumed from another folder
     elif options.channels is not None:
         raise ValueError("--channels is for a folder of pictures: Fashion-MNIST is grey")
@@ -251,6 +289,32 @@ def _train(options: argparse.Namespace) -> int:
             for seed in options.seeds
         ]
     return _summarise(options, {"recipe_name": options.recipe, "changes": changes}, runs)
+
+
+def _expect_pictures_of(options: argparse.Namespace, fashion_mnist: bool) -> None:
+    """Raise ValueError for an option that has no effect on the pictures that are asked for."""
+    if options.root is not None and not fashion_mnist:
+        raise ValueError(f"--root is where Fashion-MNIST lies: --data {options.data} is a folder of its own")
+    if options.workers and fashion_mnist:
+        raise ValueError("--workers is for a folder of pictures: Fashion-MNIST is held in memory")
+
+
+def _expect_possible(options: argparse.Namespace, chosen: object) -> None:
+    """Raise ValueError, before any picture is read, for what could not be trained with whatever pictures."""
+    import torch
+
+    from vgglib.augment import Augment
+    from vgglib.model import VGG
+    from vgglib.monitor import summary_writer
+
+    for name in ("keep", "checkpoint_every"):
+        if (number := getattr(options, name)) is not None and number < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {number}")
+    Augment(chosen.image_size, chosen.scale)
+    with torch.device("meta"):
+        VGG(chosen.configuration, 1, 2, chosen.image_size, chosen.width, chosen.hidden)
+    if options.tensorboard and os.environ.get("RANK", "0") == "0":  # under torchrun process 0 alone writes
+        summary_writer()
 
 
 def _begin(options: argparse.Namespace) -> None:
@@ -710,7 +774,7 @@ def _trained(
                 raise  # there is nothing to go on with
             if isinstance(error, ReaderDied):
                 raise DataError(f"{error}; go on with: {first} --workers 0") from error
-            fault = str(error).rpartition("; ")[0] or error  # without the advice to delete it
+            fault = str(error).rpartition("; ")[0] or error  # without the advice, which may be to delete it
             raise DataError(
                 f"{fault}. This run goes on with the same files alone: put a good one there, then: {again} "
                 "--changed-pictures"
@@ -809,6 +873,8 @@ def _tester(options: argparse.Namespace) -> object:
     def both(*arguments: object, **others: object) -> object:
         return ensemble([dense(*arguments, **others), multi_crop(*arguments, grid=options.grid, **others)])
 
+    if (twice := _twice(options.scales or [])) is not None:
+        raise ValueError(f"the scale {twice} is given twice: it would count twice in the mean posterior")
     method = {"single-crop": single_crop, "dense": dense, "multi-crop": multi_crop, "both": both}[options.method]
     if options.grid != GRID and options.method not in ("multi-crop", "both"):
         raise ValueError(f"--grid is for --method multi-crop and both, not for {options.method}")
@@ -824,6 +890,11 @@ def _tester(options: argparse.Namespace) -> object:
     return tested
 
 
+def _twice(given: list) -> object:
+    """Return the first that is given a second time, None if there is none."""
+    return next((one for place, one in enumerate(given) if one in given[:place]), None)
+
+
 def _own_scale(net: object) -> int:
     """Return the scale at which train tested a network, where it says so; else the side of its crop."""
     return getattr(net, "about", {}).get("test_scale") or min(net.image_size)
@@ -833,12 +904,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     """Test one network, or several together, on the test set or on a folder, and print the errors."""
     from vgglib import data
     from vgglib.devices import best_device
-    from vgglib.evaluation import ensemble, top1_error, top5_error
+    from vgglib.evaluation import confusion, ensemble, top1_error, top5_error
 
+    if twice := _twice([str((_file_of(name) or Path(name)).resolve()) for name in options.networks]):
+        raise ValueError(f"the network {twice} is given twice: it would count twice in the mean posterior")
     nets = [_network(name) for name in options.networks]
     sets = {"fashion-mnist": data.fashion_mnist, "canvas": data.fashion_mnist_on_canvas}
-    if not options.data:
-        raise ValueError("--data is empty: name a folder, or fashion-mnist")
+    _expect_pictures_of(options, options.data in sets)
     test = sets[options.data](options.root)[1] if options.data in sets else None
     tested, found = _tester(options), []
     known, first = _common_classes(options.networks, nets) if test is None else (None, None)
@@ -871,6 +943,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if posteriors.shape[1] > 5:
         result["top5_error"] = top5_error(posteriors, labels)
         said += f", top-5 error {100 * result['top5_error']:.2f} %"
+    if options.per_class:
+        result["classes"] = _by_class(confusion(posteriors, labels), pictures.classes)
     if options.json:
         print(json.dumps(result))
     else:
@@ -878,7 +952,22 @@ def _evaluate(options: argparse.Namespace) -> int:
         where = ", ".join(map(str, scales))
         where = f"at {where}" if options.scales or len(scales) == 1 else f"each at its own scale ({where})"
         print(f"{who}{options.method} {where}: {said} of {len(labels):,} pictures")
+        for one in result.get("classes", []):
+            mostly = f", most often taken for {one['most_often']}" if one["most_often"] else ""
+            error = "no pictures" if not one["pictures"] else f"error {100 * one['error']:.2f} % of {one['pictures']:,}"
+            print(f"{one['class']}: {error}{mostly}")
     return 0
+
+
+def _by_class(counts: object, names: tuple[str, ...]) -> list[dict]:
+    """Return, for each class, its pictures, the share that is wrong, and the class most often given in its place."""
+    found = []
+    for place, (name, row) in enumerate(zip(names, counts.tolist(), strict=True)):
+        wrong = [0 if other == place else count for other, count in enumerate(row)]
+        most = names[wrong.index(max(wrong))] if any(wrong) else None
+        error = sum(wrong) / sum(row) if any(row) else None
+        found.append({"class": name, "pictures": sum(row), "error": error, "most_often": most})
+    return found
 
 
 def _common_classes(names: list[str], nets: list) -> tuple[tuple[str, ...] | None, str | None]:
@@ -901,8 +990,10 @@ def _predict(options: argparse.Namespace) -> int:
     """Print the likeliest classes of picture files; 1 if one of them could not be read, which costs no other."""
     from vgglib.data import DataError
     from vgglib.devices import best_device
-    from vgglib.folders import read_picture
+    from vgglib.folders import read_picture, without_advice
 
+    if "" in options.pictures:
+        raise ValueError("the name of a picture is empty")
     net = _network(options.network).to(options.device or best_device())
     classes = net.classes or [f"class {number}" for number in range(net.classifier[-1].out_features)]
     top = min(3, len(classes)) if options.top is None else options.top
@@ -915,7 +1006,7 @@ def _predict(options: argparse.Namespace) -> int:
             try:
                 yield read_picture(path, net.in_channels), place
             except DataError as error:
-                broken[place] = error
+                broken[place] = DataError(without_advice(error))
         if len(broken) == len(options.pictures):
             raise broken[0]
 
@@ -1033,7 +1124,7 @@ def _cost(options: argparse.Namespace) -> int:
     with torch.device("meta"):  # shapes are enough
         net = VGG(
             options.configuration, options.in_channels, options.classes, options.image_size, options.width,
-            options.hidden, options.batch_norm,
+            options.hidden, options.batch_norm == "true",
         )  # fmt: skip
     table = cost(net, options.image_size)
     if options.json:
@@ -1048,7 +1139,12 @@ def _receptive_field(options: argparse.Namespace) -> int:
     from vgglib.configurations import layers
     from vgglib.receptive_field import table
 
-    print(table(layers(options.configuration)))
+    found = table(layers(options.configuration))
+    if options.json:
+        rows = [{"name": n, "size": f.size, "stride": f.stride, "padding": f.padding} for n, f in found.items()]
+        print(json.dumps({"command": options.command, "layers": rows}))
+    else:
+        print(found)
     return 0
 
 
@@ -1060,6 +1156,8 @@ def _meanings() -> dict[str, str]:
 
     comments = dict(re.findall(r"(?m)^    (\w+): .*?  # (.+)$", inspect.getsource(Recipe)))
     comments["initialisation"] = ", ".join(INITIALISATIONS)
+    comments["schedule"] = f"constant, plateau or linear; {comments['schedule']}"
+    comments["normalise"] = f"nothing, mean or mean and std; {comments['normalise']}"
     return {
         field.name: f"{comments[field.name]} (laptop: {getattr(RECIPES['laptop'], field.name)})"
         for field in fields(Recipe)
@@ -1071,6 +1169,8 @@ def _value(text: str) -> object:
     try:
         return ast.literal_eval(text.capitalize() if text.lower() in ("true", "false", "none") else text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        with contextlib.suppress(ValueError):
+            return float(text)  # nan and inf, which are refused as such
         return text
 
 

@@ -43,6 +43,7 @@ TURNS = {  # of EXIF's orientation, tag 0x0112
 LARGEST = 89_478_485  # pixels, Pillow's own limit: what says it has more is a mistake or an attack
 SHOWN = 10  # faults that one message names
 REPLACE = "delete it or put a good copy in its place"
+MOVE, RELIST = "move it away", "put it back, or list the folder again"
 
 
 class FolderSet:
@@ -370,7 +371,7 @@ def read_picture(path: str | os.PathLike, channels: int = 3) -> Tensor:
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DataError(f"{path} is a folder or a device, not a file; move it away")
+            raise DataError(f"{path} is a folder or a device, not a file; {MOVE}")
         ImageFile.LOAD_TRUNCATED_IMAGES = False  # other libraries set it, and get pictures that end in grey
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of EXIF data that cannot be read, without the name of the file
@@ -384,7 +385,7 @@ def read_picture(path: str | os.PathLike, channels: int = 3) -> Tensor:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise DataError(f"{path} has more than {LARGEST:,} pixels; shrink it or delete it") from None
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; put it back, or list the folder again") from None
+        raise DataError(f"{path} is missing; {RELIST}") from None
     except OSError as error:
         reason = f"cannot be read ({error.strerror})" if error.strerror else f"is damaged ({error})"
         raise DataError(f"{path} {reason}; {REPLACE}") from None
@@ -392,6 +393,14 @@ def read_picture(path: str | os.PathLike, channels: int = 3) -> Tensor:
         raise DataError(f"{path} cannot be decoded ({error}); {REPLACE}") from None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def without_advice(error: DataError) -> str:
+    """What read_picture says of a file, without the advice that is for files in a folder of classes."""
+    said = str(error)
+    for advice in (REPLACE, MOVE, RELIST):
+        said = said.removesuffix(f"; {advice}")
+    return said
 
 
 def _as_tensor(image: Image.Image, path: str | os.PathLike, channels: int) -> Tensor:
@@ -454,7 +463,7 @@ def _what_it_is(path: str | os.PathLike) -> str:
         return "is a web page, not a picture"
     if start.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the picture (git lfs pull)"
-    return f"is no picture of a kind that is read here ({', '.join(FORMATS)})"
+    return f"is no picture of a kind that is read here ({', '.join(kind for kind in FORMATS if kind != 'GIF')})"
 
 
 # --- work that a DataLoader spreads over processes -----------------------------------------------------------------

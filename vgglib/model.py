@@ -64,6 +64,8 @@ class VGG(nn.Module):
         stack = layers(configuration)
         self.configuration, self.in_channels, self.width = configuration, in_channels, width
         self.image_size = height_and_width(image_size, "image_size")
+        if min(self.image_size) < 1:
+            raise ValueError(f"image_size must be positive, got {image_size}")
         side = map_size(stack, self.image_size)
         _refuse_the_unbuildable(stack, in_channels, width, side[0] * side[1], hidden, num_classes)
         modules, channels = [], in_channels
@@ -201,8 +203,8 @@ def as_convolution(linear: nn.Linear, kernel: tuple[int, int]) -> nn.Conv2d:
 def fully_convolutional(net: VGG) -> FullyConvolutional:
     """Return the network for pictures of any size from its crop on, which gives a map of scores (section 3.2).
 
-    It shares its weights with ``net`` and is in the same mode: a step of an optimiser on its parameters changes both. Its
-    gradients are its own: train it by its own parameters, since a backward pass through the map leaves the fully
+    It shares its weights with ``net`` and is in the same mode: a step of an optimiser on its parameters changes both.
+    Its gradients are its own: train it by its own parameters, since a backward pass through the map leaves the fully
     connected layers of ``net`` without gradients. Convert after moving or casting: what happens to ``net`` later, this
     does not follow. Raises ValueError for a network that is converted
     already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give; and for one

@@ -9,6 +9,15 @@ from vgglib.durable import write_durably
 from vgglib.history import History
 
 
+def summary_writer() -> type:
+    """Return what writes events for TensorBoard; ValueError if it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("TensorBoard is not installed: pip install tensorboard, or leave it out") from error
+    return SummaryWriter
+
+
 class Monitor:
     """Given to fit as ``watch``: writes ``metrics.jsonl``, one line an epoch, and tells each epoch in a sentence.
 
@@ -19,12 +28,9 @@ class Monitor:
     def __init__(self, folder: Path | None, tensorboard: bool, tell: Callable[[str], object]):
         self._folder, self._tell, self._board, self._told = folder, tell, None, 0
         if tensorboard and folder is not None:
+            writer = summary_writer()
             try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise ValueError("TensorBoard is not installed: pip install tensorboard, or leave it out") from error
-            try:
-                self._board = SummaryWriter(str(folder / "tensorboard"))
+                self._board = writer(str(folder / "tensorboard"))
             except OSError as error:
                 tell(f"events for TensorBoard cannot be written: {error.strerror}")
 
