@@ -1157,7 +1157,7 @@ def _meanings() -> dict[str, str]:
     comments = dict(re.findall(r"(?m)^    (\w+): .*?  # (.+)$", inspect.getsource(Recipe)))
     comments["initialisation"] = ", ".join(INITIALISATIONS)
     comments["schedule"] = f"constant, plateau or linear; {comments['schedule']}"
-    comments["normalise"] = f"nothing, mean or mean and std; {comments['normalise']}"
+    comments["normalise"] = f"nothing, mean or mean and std, done {comments['normalise']}"
     return {
         field.name: f"{comments[field.name]} (laptop: {getattr(RECIPES['laptop'], field.name)})"
         for field in fields(Recipe)
