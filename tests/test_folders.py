@@ -854,6 +854,11 @@ def test_the_file_is_named_wherever_it_is_met(spoiled, settings, workers):
     assert empty.startswith(f"{spoiled / 'cat' / '05.png'} is empty; delete it")
     with pytest.raises(DataError, match=r"^2 of 12 files cannot be used: .*00\.png is a web page.*05\.png is empty"):
         pictures.mean_and_std()
+    with pytest.raises(DataError, match=r"^2 of 12 files cannot be used: .*00\.png is a web page.*05\.png is empty"):
+        pictures.expect_pictures()
+    pictures[4:8].expect_pictures()
+    with pytest.raises(DataError, match=r"^1 of 3 files cannot be used: .*00\.png"):  # the first, the middle, the last
+        pictures.expect_pictures(most=3)
     for meet in (pictures.pictures(), pictures.batches(settings, seed=0, epoch=1)):
         with pytest.raises(DataError) as raised:
             list(meet)
