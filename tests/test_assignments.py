@@ -433,7 +433,35 @@ def test_a_second_fault_does_not_earn_what_the_first_alone_would_not():
         both = "\n".join(dict([second]).get(n, line) for n, line in enumerate(loop, start=1))
         assert classroom.marked("04", "train", "train_answer", given + both, student).points == 0
         mended = "\n".join(dict([second]).get(n, line) for n, line in enumerate(module.LOOP, start=1))
-        assert classroom.marked("04", "train", "train_answer", given + mended, student).points == 3
+        lost = 0.5 if "eval" in second[1] else 1
+        assert classroom.marked("04", "train", "train_answer", given + mended, student).points == 4 - lost
+
+
+def test_a_mended_loop_earns_the_same_beside_a_new_slip_whichever_fault_was_drawn():
+    """Of its points half a one is for a Python number, and one for the mean."""
+    module = importlib.import_module("vgglib.exercises.assignment_04")
+    given = "import torch\nfrom torch.nn import functional as F\n"
+    ids = {str(module.my_loop(f"student {n}")): f"student {n}" for n in range(400)}
+    for slip, points in (("loss * len(y)", 3.5), ("loss.item()", 3)):
+        loop = "\n".join(module.LOOP).replace("loss.item() * len(y)", slip)
+        for drawn, student in ids.items():
+            as_handed_out = loop == drawn
+            mark = classroom.marked("04", "train", "train_answer", given + loop, student)
+            assert mark.points == (0 if as_handed_out else points), (drawn, mark)
+    assert len(ids) == 18
+
+
+def test_a_second_slip_in_the_mean_does_not_pass_for_a_mended_first_one():
+    module = importlib.import_module("vgglib.exercises.assignment_04")
+    given = "import torch\nfrom torch.nn import functional as F\n"
+    ids = {str(module.my_loop(f"student {n}")): f"student {n}" for n in range(400)}
+    for own, first in module.SLIPS:
+        loop = [first if n == own else line for n, line in enumerate(module.LOOP, start=1)]
+        for other, second in module.SLIPS:
+            if other != own:
+                both = "\n".join(second if n == other else line for n, line in enumerate(loop, start=1))
+                mark = classroom.marked("04", "train", "train_answer", given + both, ids["\n".join(loop)])
+                assert mark.points == 0, (first, second, mark)
 
 
 def test_a_students_loop_is_printed_without_the_numbers_of_its_lines():

@@ -108,7 +108,7 @@ WRONG = {
         "without biases": (
             "parameters_answer",
             parameters("kernel * kernel * channels * after"),
-            0,
+            1,
             "left the biases out",
         ),
         "a side for an area": ("parameters_answer", parameters("(kernel * channels + 1) * after"), 0, "an area"),
@@ -142,8 +142,8 @@ WRONG = {
         ),
     },
     "count_macs": {
-        "FLOPs": ("macs_answer", macs("2 * kernel * kernel * channels * after * height * width"), 0, "you counted two"),
-        "with biases": ("macs_answer", macs("(kernel * kernel * channels + 1) * after * height * width"), 0, "no MAC"),
+        "FLOPs": ("macs_answer", macs("2 * kernel * kernel * channels * after * height * width"), 2, "you counted two"),
+        "with biases": ("macs_answer", macs("(kernel * kernel * channels + 1) * after * height * width"), 2, "no MAC"),
         "maps that keep their size": ("macs_answer", macs(height="height", width="width"), 1, "kept its size"),
         "one side halved": ("macs_answer", macs(width="width"), 1, "halves both sides"),
         "odd sides rounded up": (
@@ -164,8 +164,8 @@ WRONG = {
             2,
             "two or eight bytes",
         ),
-        "without the picture": ("bytes_answer", memory(start="0"), 0, "the picture is kept"),
-        "without poolings": ("bytes_answer", memory(pool="0"), 0, "what a pooling gives"),
+        "without the picture": ("bytes_answer", memory(start="0"), 1, "the picture is kept"),
+        "without poolings": ("bytes_answer", memory(pool="0"), 1, "what a pooling gives"),
         "with weights": (
             "bytes_answer",
             memory(more="(kernel * kernel * channels + 1) * after"),
@@ -218,8 +218,8 @@ WRONG = {
             "layer by layer",
         ),
         "the narrow map everywhere": ("saving_answer", saving(rest="before"), 2, "layer by layer"),
-        "the wrong sign": ("saving_answer", saving(gives="100 * (stack - single) / single"), 0, "other way round"),
-        "a fraction": ("saving_answer", saving(gives="(single - stack) / single"), 0, "per cent were asked for"),
+        "the wrong sign": ("saving_answer", saving(gives="100 * (stack - single) / single"), 2, "other way round"),
+        "a fraction": ("saving_answer", saving(gives="(single - stack) / single"), 2, "per cent were asked for"),
         "what is left": ("saving_answer", saving(gives="100 * stack / single"), 0, "the share that is left"),
         "rounded": ("saving_answer", saving(gives="round(100 * (single - stack) / single)"), 0, "wrong where"),
     },

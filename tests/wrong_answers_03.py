@@ -85,6 +85,17 @@ class Block(nn.Module):
 def block(num_convs, in_channels, out_channels, kernel):
     return Block(num_convs, in_channels, out_channels, kernel)
 """
+WRAPPED = """
+class Block(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, X):
+        return self.net(X)
+plain = block
+def block(*sizes):
+    return Block(plain(*sizes))
+"""
 WRONG = {
     "mine": {
         "3x3 everywhere": ("mine_answer", mine(word=lambda k, c: f"{c}"), 2, "behind a slash"),
@@ -153,7 +164,8 @@ WRONG = {
             "not before it",
         ),
         "one layer twice": ("block_answer", SHARED, 3, "number of weights"),
-        "a network of one's own": ("block_answer", OWN, 0, "the layers, or their order"),
+        "a network of one's own": ("block_answer", OWN, 0, "yours holds a module of your own"),
+        "the same in a module of one's own": ("block_answer", block() + WRAPPED, 2, "holds a module of your own"),
         "a list of layers": (
             "block_answer",
             block().replace("nn.Sequential(*layers", "list((*layers").replace("nn.MaxPool2d(2))", "nn.MaxPool2d(2)))"),
@@ -176,7 +188,7 @@ WRONG = {
             5,
             "is a block, too",
         ),
-        "from three channels": ("build_answer", build(first="in_channels = 3"), 0, "not always 3"),
+        "from three channels": ("build_answer", build(first="in_channels = 3"), 2, "not always 3"),
         "no ReLUs": ("build_answer", build().replace(", nn.ReLU()]", "]"), 1, "the ReLUs are missing"),
         "no ReLU at the end": (
             "build_answer",
@@ -193,7 +205,7 @@ WRONG = {
         "in_channels everywhere": (
             "build_answer",
             build().replace("in_channels = int(channels)", "pass"),
-            0,
+            2,
             "yours all see in_channels",
         ),
         "pooling with stride 1": (

@@ -86,7 +86,7 @@ WRONG = {
             "a second one",
         ),
         "never cleared": ("train_answer", train(7, "        optimiser.zero_grad"), 2, "with brackets"),
-        "evaluation mode": ("train_answer", train(3, "    net.eval()"), 3, "in training mode"),
+        "evaluation mode": ("train_answer", train(3, "    net.eval()"), 3.5, "in training mode"),
         "a mean of means": (
             "train_answer",
             train(10, "        total += loss.item()").replace("count += len(y)", "count += 1"),
@@ -108,8 +108,13 @@ WRONG = {
         ),
         "the last loss": ("train_answer", train(12, "    return loss.item()"), 3, "last batch alone"),
         "the sum": ("train_answer", train(12, "    return total"), 3, "divide it by their number"),
-        "a tensor with its graph": ("train_answer", train(12, "    return loss"), 3, "last batch alone"),
-        "a tensor": ("train_answer", train(12, "    return torch.tensor(total / count)"), 3, "no tensor: use .item()"),
+        "a tensor with its graph": ("train_answer", train(12, "    return loss"), 2.5, "last batch alone"),
+        "a tensor": (
+            "train_answer",
+            train(12, "    return torch.tensor(total / count)"),
+            3.5,
+            "no tensor: use .item()",
+        ),
         "weight decay": (
             "train_answer",
             train(2, "    optimiser = torch.optim.SGD(net.parameters(), rate, momentum, weight_decay=5e-4)"),
@@ -121,7 +126,7 @@ WRONG = {
             train(10, "        total += loss.item()")
             .replace("count += len(y)", "count += 1")
             .replace("train()", "eval()"),
-            2,
+            2.5,
             "training mode while it trains; the last batch may be smaller",
         ),
         "a mean of means of two soft-maxes": (
@@ -138,6 +143,24 @@ WRONG = {
             train(6, '        loss = F.cross_entropy(net(X), y, reduction="sum")'),
             0,
             "you took the sum",
+        ),
+        "a sum of tensors": (
+            "train_answer",
+            train(10, "        total += loss * len(y)"),
+            3.5,
+            "no tensor: use .item()",
+        ),
+        "a loss after its step": (
+            "train_answer",
+            train(10, "        total += F.cross_entropy(net(X), y).item() * len(y)"),
+            3,
+            "you took the one after it",
+        ),
+        "a mean too many": (
+            "train_answer",
+            train(6, "        loss = F.cross_entropy(net(X), y) / len(y)"),
+            0,
+            "you divide it once more; what was right from the start earns nothing by itself",
         ),
         "the sum starts anew": (
             "train_answer",

@@ -13,17 +13,37 @@ from vgglib.teaching import Verdict, check_answer, check_function, check_words
 
 Layer = tuple[int, int, int]  # kernel, stride, padding
 FIELD = ("field", "receptive", "window", "region", "sees", "see\\b")  # words for what a unit sees
+NO_ID = "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+BAD_ID = "❌ that is no id: put your id in quotes, without a comma, then run both cells again"
 GRADED_WITH = r"vgglib\.(teaching|exercises(\.assignment_\d\d)?)"  # all of vgglib that is there, beside its name
 
 
 class MyStack(list[tuple[int, int, int]]):
     """Layers as (kernel, stride, padding), input side first; prints as a table."""
 
+    hint = NO_ID  # what stands in place of a table without layers
+
     def __repr__(self) -> str:
         if not self:
-            return "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+            return self.hint
         rows = [f"layer {n}: kernel {k}, stride {s}, padding {p}" for n, (k, s, p) in enumerate(self, start=1)]
         return "\n".join(rows)
+
+
+def nobodys(drawn: object, student: object) -> bool:
+    """Return whether ``student`` is no id, and nothing is drawn; what is then shown in its place says why."""
+    if isinstance(student, str | int) and not isinstance(student, bool):
+        return not str(student).strip()
+    if student is not ... and student is not None:
+        drawn.hint = BAD_ID
+    return True
+
+
+def not_yet(drawn: object) -> Verdict:
+    """Return the verdict on numbers of one's own while nothing is drawn, or not all of them are there."""
+    if not drawn and drawn.hint == BAD_ID:
+        return Verdict("failed", BAD_ID.removeprefix("❌ "))
+    return Verdict("todo", "not attempted yet")
 
 
 def dice(student: object, salt: str) -> random.Random:
@@ -34,8 +54,9 @@ def dice(student: object, salt: str) -> random.Random:
 
 def my_stack(student: object) -> MyStack:
     """Return the four layers that this student computes; an empty stack while ``student`` is ``...``."""
-    if student is ... or not str(student).strip():
-        return MyStack()
+    stack = MyStack()
+    if nobodys(stack, student):
+        return stack
     chance = dice(student, "assignment 01")
     first, last = chance.sample([3, 5, 7, 9, 11, 13], 2)
     strided = (chance.choice([4, 5, 6, 7, 8]), chance.choice([2, 3]), chance.choice([1, 2, 3]))
@@ -47,7 +68,7 @@ def check_by_hand(student: object, sizes: object, strides: object, start: object
     """Return the verdict on a student's own stack: field sizes and strides after each layer, and one window's start."""
     stack = my_stack(student)
     if not stack or any(given is ... for given in (sizes, strides, start)):
-        return Verdict("todo", "not attempted yet")
+        return not_yet(stack)
     from vgglib.configurations import Layer as Described
     from vgglib.receptive_field import receptive_field
 
@@ -65,11 +86,33 @@ def check_by_hand(student: object, sizes: object, strides: object, start: object
                 return Verdict("todo", "not attempted yet")
             if check_answer(mine, true).status != "passed":
                 why = _why(name, n, mine, true, stack) if isinstance(mine, int | float) else ""
-                return Verdict("failed", f"{name}: after layer {n}, {mine} is not it{why}")
+                why = f": {no_number(mine)}" if no_number(mine) else why
+                return Verdict("failed", f"{name}: after layer {n}, {mine!r} is not it{why}")
     if check_answer(start, fields[-1].window(2)[0]).status != "passed":
+        if no_number(start):
+            return Verdict("failed", f"start: {start!r} is not it: {no_number(start)}")
         hint = "a window may begin outside of the picture, at a negative pixel; every layer's padding counts in pixels"
         return Verdict("failed", f"start: {start} is not it: {hint} of the input")
     return Verdict("passed", "sizes, strides and start agree")
+
+
+def no_number(answer: object) -> str:
+    """Return what to change where one number is asked for and something else is given; nothing where it is one."""
+    if isinstance(answer, str):
+        return "a number is asked, without quotation marks"
+    if isinstance(answer, list | tuple) and len(answer) == 1:
+        return "one number is asked, without a comma behind it and without brackets"
+    if isinstance(answer, list | tuple):
+        return "one number is asked; write 1234567 without commas"
+    return ""
+
+
+def check_number(answer: object, right: object, slips: Mapping[object, str]) -> Verdict:
+    """Return the verdict on one number by hand, as check_answer does, also on one that is no number."""
+    verdict = check_answer(answer, right, slips)
+    if verdict.status == "failed" and no_number(answer):
+        return Verdict("failed", f"{answer!r} is not it: {no_number(answer)}")
+    return verdict
 
 
 def _why(name: str, n: int, mine: object, true: int, stack: Sequence[Layer]) -> str:
@@ -136,7 +179,7 @@ def check_field(attempt: Callable) -> Verdict:
         (((3, 2, 1), (3, 1, 2)),): (11, 2),
         ((),): (1, 1),
     }
-    return check_function(patient(lambda layers: attempt(list(layers))), cases, "field")
+    return check_attempt(attempt, cases, "field")
 
 
 @alone
@@ -149,7 +192,7 @@ def check_window(attempt: Callable) -> Verdict:
         (((3, 2, 1), (3, 1, 1)), 0, 20): (0, 3),
         (((3, 2, 1), (3, 1, 1)), 5, 20): (7, 13),
     }
-    return check_function(patient(lambda layers, unit, side: attempt(list(layers), unit, side)), cases, "window")
+    return check_attempt(attempt, cases, "window")
 
 
 @alone
@@ -161,7 +204,7 @@ def check_centre(attempt: Callable) -> Verdict:
         (((2, 2, 0),), 3): 6.5,
         (((3, 1, 1), (2, 2, 0), (3, 1, 1)), 2): 4.5,
     }
-    return check_function(patient(lambda layers, unit: attempt(list(layers), unit)), cases, "centre")
+    return check_attempt(attempt, cases, "centre")
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -175,6 +218,8 @@ def read_later(answer: object, ideas: Mapping[str, Sequence[str]], sentences: st
 
     ideas: as for check_words. sentences: how many are asked for, in words.
     """
+    if isinstance(answer, list | tuple) and all(isinstance(one, str) for one in answer):
+        answer = " ".join(answer)  # commas between the strings
     verdict = check_words(answer, ideas, at_least, "a person who reads it")
     if verdict.status == "passed":
         return Verdict("passed", "long enough and on the topic; a person judges the rest")
@@ -183,11 +228,30 @@ def read_later(answer: object, ideas: Mapping[str, Sequence[str]], sentences: st
     return verdict
 
 
-def patient(attempt: Callable) -> Callable:
-    """Return the same function, for which an answer of None counts as not attempted."""
+def check_attempt(attempt: Callable, cases: Mapping[tuple, object], name: str) -> Verdict:
+    """Return the verdict of check_function, where lists stand as tuples in the cases, on a function that may be a stub.
 
-    def patient(*arguments: object) -> object:
-        result = attempt(*arguments)
+    A stub is not attempted yet; a function that was written, and returns nothing, is told so.
+    """
+    silent = []
+
+    def asked(*arguments: object) -> object:
+        result = attempt(*[list(one) if isinstance(one, tuple) else one for one in arguments])
+        silent.append(result is None)
         return ... if result is None else result
 
-    return patient
+    verdict = check_function(asked, cases, name)
+    return nothing_returned(attempt, name) if verdict.status == "todo" and True in silent else verdict
+
+
+def nothing_returned(attempt: object, name: str, call: str = "") -> Verdict:
+    """Return the verdict on a function that gave None: not attempted yet, if it is as it was handed out."""
+    if untouched(attempt):
+        return Verdict("todo", f"{name}: not attempted yet")
+    return Verdict("failed", f"{call or name} returned nothing: did you print it in place of `return`?")
+
+
+def untouched(function: object) -> bool:
+    """Return whether a function holds three dots, and no more."""
+    code, bare = getattr(function, "__code__", None), (lambda: None).__code__
+    return code is not None and code.co_code == bare.co_code and code.co_consts[:1] == (None,)

@@ -2,16 +2,27 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import alone, dice, patient, read_later
-from vgglib.teaching import Verdict, check_answer, check_function
+from vgglib.exercises.assignment_01 import (
+    NO_ID,
+    alone,
+    check_attempt,
+    check_number,
+    dice,
+    nobodys,
+    not_yet,
+    read_later,
+)
+from vgglib.teaching import Verdict
 
 
 class MyLayer(dict[str, int]):
     """A convolution with its map; prints as a sentence, and is empty while there is no id."""
 
+    hint = NO_ID
+
     def __repr__(self) -> str:
         if not self:
-            return "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+            return self.hint
         return (
             f"{self['kernel']}x{self['kernel']} convolution, stride 1, padded to keep the map's size: "
             f"{self['before']} channels in, {self['after']} out, map {self['height']} high and {self['width']} wide"
@@ -20,8 +31,8 @@ class MyLayer(dict[str, int]):
 
 def my_layer(student: object) -> MyLayer:
     """Return the layer that this student counts; an empty one while ``student`` is ``...``."""
-    if student is ... or not str(student).strip():
-        return MyLayer()
+    if nobodys(layer := MyLayer(), student):
+        return layer
     chance = dice(student, "assignment 02")
     before, after = chance.sample([12, 24, 40, 48, 56, 72, 80], 2)
     height, width = chance.sample(range(14, 60, 2), 2)
@@ -32,7 +43,7 @@ def check_by_hand(student: object, my_parameters: object, my_macs: object, my_by
     """Return the verdict on a student's own layer: parameters, MACs, and bytes of its output in float32."""
     mine = my_layer(student)
     if not mine or any(given is ... for given in (my_parameters, my_macs, my_bytes)):
-        return Verdict("todo", "not attempted yet")
+        return not_yet(mine)
     kernel, before, after, places = mine["kernel"], mine["before"], mine["after"], mine["height"] * mine["width"]
     weights = kernel * kernel * before * after
     answers = {
@@ -56,7 +67,7 @@ def check_by_hand(student: object, my_parameters: object, my_macs: object, my_by
         }),
     }  # fmt: skip
     for name, (given, right, slips) in answers.items():
-        verdict = check_answer(given, right, slips)
+        verdict = check_number(given, right, slips)
         if verdict.status != "passed":
             return Verdict(verdict.status, f"{name}: {verdict.text}")
     return Verdict("passed", "parameters, MACs and bytes agree")
@@ -72,7 +83,7 @@ def check_parameters(attempt: Callable) -> Verdict:
         (((3, 4), "pool", (5, 6)), 2): 682,
         ((), 3): 0,
     }
-    return check_function(patient(lambda layers, channels: attempt(list(layers), channels)), cases, "count_parameters")
+    return check_attempt(attempt, cases, "count_parameters")
 
 
 @alone
@@ -84,7 +95,7 @@ def check_macs(attempt: Callable) -> Verdict:
         (((3, 4), "pool", (3, 2)), 2, 8, 8): 5_760,
         (((3, 4), "pool", "pool", (3, 2)), 2, 11, 8): 6_624,
     }
-    return check_function(patient(lambda layers, *sizes: attempt(list(layers), *sizes)), cases, "count_macs")
+    return check_attempt(attempt, cases, "count_macs")
 
 
 @alone
@@ -97,7 +108,7 @@ def check_bytes(attempt: Callable) -> Verdict:
         (((3, 4), "pool", (5, 2)), 2, 8, 6, 4): 1_440,
         (("pool", (3, 2), "pool"), 2, 7, 6, 4): 488,
     }
-    return check_function(patient(lambda layers, *sizes: attempt(list(layers), *sizes)), cases, "count_bytes")
+    return check_attempt(attempt, cases, "count_bytes")
 
 
 @alone
@@ -109,7 +120,7 @@ def check_saving(attempt: Callable) -> Verdict:
         (2, 8, 16): -8.0,
         (2, 16, 4): 55.0,
     }
-    return check_function(patient(attempt), cases, "saving")
+    return check_attempt(attempt, cases, "saving")
 
 
 def check_explanation(answer: object) -> Verdict:

@@ -1,9 +1,20 @@
 """Visible checks of notebooks/assignments/03_blocks, and the configuration that each student builds."""
 
+import contextlib
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import FIELD, alone, dice, read_later
-from vgglib.teaching import Verdict, check_answer
+from vgglib.exercises.assignment_01 import (
+    FIELD,
+    NO_ID,
+    alone,
+    check_number,
+    dice,
+    nobodys,
+    not_yet,
+    nothing_returned,
+    read_later,
+)
+from vgglib.teaching import Verdict
 
 POOL = "MaxPool2d 2, stride 2"
 
@@ -12,10 +23,11 @@ class MyTable(list[list[tuple[int, int]]]):
     """Blocks of layers (kernel, channels), input side first, and a picture's side; prints like a column of Table 1."""
 
     side: int = 0
+    hint = NO_ID
 
     def __repr__(self) -> str:
         if not self:
-            return "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+            return self.hint
         lines = [f"input: {self.side}x{self.side} pixels, 3 channels"]
         for block in self:
             lines += [f"conv{kernel}-{channels}" for kernel, channels in block] + ["maxpool"]
@@ -25,7 +37,7 @@ class MyTable(list[list[tuple[int, int]]]):
 def my_table(student: object) -> MyTable:
     """Return the configuration that this student builds; an empty one while ``student`` is ``...``."""
     table = MyTable()
-    if student is ... or not str(student).strip():
+    if nobodys(table, student):
         return table
     chance = dice(student, "assignment 03")
     channels = sorted(chance.sample([12, 20, 24, 28, 36, 40, 48, 56, 72, 88], 4))
@@ -43,7 +55,7 @@ def check_mine(student: object, mine: object) -> Verdict:
     """Return the verdict on a student's own configuration as a string in the book's notation."""
     table = my_table(student)
     if not table or mine is ...:
-        return Verdict("todo", "not attempted yet")
+        return not_yet(table)
     from vgglib.configurations import layers, names
 
     try:
@@ -73,7 +85,7 @@ def check_by_hand(student: object, my_side: object, my_inputs: object, my_block:
     """Return the verdict on three numbers of a student's own network."""
     table = my_table(student)
     if not table or any(given is ... for given in (my_side, my_inputs, my_block)):
-        return Verdict("todo", "not attempted yet")
+        return not_yet(table)
     side, last = table.side // 16, table[-1][-1][1]
     before, block = table[0][-1][1], 0
     for kernel, channels in table[1]:
@@ -89,7 +101,7 @@ def check_by_hand(student: object, my_side: object, my_inputs: object, my_block:
         "my_block": (my_block, block, {block - sum(channels for _, channels in table[1]): "that is without biases"}),
     }  # fmt: skip
     for name, (given, right, slips) in answers.items():
-        verdict = check_answer(given, right, slips)
+        verdict = check_number(given, right, slips)
         if verdict.status != "passed":
             return Verdict(verdict.status, f"{name}: {verdict.text}")
     return Verdict("passed", "all three agree")
@@ -137,13 +149,17 @@ def _check_network(attempt: Callable, name: str, arguments: tuple, wanted: list[
     try:
         net = attempt(*arguments)
     except NotImplementedError:
-        net = None
+        net = ...
     except Exception as error:
         return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
-    if net is None or net is ...:
+    if net is ...:
         return Verdict("todo", f"{name}: not attempted yet")
+    if net is None:
+        return nothing_returned(attempt, name, call)
     if not isinstance(net, nn.Sequential):
         return Verdict("failed", f"{call} should be an nn.Sequential, yours is a {type(net).__name__}")
+    with torch.no_grad(), contextlib.suppress(Exception):
+        net(torch.zeros(2, channels, 12, 16))  # a lazy layer learns its channels; what fails is told below
     got = [_in_words(layer) for layer in flat(net)]
     for n, (mine, right) in enumerate(zip(got, wanted, strict=False), start=1):
         if mine != right:
@@ -167,8 +183,10 @@ def _check_network(attempt: Callable, name: str, arguments: tuple, wanted: list[
 
 def flat(net: object) -> list:
     """Return the layers of a network of Sequentials in order, one that stands in it twice twice."""
-    children = list(net.children()) if type(net).__name__ == "Sequential" else []
-    return [layer for child in net for layer in flat(child)] if children else [net]
+    from torch import nn
+
+    children = list(net) if isinstance(net, nn.Sequential) else []
+    return [layer for child in children for layer in flat(child)] if children else [net]
 
 
 def _in_words(layer: object) -> str:

@@ -2,8 +2,17 @@
 
 from collections.abc import Callable
 
-from vgglib.exercises.assignment_01 import alone, dice, patient, read_later
-from vgglib.teaching import Verdict, as_number, check_function
+from vgglib.exercises.assignment_01 import (
+    NO_ID,
+    alone,
+    check_attempt,
+    dice,
+    nobodys,
+    not_yet,
+    nothing_returned,
+    read_later,
+)
+from vgglib.teaching import Verdict, as_number
 
 LOOP = """\
 def train(net, batches, rate, momentum):
@@ -26,7 +35,7 @@ SLIPS = [  # line of the loop, counted from 1, and what it may become; none rais
     (4, "    total, count = 0.0, 1"),
     (6, "        loss = F.cross_entropy(net(X).softmax(dim=1), y)"),
     (6, '        loss = F.cross_entropy(net(X), y, reduction="sum")'),
-    (6, "        loss = F.nll_loss(net(X), y)"),
+    (6, "        loss = F.cross_entropy(net(X), y) / len(y)"),
     (7, "        optimiser.zero_grad"),
     (8, "        loss.backward"),
     (9, "        optimiser.step"),
@@ -57,16 +66,18 @@ FINE = {
 class MyLoop(str):
     """A program, printed with the numbers of its lines."""
 
+    hint = NO_ID
+
     def __repr__(self) -> str:
         if not self:
-            return "⏳ put your id in place of the three dots above, in quotes, then run both cells again"
+            return self.hint
         return "\n".join(f"{n:2}  {line}" for n, line in enumerate(self.splitlines(), start=1))
 
 
 def my_loop(student: object) -> MyLoop:
     """Return the training loop that this student repairs, with one faulty line; empty while ``student`` is ``...``."""
-    if student is ... or not str(student).strip():
-        return MyLoop()
+    if nobodys(loop := MyLoop(), student):
+        return loop
     faulty, slip = dice(student, "assignment 04").choice(SLIPS)
     return MyLoop("\n".join(slip if n == faulty else line for n, line in enumerate(LOOP, start=1)))
 
@@ -75,7 +86,7 @@ def check_line(student: object, line: object) -> Verdict:
     """Return the verdict on the number of the faulty line, with the reason why another one is right."""
     loop = my_loop(student)
     if not loop or line is ...:
-        return Verdict("todo", "not attempted yet")
+        return not_yet(loop)
     line = as_number(line)
     if not isinstance(line, int | float) or isinstance(line, bool) or line not in FINE:
         return Verdict("failed", f"line should be a number from 1 to {len(LOOP)}, yours is {line!r}")
@@ -118,11 +129,13 @@ def check_train(attempt: Callable) -> Verdict:
         try:
             got = attempt(net.eval(), batches, 0.1, momentum)
         except NotImplementedError:
-            got = None
+            got = ...
         except Exception as error:
             return Verdict("failed", f"{call} raised {type(error).__name__}: {error}")
-        if got is None or got is ...:
+        if got is ...:
             return Verdict("todo", "train: not attempted yet")
+        if got is None:
+            return nothing_returned(attempt, "train", call)
         if not all(modes) or not modes:
             return Verdict("failed", f"{call}: the network was not in training mode when it saw the pictures")
         found = net[1].weight[0, 1].item()
@@ -130,7 +143,8 @@ def check_train(attempt: Callable) -> Verdict:
             return Verdict("failed", f"{call}: weight (0, 1) should become {weight}, yours became {found:.6f}")
         if isinstance(got, torch.Tensor) and got.numel() == 1:
             return Verdict("failed", f"{call} should return a Python number, yours is a tensor: use .item()")
-        if not isinstance(got, float) or abs(got - loss) > 1e-5:
+        got = as_number(got)
+        if not isinstance(got, float) or not abs(got - loss) <= 1e-5:
             shown = f"{got:.6f}" if isinstance(got, float) else repr(got)
             return Verdict("failed", f"{call} should return the mean loss over all pictures {loss}, yours gave {shown}")
     return Verdict("passed", "train: 2 cases agree")
@@ -146,7 +160,7 @@ def check_rates(attempt: Callable) -> Verdict:
         (1.0, (0.5, 0.4, 0.4, 0.4, 0.4), 2): [1.0, 1.0, 1.0, 0.1, 0.1],
         (1.0, (0.5, 0.4, 0.4, 0.4, 0.4, 0.4), 1): [1.0, 1.0, 0.1, 0.01, 0.001, 0.001],
     }
-    return check_function(patient(lambda first, seen, patience: attempt(first, list(seen), patience)), cases, "rates")
+    return check_attempt(attempt, cases, "rates")
 
 
 @alone
@@ -164,8 +178,10 @@ def check_convolution(attempt: Callable) -> Verdict:
         X = _waves(2, channels, side, side, start=90).to(dtype)
         try:
             conv = attempt(linear, channels, side)
-            if conv is None or conv is ...:
+            if conv is ...:
                 return Verdict("todo", "as_convolution: not attempted yet")
+            if conv is None:
+                return nothing_returned(attempt, "as_convolution", call)
             if not isinstance(conv, nn.Conv2d):
                 return Verdict("failed", f"{call} should be an nn.Conv2d, yours is a {type(conv).__name__}")
             for name, one in conv.named_parameters():
@@ -207,20 +223,36 @@ def check_combine(attempt: Callable) -> Verdict:
         try:
             got = attempt([torch.tensor(one) for one in scores])
         except NotImplementedError:
-            got = None
+            got = ...
         except Exception as error:
             return Verdict("failed", f"combine, {name}, raised {type(error).__name__}: {error}")
-        if got is None or got is ...:
+        if got is ...:
             return Verdict("todo", "combine: not attempted yet")
-        if not isinstance(got, torch.Tensor) or got.shape != torch.tensor(right).shape:
+        if got is None:
+            return nothing_returned(attempt, "combine", f"combine, {name},")
+        given, got = got, _as_tensor(got)
+        if got is None or got.shape != torch.tensor(right).shape:
             return Verdict(
-                "failed", f"combine, {name}: should be a tensor of shape {tuple(torch.tensor(right).shape)}: {got}"
+                "failed", f"combine, {name}: should be a tensor of shape {tuple(torch.tensor(right).shape)}: {given}"
             )
         if not torch.allclose(got.double(), torch.tensor(right).double(), atol=1e-5):
             return Verdict(
                 "failed", f"combine, {name}: should be {_rounded(right)}, yours gave {_rounded(got.tolist())}"
             )
     return Verdict("passed", f"combine: {len(cases)} cases agree")
+
+
+def _as_tensor(given: object) -> object:
+    """Return a tensor of the numbers in a tensor, an array, a table or a list; None for anything else."""
+    import torch
+
+    if isinstance(given, torch.Tensor):
+        return given
+    given = getattr(given, "values", given)  # of a table of pandas
+    try:
+        return torch.tensor(given.tolist() if hasattr(given, "tolist") else given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return None
 
 
 def _rounded(rows: list[list[float]]) -> list[list[float]]:

@@ -6,6 +6,15 @@ except ImportError:
     from grading import plain
 
 MOST_LAYERS = 200
+FUNCTION = type(lambda: None)
+STUB = (lambda: None).__code__.co_code  # what a function is made of that nobody has written yet
+
+
+def attempted(value: object, function: type = FUNCTION, stub: bytes = STUB) -> bool:
+    """Whether something stands in place of the three dots."""
+    if type(value) is function:
+        return value.__code__.co_code != stub or value.__code__.co_consts[:1] != (None,)
+    return value is not None and value is not ...
 
 
 def ready(value: object) -> object:
@@ -18,34 +27,37 @@ def ready(value: object) -> object:
 
 
 def call(names: dict, name: str, args: list) -> object:
-    """Return what the function gives."""
-    return wanted(names, name)(*args)
+    """Return what the function gives; three dots for one that nobody has written, which gives None."""
+    function = wanted(names, name)
+    given = function(*args)
+    return ... if given is None and not attempted(function) else given
 
 
 def value(names: dict, name: str, args: list) -> object:
-    """Return what the variable named by the first argument holds; None where there is none."""
-    return names.get(args[0])
+    """Return what the variable named by the first argument holds; three dots where there is none."""
+    given = names.get(args[0])
+    return ... if given is None else given
 
 
 def network(names: dict, name: str, args: list) -> object:
     """Return what a network that was built is made of, and what shape comes out of it.
 
     The last two args are not for the student's function: what the judge looks at, and the shape of a batch. A network
-    that fails on that batch has the shape None.
+    that fails on that batch has the shape None. It runs first, since lazy layers learn their channels so.
     """
     import torch
 
-    net = wanted(names, name)(*args[:-2])
+    net = call(names, name, args[:-2])
     if net is None or net is ...:
-        return None
+        return net
     if not isinstance(net, torch.nn.Module):
         raise plain.NotPlainError("it is no torch.nn.Module")
-    layers = [described(layer) for layer in flat(net)[:MOST_LAYERS]]
     try:
         with torch.no_grad():
             shape = list(net(torch.zeros(*args[-1])).shape)
     except Exception:
         shape = None
+    layers = [described(layer) for layer in flat(net)[:MOST_LAYERS]]
     return {"layers": layers, "shape": shape, "parameters": sum(one.numel() for one in net.parameters())}
 
 
@@ -68,9 +80,9 @@ def train(names: dict, name: str, args: list) -> object:
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)
     net = torch.nn.Sequential(Watch(), linear).eval()
-    loss = wanted(names, name)(net, batches, rate, momentum)
+    loss = call(names, name, [net, batches, rate, momentum])
     if loss is None or loss is ...:
-        return None
+        return loss
     number = not isinstance(loss, torch.Tensor)
     return {"loss": loss, "number": number, "weight": linear.weight, "bias": linear.bias, "modes": modes[:50]}
 
@@ -87,9 +99,9 @@ def convolution(names: dict, name: str, args: list) -> object:
     with torch.no_grad():
         linear.weight.copy_(weight)
         linear.bias.copy_(bias)
-    conv = wanted(names, name)(linear, X.shape[1], side)
+    conv = call(names, name, [linear, X.shape[1], side])
     if conv is None or conv is ...:
-        return None
+        return conv
     if not isinstance(conv, torch.nn.Module):
         raise plain.NotPlainError("it is no torch.nn.Module")
     found = {"kernel": list(getattr(conv, "weight", torch.empty(0)).shape)}
@@ -122,7 +134,9 @@ def described(layer: object) -> list:
     if isinstance(layer, torch.nn.MaxPool2d):
         sizes = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         return ["MaxPool2d", *map(side, sizes)]
-    return ["ReLU" if isinstance(layer, torch.nn.ReLU) else "another"]
+    if isinstance(layer, torch.nn.ReLU):
+        return ["ReLU"]
+    return ["another" if type(layer).__module__.startswith("torch.nn.") else "own"]
 
 
 def side(size: object) -> object:

@@ -152,6 +152,9 @@ def centre_cases(chance: random.Random, student: str) -> list[Case]:
     return found["odd"] + found["even"]
 
 
+JUMPS = "a layer's padding counts in its own pixels: multiply it by the strides before it"
+SIZE_FIRST, PIXELS = "size and stride are exchanged: the size comes first", "first and last pixel are exchanged"
+INCLUSIVE = "the last pixel is part of the window: it is start + size - 1"
 EXERCISES = [
     Exercise(
         "by_hand_01", "Exercise 1, your own stack", "sizes",
@@ -168,7 +171,7 @@ EXERCISES = [
             "a step is as long as the strides *before* the layer make it; you took the layer's own stride in":
                 lambda name, student: by_hand(name, student, jump_after=True),
             "strides multiply, and you added them": by_hand_sums,
-            "a layer's padding counts in its own pixels: multiply it by the strides before it": by_hand_padding,
+            JUMPS: by_hand_padding,
             "a window may begin at a negative pixel, outside of the picture": by_hand_clipped,
         },
         adapter="value",
@@ -199,8 +202,9 @@ EXERCISES = [
                 lambda layers: (field(layers)[0], sum(s for _, s, _ in layers) or 1),
             "you gave the field of the last layer alone":
                 lambda layers: walk(dilated(layers[-1:]))[:2],
+            SIZE_FIRST: lambda layers: field(layers)[::-1],
         },
-        slight=("nothing",),
+        slight=("nothing",), credit={SIZE_FIRST: 2},
     ),
     Exercise(
         "window", "Exercise 3, what a unit sees of the picture", "window",
@@ -211,9 +215,8 @@ EXERCISES = [
         },
         window_cases, window,
         {
-            "a layer's padding counts in its own pixels: multiply it by the strides before it":
-                lambda layers, unit, side: window(layers, unit, side, jumps=False),
-            "the last pixel is part of the window: it is start + size - 1":
+            JUMPS: lambda layers, unit, side: window(layers, unit, side, jumps=False),
+            INCLUSIVE:
                 lambda layers, unit, side: window(layers, unit, side, last=1),
             "the window is not clipped to the picture":
                 lambda layers, unit, side: window(layers, unit, side, clip=False),
@@ -224,7 +227,9 @@ EXERCISES = [
                 lambda layers, unit, side: window([(k, s, 0) for k, s, _ in layers], unit, side),
             "neighbouring windows lie stride pixels apart, and you took 1":
                 lambda layers, unit, side: _slow_window(layers, unit, side),
+            PIXELS: lambda layers, unit, side: window(layers, unit, side)[::-1],
         },
+        credit={JUMPS: 1.5, INCLUSIVE: 2, PIXELS: 1.5},
     ),
     Exercise(
         "centre", "Exercise 4, find the error", "centre",
@@ -239,12 +244,11 @@ EXERCISES = [
                 lambda layers, unit: centre(layers, unit, half=lambda size: size / 2),
             "rounded up, it is as wrong as rounded down: the middle may lie between two pixels":
                 lambda layers, unit: centre(layers, unit, half=lambda size: size // 2),
-            "a layer's padding counts in its own pixels: multiply it by the strides before it":
-                lambda layers, unit: centre(layers, unit, jumps=False),
+            JUMPS: lambda layers, unit: centre(layers, unit, jumps=False),
             "you left the padding out":
                 lambda layers, unit: centre([(k, s, 0) for k, s, _ in layers], unit),
         },
-        mends=True, idle=lambda student: faulty_centre,
+        mends=True, idle=lambda student: faulty_centre, credit={JUMPS: 1},
     ),
 ]  # fmt: skip
 

@@ -92,15 +92,22 @@ def faulty_saving(*case):
     return saving(*case, wide=True, of="stack")
 
 
+NO_BIAS = "you left the biases out: one for each output channel"
+TWO = "a multiplication and an addition are one MAC; you counted two"
+BIAS_MACS = "the bias is added, not multiplied: it is no MAC"
+PICTURE, POOLINGS = "the picture is kept, too", "what a pooling gives is kept, too"
+SIGN = "the sign is the other way round: more weights are a negative saving"
+PER_CENT = "per cent were asked for"
 SHARE = "a saving is a share of what would be spent without it: divide by the single layer"
 
 
-# hidden inputs: all sizes different, none of them 0 or 1, kernels other than 3
+# hidden inputs: all sizes different, none of them 0 or 1, kernels other than 3, and odd: no even
+# one keeps the size of its map
 
 
 def some(chance, count, pools=0):
-    """Return convolutions with different kernels and channels, and poolings between them."""
-    layers = list(zip(chance.sample([4, 5, 6, 7], count), chance.sample([6, 7, 9, 10, 11, 13], count), strict=True))
+    """Return convolutions with different odd kernels and different channels, and poolings between them."""
+    layers = list(zip(chance.sample([5, 7, 9, 11], count), chance.sample([6, 7, 9, 10, 11, 13], count), strict=True))
     for place in sorted(chance.sample(range(1, count), pools), reverse=True):
         layers.insert(place, "pool")
     return layers
@@ -181,8 +188,7 @@ EXERCISES = [
         },
         parameter_cases, count_parameters,
         {
-            "you left the biases out: one for each output channel":
-                lambda layers, channels: count_parameters(layers, channels, bias=0),
+            NO_BIAS: lambda layers, channels: count_parameters(layers, channels, bias=0),
             "a kernel has an area: its side counts twice":
                 lambda layers, channels: count_parameters(layers, channels, side=1),
             "each layer sees the channels that the layer *before* gives, not those of the picture":
@@ -196,6 +202,7 @@ EXERCISES = [
             "this is right for 3x3 kernels only":
                 lambda layers, channels: count_parameters(_threes(layers), channels),
         },
+        credit={NO_BIAS: 1},
     ),
     Exercise(
         "count_macs", "Exercise 3, multiply-accumulates", "count_macs",
@@ -206,9 +213,8 @@ EXERCISES = [
         },
         macs_cases, count_macs,
         {
-            "a multiplication and an addition are one MAC; you counted two":
-                lambda *case: count_macs(*case, flops=2),
-            "the bias is added, not multiplied: it is no MAC": lambda *case: count_macs(*case, bias=1),
+            TWO: lambda *case: count_macs(*case, flops=2),
+            BIAS_MACS: lambda *case: count_macs(*case, bias=1),
             "behind a pooling the map is smaller, and you kept its size": lambda *case: count_macs(*case, shrink=1),
             "a pooling halves both sides, so a quarter of the places is left": lambda *case: _half(*case),
             "a pooling meets an odd side: it drops the last row, and you kept it":
@@ -216,6 +222,7 @@ EXERCISES = [
             "the map is not square: height and width both count": lambda *case: count_macs(*case, square=True),
             "a pooling compares and multiplies nothing: it costs no MACs": lambda *case: count_macs(*case, pool=1),
         },
+        credit={TWO: 2, BIAS_MACS: 2},
     ),
     Exercise(
         "count_bytes", "Exercise 4, memory", "count_bytes",
@@ -227,14 +234,15 @@ EXERCISES = [
         bytes_cases, count_bytes,
         {
             "you took four bytes a value, whatever was asked for": lambda *case: count_bytes(*case[:-1], 4),
-            "the picture is kept, too": lambda *case: count_bytes(*case, picture=0),
-            "what a pooling gives is kept, too": lambda *case: count_bytes(*case, pools=0),
+            PICTURE: lambda *case: count_bytes(*case, picture=0),
+            POOLINGS: lambda *case: count_bytes(*case, pools=0),
             "the maps were asked for, and you added the weights": lambda *case: count_bytes(*case, weights=1),
             "all maps are kept for the way back, not only the largest": lambda *case: count_bytes(*case, most=True),
             "that is the number of values, not of bytes": lambda *case: count_bytes(*case[:-1], 1),
             "a pooling meets an odd side: it drops the last row, and you kept it":
                 lambda *case: count_bytes(*case, up=True),
         },
+        credit={PICTURE: 1, POOLINGS: 1},
     ),
     Exercise(
         "saving", "Exercise 5, find the error", "saving",
@@ -248,12 +256,12 @@ EXERCISES = [
             SHARE: lambda *case: saving(*case, of="stack"),
             "take the channels layer by layer: the first layer sees those that come in, the others those that it gives":
                 lambda *case: saving(*case, wide=True),
-            "the sign is the other way round: more weights are a negative saving": lambda *case: saving(*case, sign=-1),
-            "per cent were asked for": lambda *case: saving(*case, per=1),
+            SIGN: lambda *case: saving(*case, sign=-1),
+            PER_CENT: lambda *case: saving(*case, per=1),
             "that is the share that is left": lambda *case: 100 - saving(*case),
             "a stack may also cost more, and then saves less than nothing": lambda *case: abs(saving(*case)),
         },
-        mends=True, idle=lambda student: faulty_saving, credit={SHARE: 2},
+        mends=True, idle=lambda student: faulty_saving, credit={SHARE: 2, SIGN: 2, PER_CENT: 2},
     ),
 ]  # fmt: skip
 

@@ -242,6 +242,17 @@ def build_cases(chance: random.Random, student: str) -> list[Case]:
     return [*found, Case("channels", (f"{c} {a} | {d} | {b} |", 4, "channels", odd))]
 
 
+def foreign(value):
+    """Return a sentence about a network that holds modules of one's own, if it does: their layers cannot be seen."""
+    if isinstance(value, dict) and ["own"] in value["layers"]:
+        return (
+            "return an nn.Sequential of plain layers, convolution, ReLU and pooling: yours holds a module of your own"
+        )
+    return ""
+
+
+FROM_THREE = "the first layer sees in_channels, not always 3"
+FOLLOW = "each layer sees the channels that the layer before gives, and yours all see in_channels"
 LAST_RELU = "a ReLU is missing: one follows every convolution, the last one, too"
 ODD = "a pooling that meets an odd side drops the last row or column, and yours keeps it"
 EXERCISES = [
@@ -306,7 +317,7 @@ EXERCISES = [
             "the biases are missing: one for each output channel": lambda *args: block(*args, bias=0),
             "the ReLU comes after its convolution, not before it": backwards,
         },
-        adapter="network", read=part,
+        adapter="network", read=part, remark=foreign,
     ),
     Exercise(
         "build", "Exercise 4, any configuration", "build",
@@ -325,18 +336,17 @@ EXERCISES = [
             "there is a pooling only where | stands, not always at the end":
                 lambda *args: build(*args, change=with_last_pool),
             "what stands behind the last | is a block, too": lambda *args: build(*args, change=without_open_block),
-            "the first layer sees in_channels, not always 3": lambda *args: build(*args, change=from_three),
+            FROM_THREE: lambda *args: build(*args, change=from_three),
             "the pooling is 2x2, and yours looks at 3x3 places": lambda *args: build(*args, change=pooled(OVERLAPPING)),
             "a pooling with stride 1 does not halve the map": lambda *args: build(*args, change=pooled(SLOW)),
             ODD: lambda *args: build(*args, change=pooled(UP)),
             "the ReLUs are missing: one follows every convolution": lambda *args: build(*args, change=without_relus),
             LAST_RELU: lambda *args: build(*args, change=without_last_relus),
             f"{LAST_RELU} ": lambda *args: build(*args, change=without_last_relu),
-            "each layer sees the channels that the layer before gives, and yours all see in_channels":
-                lambda *args: build(*args, change=always_from(args[1])),
+            FOLLOW: lambda *args: build(*args, change=always_from(args[1])),
             "the biases are missing: one for each output channel": lambda *args: build(*args, bias=0),
         },
-        adapter="network", read=whole,
+        adapter="network", read=whole, remark=foreign, credit={FROM_THREE: 2, FOLLOW: 2},
     ),
 ]  # fmt: skip
 BY_HAND = [

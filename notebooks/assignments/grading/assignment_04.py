@@ -60,6 +60,7 @@ def trained(
     mean="pictures",
     decay=0.0,
     number=True,
+    late=False,
 ):
     """Return one side of one pass of training by hand, without an optimiser; the options make it wrong."""
     weight, bias = weight.tensor(), bias.tensor()
@@ -73,6 +74,7 @@ def trained(
         speed = [momentum * v + g for v, g in zip(speed, grads, strict=True)]
         if steps:
             weight, bias = weight - rate * speed[0], bias - rate * speed[1]
+        loss = cost(X.tensor() @ weight.T + bias, y.tensor()) if late else loss
         total, count = total + loss.item() * len(y.tensor()), count + len(y.tensor())
         losses.append(loss.item())
     means = {"pictures": total / count, "batches": sum(losses) / len(losses), "last": losses[-1], "sum": total}
@@ -91,6 +93,8 @@ STEPS = {  # what goes wrong before the loss is returned
     "cross-entropy takes scores: it has its own soft-max, and yours is a second one":
         wrongly(cost=lambda Z, y: F.cross_entropy(Z.softmax(1), y)),
     "nll_loss takes the logarithms of posteriors; cross_entropy takes the scores": wrongly(cost=F.nll_loss),
+    "cross-entropy is a mean over its batch already, and you divide it once more":
+        wrongly(cost=lambda Z, y: F.cross_entropy(Z, y) / len(y)),
     "a step follows the mean over its batch, and you took the sum":
         wrongly(cost=lambda Z, y: F.cross_entropy(Z, y, reduction="sum")),
     "gradients add up until they are cleared: is zero_grad really called, with brackets?": wrongly(clear=False),
@@ -111,10 +115,17 @@ MEANS = {
     "the count starts anew with every batch: += adds, = forgets": "count anew",
     "the count of pictures starts at zero, before the first batch": "one more",
 }
-LOOPS_MISTAKES = STEPS | {why: wrongly(mean=mean) for why, mean in MEANS.items()}
+HIDDEN_BY = {  # lines whose fault does not show, or is the same, beside such a slip in the mean: is it mended?
+    "batches": (4, 10, 11, 12),
+    "last": (4, 10, 11, 12),
+    "sum": (4, 11, 12),
+    "too large": (4, 11, 12),
+    "count anew": (4,),
+}
+LATE = "the loss of a batch is that before its step, and you took the one after it"
+LOOPS_MISTAKES = STEPS | {LATE: wrongly(late=True)} | {why: wrongly(mean=mean) for why, mean in MEANS.items()}
 NUMBER = "a Python number was asked for, no tensor: use .item()"
 LOOPS_MISTAKES |= {NUMBER: wrongly(number=False)}
-LOOPS_MISTAKES |= {f"{why}; and {NUMBER}": wrongly(mean=mean, number=False) for why, mean in MEANS.items()}
 LOOPS_MISTAKES |= {  # two at a time, where the first changes the losses
     f"{first}; and {second}": lambda *args, one=one, mean=mean: one(*args, mean=mean)
     for first, one in STEPS.items() if "mode" not in first
@@ -126,45 +137,56 @@ UNMENDED = [  # what each line of SLIPS, in their order, makes of the loop
     *({"momentum": 0.0}, {"exchanged": True}, {"modes": False}, {"modes": False}, {"mean": "one more"}),
     {"cost": lambda Z, y: F.cross_entropy(Z.softmax(1), y)},
     {"cost": lambda Z, y: F.cross_entropy(Z, y, reduction="sum")},
-    *({"cost": F.nll_loss}, {"clear": False}, {"steps": False}, {"steps": False}),
+    *({"cost": lambda Z, y: F.cross_entropy(Z, y) / len(y)}, {"clear": False}, {"steps": False}, {"steps": False}),
     *({"mean": mean} for mean in ("too small", "total anew", "too large", "count anew", "last", "sum", "too large")),
 ]
 
 
+def slip_of(student):
+    """Return what the slip in a student's own loop makes of it."""
+    mine = my_loop(student).splitlines()
+    return next(how for how, (n, slip) in zip(UNMENDED, SLIPS, strict=True) if mine[n - 1] == slip)
+
+
 def unmended(student):
     """Return the pass of training as the student's own loop does it that was handed out."""
-    mine = my_loop(student).splitlines()
-    options = dict(next(how for how, (n, slip) in zip(UNMENDED, SLIPS, strict=True) if mine[n - 1] == slip))
+    options = dict(slip_of(student))
     if options.pop("exchanged", False):
         return lambda *args: trained(*args[:-2], args[-1], args[-2])
     momentum = options.pop("momentum", None)
     return lambda *args: trained(*args[:-1], args[-1] if momentum is None else momentum, **options)
 
 
+def mended(student, sentence):
+    """Return whether a loop with this slip in its mean can only be one whose own fault, in the mean too, was mended."""
+    means = [mean for why, mean in MEANS.items() if why in sentence]
+    own, hidden = slip_of(student).get("mean"), HIDDEN_BY.get(means[0], ()) if means else ()
+    return bool(means) and own not in (None, means[0]) and faulty_line("line", student) not in hidden
+
+
 def seen(value, args):
     """Return what a case is about."""
-    if args[0] == "mean":
-        return value["loss"] if value["number"] else {"tensor": value["loss"]}
-    return value["modes"] if args[0] == "mode" else [value["weight"], value["bias"]]
+    if args[0] in ("mean", "number"):
+        return value[{"mean": "loss"}.get(args[0], args[0])]
+    if args[0] == "mode":  # however often the network looks at a batch
+        return bool(value["modes"]) and all(value["modes"])
+    return [value["weight"], value["bias"]]
 
 
 def train_cases(chance: random.Random, student: str) -> list[Case]:
     """Return passes over one batch and over several of different sizes."""
     found = []
-    for what, sizes in (("step", [(5,), (7,)]), ("several", [(5, 7, 4)]), ("mode", [(4, 6)]), ("mean", [(6, 9, 4)])):
-        for several in sizes:
-            classes, features = chance.sample([3, 4, 5, 6], 2)
-            batches = [
-                (
-                    numbers(chance, size, features),
-                    packed(torch.tensor([chance.randrange(classes) for _ in range(size)])),
-                )
-                for size in several
-            ]
-            momentum = 0.0 if what == "step" else chance.uniform(0.5, 0.9)
-            rate = chance.uniform(0.2, 0.4)
-            case = (what, numbers(chance, classes, features), numbers(chance, classes), batches, rate, momentum)
-            found.append(Case(what, case))
+    passes = [("step", (5,)), ("step", (7,)), ("several", (5, 7, 4)), ("mode", (4, 6)), ("mean", (6, 9, 5))]
+    for what, sizes in [*passes, ("number", (6, 3))]:
+        classes, features = chance.sample([3, 4, 5, 6], 2)
+        batches = [
+            (numbers(chance, size, features), packed(torch.tensor([chance.randrange(classes) for _ in range(size)])))
+            for size in sizes
+        ]
+        momentum = 0.0 if what == "step" else chance.uniform(0.5, 0.9)
+        rate = chance.uniform(0.2, 0.4)
+        case = (what, numbers(chance, classes, features), numbers(chance, classes), batches, rate, momentum)
+        found.append(Case(what, case))
     return found
 
 
@@ -283,12 +305,13 @@ EXERCISES = [
         {
             "step": (1, "the weights after one step are wrong"),
             "several": (1, "the weights after several steps are wrong"),
-            "mode": (1, "the network must be in training mode while it trains"),
+            "mode": (0.5, "the network must be in training mode while it trains"),
             "mean": (1, "the returned loss is wrong"),
+            "number": (0.5, "a Python number was asked for"),
         },
         train_cases, trained,
         LOOPS_MISTAKES,
-        adapter="train", read=seen, mends=True, idle=unmended,
+        adapter="train", read=seen, mends=True, idle=unmended, mended=mended,
     ),
     Exercise(
         "rates", "Exercise 3, a schedule", "rates",

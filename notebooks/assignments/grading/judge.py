@@ -38,7 +38,9 @@ class Exercise:
     mends: whether a program that was handed out is to be mended, so that right answers look alike. idle: makes of the
     student's id a program that earns nothing, whatever it gets right: the one that was handed out, or one without a
     thought. slight: parts that count only beside another one. credit: points for a known mistake, by its sentence,
-    where it spoils every part though half of the work is done.
+    where it spoils every part though half of the work is done. mended: whether a known mistake, by the student's id and
+    its sentence, is another one than that which was handed out, so that the latter is mended. remark: what an answer is
+    that explains best why parts are lost, if there is such a thing.
     """
 
     grade_id: str
@@ -55,6 +57,8 @@ class Exercise:
     idle: Callable[[str], Callable] | None = None
     slight: tuple[str, ...] = ()
     credit: dict[str, float] = field(default_factory=dict)
+    mended: Callable[[str, str], bool] = lambda student, sentence: False
+    remark: Callable[[object], str] = lambda value: ""
 
     @property
     def points(self) -> float:
@@ -94,8 +98,9 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
     """
     cases = cases_of(exercise, secret, student)
     got: list[tuple[bool, object]] = []  # (is there an answer, the answer)
-    complaint, missing, attempted = "", False, False
+    complaint, missing, attempted, nothing, remark = "", False, False, 0, ""
     for case in cases:
+        name = case.args[0] if exercise.adapter == "value" else exercise.wanted
         reply = ask(exercise.adapter, exercise.wanted, case.args)
         problem = reply.get("problem")
         if problem is None:
@@ -104,15 +109,16 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
             except plain.NotPlainError as error:
                 problem = {"kind": "NotPlain", "text": str(error)}
             else:
-                todo = value is ... or value is None
-                attempted |= not todo
-                got.append((not todo, _read(exercise, value, case.args)))
+                attempted |= value is not ...
+                nothing += value is None
+                got.append((value is not ... and value is not None, _read(exercise, value, case.args)))
+                remark = remark or exercise.remark(value)
                 continue
         problem = problem if isinstance(problem, dict) else {}
         kind, missing = str(problem.get("kind")), missing or _is_missing(problem, exercise.wanted)
         attempted |= kind != "NotImplementedError"
         got.append((False, None))
-        complaint = complaint or in_words(problem, exercise.wanted)
+        complaint = complaint or in_words(problem, name)
         if missing or kind in ("TooSlow", "Gone"):
             break
     got += [(False, None)] * (len(cases) - len(got))
@@ -120,7 +126,10 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
         return Mark(0, f"there is no {exercise.wanted} in your notebook: its cell was deleted or renamed", "missing")
     if not attempted:
         return Mark(0, "not attempted yet", "todo")
-    return _mark(exercise, cases, got, complaint, student)
+    if nothing and not complaint:
+        where = "nothing" if nothing == len(cases) else "nothing in some cases"
+        complaint = f"{exercise.wanted} returned {where}: did you print it in place of `return`?"
+    return _mark(exercise, cases, got, complaint, student, remark)
 
 
 def _read(exercise: Exercise, value: object, args: tuple) -> object:
@@ -131,7 +140,7 @@ def _read(exercise: Exercise, value: object, args: tuple) -> object:
         return "unreadable"
 
 
-def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, student: str) -> Mark:
+def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, student: str, remark: str = "") -> Mark:
     right = [there and same(value, exercise.expected(*case.args), exercise.close)
              for case, (there, value) in zip(cases, got, strict=True)]  # fmt: skip
     lost = {part: why for part, (_, why) in exercise.parts.items()
@@ -144,17 +153,19 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, stud
         unmended = ["these are the answers of the faulty program, as it was handed out"] if exercise.mends else []
         return Mark(0, "; ".join([*unmended, *known[:1]]), "wrong")
     earned = set(exercise.parts) - set(lost) - set(exercise.slight)
-    if not earned - _right_from_the_start(exercise, cases, student):
+    parts = {part: _known_mistakes(exercise, *_of(part, cases, got)) for part in lost}
+    given, why_not = _right_from_the_start(exercise, cases, student), ""
+    sentences = [*known, *(sentence for part in parts if part not in given for sentence in parts[part])]
+    if not earned - given and not any(exercise.mended(student, sentence) for sentence in sentences):
+        why_not = "; what was right from the start earns nothing by itself" if given and points else ""
         points = 0
     points = max([points, *(exercise.credit.get(sentence, 0) for sentence in known)])
     status = "part" if points else "wrong"
+    why_not = "" if points else why_not
     if known:
-        return Mark(points, known[0], status)
-    named = {}
-    for part in lost:
-        pairs = [(case, one) for case, one in zip(cases, got, strict=True) if case.part == part]
-        known = _known_mistakes(exercise, *map(list, zip(*pairs, strict=True)))
-        named |= {part: known[0]} if len(known) == 1 else {}
+        return Mark(points, known[0] + why_not, status)
+    named = {part: several[0] for part, several in parts.items()
+             if several and all(sentence.startswith(several[0]) for sentence in several)}  # fmt: skip
     answered = {part for part in lost if all(there for case, (there, _) in zip(cases, got, strict=True)
                                              if case.part == part)}  # fmt: skip
     known = {part: why for part, why in (lost | named).items() if points or not complaint or part in answered}
@@ -166,9 +177,17 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, stud
     ]
     if complaint:
         text = f"{complaint} ({text})" if text else complaint
+    elif remark:
+        text = remark
     elif any(hints):
         text = f"{next(filter(None, hints))}; {text}"
-    return Mark(points, text, status)
+    return Mark(points, text + why_not, status)
+
+
+def _of(part: str, cases: list[Case], got: list) -> tuple[list[Case], list]:
+    """Return the cases of one part, and the answers to them."""
+    pairs = [(case, one) for case, one in zip(cases, got, strict=True) if case.part == part]
+    return [case for case, _ in pairs], [one for _, one in pairs]
 
 
 def _right_from_the_start(exercise: Exercise, cases: list[Case], student: str) -> set[str]:
@@ -227,8 +246,19 @@ def cut(text: str, most: int) -> str:
 
 
 def _type_hint(value: object, expected: object) -> str:
-    if isinstance(value, str) and isinstance(expected, Number):
-        return "you gave text where a number is expected"
+    if isinstance(expected, Number) and isinstance(value, str):
+        return "you gave text where a number is expected: leave out the quotation marks"
+    if isinstance(expected, Number) and isinstance(value, list | tuple) and len(value) == 1:
+        return "you gave a list or tuple where one number is expected: no brackets, and no comma behind it"
+    if isinstance(expected, list | tuple) and isinstance(value, str | dict):
+        what = "text" if isinstance(value, str) else "a dictionary"
+        return f"you gave {what} where {len(expected)} values are expected, in a list or separated by commas"
+    if (
+        isinstance(expected, list | tuple)
+        and isinstance(value, list | tuple)
+        and any(isinstance(one, str) and isinstance(right, Number) for one, right in zip(value, expected, strict=False))
+    ):
+        return "you gave text where numbers are expected: leave out the quotation marks"
     if isinstance(value, float) and not math.isfinite(value):
         return "you gave nan or infinity"
     if (
@@ -272,6 +302,19 @@ def in_words(problem: dict, wanted: str) -> str:
     return f"{wanted} raised {kind}{at}"
 
 
+def _as_array(got: object) -> object:
+    """Return a list of lists of numbers as an array; anything else as it is."""
+    import torch
+
+    if not isinstance(got, list | tuple):
+        return got
+    try:
+        there = torch.tensor(got, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        return got
+    return plain.Array(tuple(there.shape), "float64", there.numpy().tobytes())
+
+
 def same(got: object, expected: object, close: float = 1e-6) -> bool:
     """Return whether an answer is right: numbers within a relative tolerance, lists item by item, True is not 1."""
     if isinstance(got, plain.Array) and not hasattr(expected, "shape"):
@@ -281,6 +324,7 @@ def same(got: object, expected: object, close: float = 1e-6) -> bool:
     if hasattr(expected, "shape") and not isinstance(expected, plain.Array):
         import torch
 
+        got = _as_array(got)
         if not isinstance(got, plain.Array) or got.shape != tuple(expected.shape):
             return False
         there = got.tensor().double()

@@ -9,6 +9,7 @@ import json
 import math
 import numbers
 import sys
+from decimal import Decimal
 
 DEEPEST = 8
 LONGEST = 20_000  # items in lists and letters in words, all together
@@ -19,7 +20,7 @@ BYTES |= {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 WHY = (  # all that a message may say, so that it cannot carry anything else
     *("it is too long", "it is nested too deeply", "too many digits", "too many values", "no torch.nn.Module"),
-    *("not a number, a list or a tensor", "its values are of a kind that is not used"),
+    *("not a number, a list or a tensor", "a set has no order", "its values are of a kind that is not used"),
 )
 
 
@@ -89,13 +90,13 @@ def _packed(value: object, depth: int, budget: list[int]) -> object:
         _spend(budget, dict.__len__(value) + 1)
         pairs = [[_packed(key, 0, budget), _packed(item, depth - 1, budget)] for key, item in dict.items(value)]
         return {"kind": "dict", "items": pairs}
-    if isinstance(value, numbers.Real) and not type(value).__module__.startswith("numpy"):
+    if isinstance(value, numbers.Real | Decimal) and not type(value).__module__.startswith("numpy"):
         return _packed_number(value, depth, budget)
     return _packed_array(value, kind)
 
 
-def _packed_number(value: numbers.Real, depth: int, budget: list[int]) -> object:
-    """Return a number of another class, a fraction for one."""
+def _packed_number(value: numbers.Real | Decimal, depth: int, budget: list[int]) -> object:
+    """Return a number of another class, a fraction or a decimal."""
     try:
         return _packed(int(value), depth, budget) if isinstance(value, numbers.Integral) else float(value)
     except (OverflowError, TypeError, ValueError):
@@ -103,7 +104,11 @@ def _packed_number(value: numbers.Real, depth: int, budget: list[int]) -> object
 
 
 def _packed_array(value: object, kind: type) -> object:
-    """Tensors and numpy's arrays and numbers, by the classes that those libraries really have."""
+    """Tensors, numpy's arrays and numbers, and pandas' tables, by the classes that those libraries really have."""
+    pandas = sys.modules.get("pandas")
+    if pandas and kind in (pandas.Series, pandas.Index, pandas.DataFrame):
+        value = value.to_numpy()
+        kind = type(value)
     if kind is Array:
         shape, dtype, data = value.shape, value.dtype, value.data
     else:
@@ -120,6 +125,8 @@ def _packed_array(value: object, kind: type) -> object:
             if math.prod(value.shape) > MOST_VALUES:
                 raise NotPlainError("it has too many values")
             shape, dtype, data = tuple(value.shape), str(value.dtype), value.tobytes()
+        elif isinstance(value, set | frozenset):
+            raise NotPlainError("a set has no order")
         else:
             raise NotPlainError("it is not a number, a list or a tensor")
     if dtype not in BYTES:
