@@ -5,6 +5,8 @@ import importlib
 import json
 import re
 from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
 
 import classroom
 import pytest
@@ -241,6 +243,7 @@ def test_the_check_names_what_is_not_there_when_it_is_graded(text):
 def test_the_rules_say_what_is_not_there(number):
     first = " ".join(classroom.source(classroom.book(classroom.TEACHER[number])["cells"][0]).split())
     assert re.search(r"without (the rest of )?`vgglib`:", first)
+    assert "You may take code from the book's chapters, if you understand it" in first
     assert "Nobody" not in "".join(map(classroom.source, classroom.book(classroom.TEACHER[number])["cells"]))
 
 
@@ -267,6 +270,206 @@ def test_the_same_layer_in_other_words_is_right(pool, conv):
         names = classroom.defined("03", {cell: text})
         assert check(names[exercise]).status == "passed"
         assert classroom.marked("03", exercise, cell, text).status == "full"
+
+
+BY_LAYERS = """
+import torch
+from torch import nn
+
+
+def walked(layers, channels, height, width):
+    X, macs, values = torch.zeros(1, channels, height, width), 0, channels * height * width
+    for layer in layers:
+        if layer == "pool":
+            X = nn.MaxPool2d(2)(X)
+        else:
+            conv = nn.Conv2d(X.shape[1], layer[1], layer[0], padding={padding})
+            X = conv(X)
+            macs += conv.weight.numel() * X.shape[2] * X.shape[3]
+        values += X.numel()
+    return macs, values
+
+
+def count_macs(layers, channels, height, width):
+    return walked(layers, channels, height, width)[0]
+
+
+def count_bytes(layers, channels, height, width, bytes_per_value):
+    return walked(layers, channels, height, width)[1] * bytes_per_value
+"""
+
+
+@pytest.mark.parametrize("padding", ["layer[0] // 2", "(layer[0] - 1) // 2", '"same"'])
+def test_counting_by_real_layers_is_right(padding):
+    text = BY_LAYERS.replace("{padding}", padding)
+    names = classroom.defined("02", {"macs_answer": text})
+    for exercise, cell in (("count_macs", "macs_answer"), ("count_bytes", "bytes_answer")):
+        assert classroom.marked("02", exercise, cell, text).status == "full"
+        check = {"count_macs": "check_macs", "count_bytes": "check_bytes"}[exercise]
+        module = importlib.import_module("vgglib.exercises.assignment_02")
+        assert getattr(module, check)(names[exercise]).status == "passed"
+
+
+KINDS = {  # what a function gives in place of plain numbers, and whether both sides take it
+    "a tuple": (tuple, True),
+    "a list": (list, True),
+    "an array": (lambda pair: importlib.import_module("numpy").array(pair), True),
+    "numbers of numpy": (lambda pair: tuple(importlib.import_module("numpy").array(pair)), True),
+    "a tensor": (lambda pair: importlib.import_module("torch").tensor(pair), True),
+    "tensors": (lambda pair: tuple(map(importlib.import_module("torch").tensor, pair)), True),
+    "a series": (lambda pair: pytest.importorskip("pandas").Series(pair), True),
+    "an index": (lambda pair: pytest.importorskip("pandas").Index(pair), True),
+    "floats": (lambda pair: [float(one) for one in pair], True),
+    "decimals": (lambda pair: [Decimal(one) for one in pair], True),
+    "fractions": (lambda pair: [Fraction(one) for one in pair], True),
+    "a set": (set, False),
+    "a dictionary": (lambda pair: dict(enumerate(pair)), False),
+    "text": (str, False),
+    "texts": (lambda pair: list(map(str, pair)), False),
+    "a generator": (lambda pair: (one for one in pair), False),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_check_and_grader_take_the_same_kinds_of_numbers(kind):
+    change, taken = KINDS[kind]
+    for number, exercise in (("01", "field"), ("01", "window"), ("04", "rates")):
+        names = classroom.defined(number, classroom.solutions(number))
+        right = names[exercise]
+        names[exercise] = lambda *args, right=right: change(right(*args))
+        (one,) = [one for one, _ in coded(number) if one.grade_id == exercise]
+        mark = classroom.grade.judge.mark(one, classroom.unisolated.answers(names), classroom.SECRET, "student 8")
+        verdict = classroom.run_checks(number, names)[exercise]
+        assert (verdict.status, mark.status == "full") == ("passed" if taken else "failed", taken), (verdict, mark)
+        assert taken or not mark.points
+
+
+TABLES = {
+    "a tensor": (lambda table: table, True),
+    "an array": (lambda table: table.numpy(), True),
+    "a list": (lambda table: table.tolist(), True),
+    "a table": (lambda table: pytest.importorskip("pandas").DataFrame(table.numpy()), True),
+    "a tensor with a gradient": (lambda table: table.clone().requires_grad_(), True),
+    "a list of tensors of networks": (lambda table: [table, table], False),
+    "text": (str, False),
+    "a number": (lambda table: 0.5, False),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_check_and_grader_take_the_same_kinds_of_posteriors(kind):
+    change, taken = TABLES[kind]
+    names = classroom.defined("04", classroom.solutions("04"))
+    right = names["combine"]
+    names["combine"] = lambda scores: change(right(scores))
+    (one,) = [one for one, _ in coded("04") if one.grade_id == "combine"]
+    mark = classroom.grade.judge.mark(one, classroom.unisolated.answers(names), classroom.SECRET, "student 8")
+    verdict = classroom.run_checks("04", names)["combine"]
+    assert (verdict.status, mark.status == "full") == ("passed" if taken else "failed", taken), (verdict, mark)
+
+
+NETS = {
+    "a subclass of nn.Sequential": ("class Net(nn.Sequential):\n    pass", "Net(*net)", True),
+    "nested": ("", "nn.Sequential(nn.Sequential(*net[:1]), nn.Sequential(*net[1:]))", True),
+    "lazy layers": ("", "nn.Sequential(*[lazy(one) for one in net])", True),
+    "a module of one's own": (
+        "class Net(nn.Module):\n    def __init__(self, net):\n        super().__init__()\n        self.net = net\n"
+        "    def forward(self, X):\n        return self.net(X)",
+        "Net(net)",
+        False,
+    ),
+}
+LAZY = """
+def lazy(one):
+    if not isinstance(one, nn.Conv2d):
+        return one
+    return nn.LazyConv2d(one.out_channels, one.kernel_size, padding=one.padding)
+"""
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_check_and_grader_take_the_same_kinds_of_networks(kind):
+    above, wrapped, taken = NETS[kind]
+    for exercise in ("block", "build"):
+        cell = f"{exercise}_answer"
+        text = classroom.solutions("03")[cell].replace(f"def {exercise}(", f"def plain_{exercise}(")
+        text += f"\n\n{above}\n{LAZY}\ndef {exercise}(*args):\n    net = plain_{exercise}(*args)\n    return {wrapped}"
+        text = "from torch import nn\n" + text
+        mark = classroom.marked("03", exercise, cell, text)
+        names = {**classroom.defined("03", {**classroom.solutions("03"), cell: text})}
+        verdict = classroom.run_checks("03", names)[exercise]
+        assert (verdict.status, mark.status == "full") == ("passed" if taken else "failed", taken), (verdict, mark)
+
+
+def test_the_returned_loss_may_be_any_single_number():
+    numpy = importlib.import_module("numpy")
+    names = classroom.defined("04", classroom.solutions("04"))
+    right = names["train"]
+    (one,) = [one for one, _ in coded("04") if one.grade_id == "train"]
+    for change in (numpy.float64, numpy.array, Decimal, Fraction):
+        names["train"] = lambda *args, change=change: change(right(*args))
+        assert classroom.run_checks("04", names)["train"].status == "passed"
+        mark = classroom.grade.judge.mark(one, classroom.unisolated.answers(names), classroom.SECRET, "student 8")
+        assert mark.status == "full", (change, mark)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_function_that_prints_is_told_apart_from_one_that_nobody_wrote(number):
+    printing = classroom.defined(number, classroom.solutions(number))
+    empty = dict(printing)
+    for one, _ in coded(number):
+        printing[one.wanted] = lambda *args, right=printing[one.wanted]: print(right(*args))
+        text = f"def {one.wanted}(*args):\n    ...  # your code"
+        empty |= classroom.defined(number, {"answer": text})
+    seen, stub = classroom.run_checks(number, printing), classroom.run_checks(number, empty)
+    for one, _ in coded(number):
+        told = "returned nothing: did you print it in place of `return`?"
+        assert seen[one.grade_id].status == "failed"
+        assert told in seen[one.grade_id].text
+        assert str(stub[one.grade_id]) == f"⏳ {one.wanted}: not attempted yet"
+        mark = classroom.grade.judge.mark(one, classroom.unisolated.answers(printing), "x", "ada")
+        assert (mark.points, mark.status) == (0, "wrong")
+        assert told in mark.text
+        mark = classroom.grade.judge.mark(one, classroom.unisolated.answers(empty), "x", "ada")
+        assert (mark.text, mark.status) == ("not attempted yet", "todo")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_id_is_text_or_a_whole_number(number):
+    module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+    draw = next(getattr(module, name) for name in dir(module) if name.startswith("my_"))
+    assert repr(draw(4711)) == repr(draw("4711")) != repr(draw("4712"))
+    for nobody in (..., None, "", "  "):
+        assert repr(draw(nobody)).startswith("⏳ put your id in place of the three dots")
+    check = module.check_line if number == "04" else module.check_by_hand
+    for wrong in (("ada",), ["ada"], 4711.0, {"ada"}, True):
+        assert not draw(wrong)
+        assert repr(draw(wrong)).startswith("❌ that is no id: put your id in quotes, without a comma")
+        verdict = check(wrong, 3) if number == "04" else check(wrong, 1, 2, 3)
+        assert verdict.status == "failed"
+        assert "without a comma" in verdict.text
+    if number == "03":
+        assert "without a comma" in module.check_mine(("ada",), "3 |").text
+
+
+@pytest.mark.parametrize("number", ["01", "02", "03"])
+def test_right_numbers_in_quotes_or_behind_a_comma_are_told_so(number):
+    module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+    (one,) = [one for one in classroom.grade.assignment(number).exercises if one.grade_id == f"by_hand_{number}"]
+    right = {name: one.expected(name, "student 8") for name in one.parts}
+    last = list(right)[-1]
+    for given, words in (
+        ({last: str(right[last])}, "without quotation marks"),
+        ({last: (right[last],)}, "without a comma behind it"),
+        ({last: [right[last]]}, "without a comma behind it and without brackets"),
+    ):
+        text = module.check_by_hand("student 8", *{**right, **given}.values()).text
+        assert text.startswith(f"{last}: {given[last]!r} is not it: ")
+        assert words in text
+    if number == "01":
+        sizes = list(map(str, right["sizes"]))
+        text = module.check_by_hand("student 8", sizes, right["strides"], right["start"]).text
+        assert text == f"sizes: after layer 1, {sizes[0]!r} is not it: a number is asked, without quotation marks"
 
 
 def test_a_network_that_fails_on_a_picture_is_named_by_the_check():
@@ -395,6 +598,8 @@ def test_hidden_kernels_are_not_3_and_sizes_differ():
                 assert min([2, *kernels]) == 2
     for one, cases in coded("02"):
         for case in cases:
+            layers = case.args[0] if one.grade_id != "saving" else []
+            assert all(layer[0] % 2 for layer in layers if layer != "pool"), "an even kernel cannot keep a map's size"
             sizes = [size for size in case.args[1:4] if one.grade_id != "saving"]
             assert len(set(sizes)) == len(sizes)
             assert min([2, *sizes]) >= 2
@@ -559,7 +764,16 @@ def test_an_explanation_in_other_words_is_on_the_topic(number):
     assert [str(check(text)) for text in EXPLAINED[number]] == [
         "✅ long enough and on the topic; a person judges the rest"
     ] * len(EXPLAINED[number])
+    for several in (tuple, list):
+        assert check(several(EXPLAINED[number][0].partition(". "))).status == "passed"
     assert check(OFF_TOPIC[number]).text.startswith("your answer does not speak of ")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_terms_that_the_chapters_do_not_explain_are_not_used(number):
+    text = "".join(map(classroom.source, classroom.book(classroom.TEACHER[number])["cells"]))
+    module = importlib.import_module(f"vgglib.exercises.assignment_{number}")
+    assert not re.search(r"\btaps?\b|nll_loss", text + str(getattr(module, "SLIPS", "")))
 
 
 def test_explanations_are_asked_for_as_the_check_counts_them():

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 import unicodedata
+import zipfile
 from collections import OrderedDict, namedtuple
 from dataclasses import replace
 from enum import IntEnum
@@ -392,7 +393,8 @@ def test_an_error_beside_a_number_by_hand_or_an_explanation_is_told_there(tmp_pa
     rows = classroom.rows(result)
     for name in ("by_hand_01", "explain_01"):
         assert "did not run to its end: SyntaxError" in rows[name].text
-        assert rows[name].status == "todo"
+    assert (rows["by_hand_01"].status, rows["explain_01"].status) == ("todo", "waits")
+    assert rows["explain_01"].text.endswith("so there is no explanation; a person reads what stands there")
     assert len(result.notes) == 2
     assert not [note for note in result.notes if re.search(r"wor\b|wo\b|w\b", note)]
     assert "word …`" in result.notes[1]
@@ -628,7 +630,10 @@ def test_explanations_are_read_on_one_page_without_names(tmp_path):
     report.write(list(results.values()), out, classroom.SECRET)
     page = (out / "read_01.html").read_text(encoding="utf-8")
     assert not re.search("ada|berta|carl|dora|<script|<h3 id='", page)
-    assert classroom.grade.assignment(NUMBER).by_hand[0].rubric in page.replace("&#x27;", "'")
+    rubric = classroom.grade.assignment(NUMBER).by_hand[0].rubric.replace("*may*", "<em>may</em>")
+    assert rubric in page.replace("&#x27;", "'")
+    assert "A unit of the first fully connected layer of configuration D" in page
+    assert page.index("A unit of the first fully") < page.index("1 point: ")
     assert page.index("1 point: ") < page.index("<pre>")
     with (out / "by_hand.csv").open(newline="", encoding="utf-8") as file:
         lines = {line["student"]: line["fingerprint_of_answer"] for line in csv.DictReader(file)}
@@ -644,6 +649,175 @@ def test_explanations_are_read_on_one_page_without_names(tmp_path):
     assert again.count(", has 2 points</h3>") == 2
     assert "<pre>Another one.</pre>" in again
     assert html.escape(nasty.replace("\\ud800", "?")) in again
+
+
+SAID = "Beyond the edge the unit's window lies on padding."
+STUB = 'explanation = (  # your sentences, between three quotes: """..."""\n    ...  # your code\n)'
+WRITTEN = {  # how an explanation may be there though `explanation` holds no text: (cell, kind, Markdown below it)
+    "Markdown in its place": (SAID, "markdown", ""),
+    "Markdown below it": (STUB, "code", SAID),
+    "a string without a name": (f'"""{SAID}"""', "code", ""),
+    "comments": (f"# {SAID}", "code", ""),
+    "a comment in the stub": (f"explanation = (\n    ...  # {SAID}\n)", "code", ""),
+    "another name": (f'explanation_01 = "{SAID}"', "code", ""),
+    "no quotation marks": (f"explanation = {SAID}", "code", ""),
+    "an apostrophe in single ones": (f"explanation = '{SAID}'", "code", ""),
+    "a set": (f'explanation = {{"{SAID}"}}', "code", ""),
+    "a string above the stub": (f'"{SAID}"\n{STUB}', "code", ""),
+}
+NOT_WRITTEN = (STUB, "explanation = ...", "explanation = (\n    ...\n)", 'explanation = ""', "", "explanation = None")
+
+
+@pytest.mark.parametrize("marks", [True, False], ids=["with nbgrader's marks", "without"])
+def test_an_explanation_that_is_no_text_waits_for_a_person(tmp_path, marks):
+    """As it stands in the notebook; nothing that was written gets a final 0 from the machine."""
+    for student, (text, kind, below) in WRITTEN.items():
+        book = classroom.solved(NUMBER, explain_01=text)
+        cell = classroom.cell_of(book, "explain_01")
+        cell["cell_type"] = kind
+        if below:
+            markdown = {"cell_type": "markdown", "metadata": {}, "source": below}
+            book["cells"].insert(book["cells"].index(cell) + 1, markdown)
+        for one in book["cells"] if not marks else ():
+            one["metadata"] = {}
+        classroom.hand_in(tmp_path / "in", student, book)
+    results = classroom.graded(tmp_path / "in", NUMBER)
+    report.write(list(results.values()), tmp_path / "out", classroom.SECRET)
+    page = html.unescape((tmp_path / "out" / "read_01.html").read_text(encoding="utf-8"))
+    for student, (text, _, below) in WRITTEN.items():
+        row = results[student].rows[-1]
+        assert (row.points, row.status) == (None, "waits"), student
+        assert row.text.endswith("a person reads what stands there"), student
+        assert row.answer == (below or text)
+        assert f"<pre>{below or text}</pre>" in page
+
+
+def test_an_explanation_that_nobody_wrote_gets_0(tmp_path):
+    for n, text in enumerate(NOT_WRITTEN):
+        book = classroom.solved(NUMBER, explain_01=text)
+        book["cells"] += [classroom.code("1 + 1"), classroom.code("print(explanation)  # a look")]
+        classroom.hand_in(tmp_path, f"student {n}", book)
+    book = classroom.solved(NUMBER, explain_01=STUB, check_explain_01="# changed\nassignment_01.check_explanation(...)")
+    classroom.hand_in(tmp_path, "a changed check", book)
+    for student, result in classroom.graded(tmp_path, NUMBER).items():
+        row = result.rows[-1]
+        assert (row.points, row.status, row.answer) == (0, "todo", ""), (student, row)
+
+
+def test_strings_with_commas_between_them_are_one_explanation(tmp_path):
+    for student, text in {"ada": f'("{SAID}", "Zeros.",)', "berta": f'["{SAID}", "Zeros."]'}.items():
+        classroom.hand_in(tmp_path, student, classroom.solved(NUMBER, explain_01=f"explanation = {text}"))
+    for result in classroom.graded(tmp_path, NUMBER).values():
+        row = result.rows[-1]
+        assert (row.points, row.status, row.text) == (None, "waits", "a person reads this answer")
+        assert row.answer == f"{SAID} Zeros."
+
+
+def test_an_id_with_a_comma_behind_it_is_told_to_the_student(tmp_path):
+    classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, student_01='student = ("ada",)'))
+    (result,) = classroom.graded(tmp_path, NUMBER).values()
+    assert result.notes == ["what stands for your id is no id: put it in quotes, without a comma behind it"]
+    assert not [flag for flag in result.flags if "another id" in flag]
+
+
+def test_a_second_download_is_the_same_students(tmp_path):
+    """Browsers write a number behind the name of a file that is there already."""
+    mine = classroom.solved(NUMBER, **ADA)
+    other = classroom.solved(NUMBER, student_01="student = (\n    'team (2)'  # your code\n)")
+    for name, book in {"ada.ipynb": mine, "ada (1).ipynb": mine, "Ada(2).ipynb": mine, "team (2).ipynb": other}.items():
+        (tmp_path / name).write_text(json.dumps(book))
+    said = []
+    found = submission.found(tmp_path, said.append)
+    assert {name: len(several) for name, several in found.items()} == {"Ada": 1, "ada": 2, "team (2)": 1}
+    assert {one.student for one in found["ada"]} == {"ada"}
+    assert said == ["Ada and ada have one id, and are graded as 2 students: rename one"]
+    assert list(submission.found(tmp_path / "ada (1).ipynb")) == ["ada"]
+
+
+def test_a_line_by_hand_that_fits_nothing_is_named(tmp_path):
+    said, out = [], tmp_path / "out"
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER))
+    results = list(classroom.graded(tmp_path / "in", NUMBER).values())
+    report.write(results, out, classroom.SECRET)
+    with (out / "by_hand.csv").open("a") as file:
+        for words in ("adda,01_receptive_fields,field", "ada,01_receptive_field,field", "ada,01_receptive_fields,fild"):
+            file.write(f"{words},4,6,a comment,\n")
+        file.write("ada,01_receptive_fields,window,3,4,one pixel,\n")
+    report.write(results, out, classroom.SECRET, said.append)
+    told = [line for line in said if "fits no graded exercise" in line]
+    lines = (out / "by_hand.csv").read_text().splitlines()
+    for words in ("adda,01_receptive_fields,field", "ada,01_receptive_field,field", "ada,01_receptive_fields,fild"):
+        (n,) = [n for n, line in enumerate(lines, start=1) if line.startswith(f"{words},")]
+        assert f"by_hand.csv, line {n} fits no graded exercise: {words.replace(',', ', ')}" in told
+    assert len(told) == 3
+
+
+def test_where_the_machine_would_give_more_by_now_is_said(tmp_path):
+    said, out = [], tmp_path / "out"
+    wrong = classroom.solved(NUMBER, field_answer="def field(layers): return 1 / 0")
+    look = lambda: report.write(  # noqa: E731
+        list(classroom.graded(tmp_path / "in", NUMBER).values()), out, classroom.SECRET, said.append
+    )
+    classroom.hand_in(tmp_path / "in", "ada", wrong)
+    look()
+    with (out / "by_hand.csv").open("a") as file:
+        file.write("ada,01_receptive_fields,field,4,6,one sign is wrong,\n")
+    look()
+    assert said == []
+    classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER))
+    look()
+    assert said == ["01_receptive_fields  ada: field is overruled: 4; the machine now gives 6"]
+
+
+def test_marks_of_another_assignment_stay(tmp_path, capsys):
+    """Where a folder of 01 is graded as 02, no mark of 02 is written over."""
+    for student in ("ada", "berta"):
+        classroom.hand_in(tmp_path / "in", student, classroom.solved("01"))
+    classroom.hand_in(tmp_path / "earlier", "ada", classroom.solved("02"))
+    out = tmp_path / "out"
+    report.write(list(classroom.graded(tmp_path / "earlier", "02").values()), out, classroom.SECRET)
+    assert command.main([*grading_into(out, tmp_path), "--assignment", "02"]) == 0
+    said = capsys.readouterr().out
+    place = "what was handed in belongs to 01_receptive_fields"
+    assert f"02_counting  ada: {place}: the earlier line stays" in said
+    assert f"02_counting  berta: {place}: 0 points" in said
+    with (out / "totals.csv").open(newline="") as file:
+        totals = {line["student"]: line["points"] for line in csv.DictReader(file)}
+    assert totals == {"ada": "14", "berta": "0"}
+
+
+def test_lines_without_a_file_are_named_after_a_rename(tmp_path, capsys):
+    out = tmp_path / "out"
+    path = classroom.hand_in(tmp_path / "in", "ada l", classroom.solved(NUMBER))
+    words = grading_into(out, tmp_path)
+    assert command.main(words) == 0
+    assert "no file now" not in capsys.readouterr().out
+    path.parent.rename(tmp_path / "in" / "ada")
+    assert command.main([*words, "--student", "ada"]) == 0
+    assert "no file now" not in capsys.readouterr().out
+    assert command.main(words) == 0
+    told = "no file now, and lines from an earlier run: ada l; delete them after a rename\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+def test_the_guides_command_packs_the_book_without_what_students_must_not_have(tmp_path):
+    guide = (classroom.ASSIGNMENTS / "README.md").read_text(encoding="utf-8")
+    (packing,) = [block for block in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "git archive" in block]
+    root = classroom.ASSIGNMENTS.parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("this is no clone")
+    subprocess.run(["sh", "-ec", packing.replace("book.zip", str(tmp_path / "book.zip"))], cwd=root, check=True)
+    names = zipfile.ZipFile(tmp_path / "book.zip").namelist()
+    assert "vgglib/exercises/assignment_01.py" in names
+    assert "notebooks/assignments/release/01_receptive_fields/01_receptive_fields.ipynb" in names
+    hidden = (
+        "notebooks/assignments/source",
+        "notebooks/assignments/grading",
+        "notebooks/assignments/README.md",
+        "tests/",
+    )
+    assert not [name for name in names if name.startswith(hidden)]
 
 
 def test_points_are_kept_beside_the_old_name_of_the_fingerprint(tmp_path):

@@ -344,7 +344,7 @@ ACCIDENTS = {
         "",
     ),
     "nan": (only("def field(layers):\n    return float('nan'), 1"), REST, "wrong", ""),
-    "None": (only("def field(layers):\n    size = 1"), REST, "not attempted yet", ""),
+    "None": (only("def field(layers):\n    size = 1"), REST, "field returned nothing", ""),
     "look-alike letter": (only("def fi\u0435ld(layers):\n    return 1, 1"), REST, "there is no field", ""),
     "another name": (only("def fields(layers):\n    return 1, 1"), REST, "there is no field", ""),
     "no function": (only("field = 5"), REST, "TypeError", ""),

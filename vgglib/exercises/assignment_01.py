@@ -107,7 +107,7 @@ def no_number(answer: object) -> str:
     return ""
 
 
-def check_number(answer: object, right: object, slips: Mapping[object, str]) -> Verdict:
+def number_verdict(answer: object, right: object, slips: Mapping[object, str]) -> Verdict:
     """Return the verdict on one number by hand, as check_answer does, also on one that is no number."""
     verdict = check_answer(answer, right, slips)
     if verdict.status == "failed" and no_number(answer):
@@ -179,7 +179,7 @@ def check_field(attempt: Callable) -> Verdict:
         (((3, 2, 1), (3, 1, 2)),): (11, 2),
         ((),): (1, 1),
     }
-    return check_attempt(attempt, cases, "field")
+    return verdict_on(attempt, cases, "field")
 
 
 @alone
@@ -192,7 +192,7 @@ def check_window(attempt: Callable) -> Verdict:
         (((3, 2, 1), (3, 1, 1)), 0, 20): (0, 3),
         (((3, 2, 1), (3, 1, 1)), 5, 20): (7, 13),
     }
-    return check_attempt(attempt, cases, "window")
+    return verdict_on(attempt, cases, "window")
 
 
 @alone
@@ -204,7 +204,7 @@ def check_centre(attempt: Callable) -> Verdict:
         (((2, 2, 0),), 3): 6.5,
         (((3, 1, 1), (2, 2, 0), (3, 1, 1)), 2): 4.5,
     }
-    return check_attempt(attempt, cases, "centre")
+    return verdict_on(attempt, cases, "centre")
 
 
 def check_explanation(answer: object) -> Verdict:
@@ -228,7 +228,7 @@ def read_later(answer: object, ideas: Mapping[str, Sequence[str]], sentences: st
     return verdict
 
 
-def check_attempt(attempt: Callable, cases: Mapping[tuple, object], name: str) -> Verdict:
+def verdict_on(attempt: Callable, cases: Mapping[tuple, object], name: str) -> Verdict:
     """Return the verdict of check_function, where lists stand as tuples in the cases, on a function that may be a stub.
 
     A stub is not attempted yet; a function that was written, and returns nothing, is told so.

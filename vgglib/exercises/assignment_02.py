@@ -5,12 +5,12 @@ from collections.abc import Callable
 from vgglib.exercises.assignment_01 import (
     NO_ID,
     alone,
-    check_attempt,
-    check_number,
     dice,
     nobodys,
     not_yet,
+    number_verdict,
     read_later,
+    verdict_on,
 )
 from vgglib.teaching import Verdict
 
@@ -67,7 +67,7 @@ def check_by_hand(student: object, my_parameters: object, my_macs: object, my_by
         }),
     }  # fmt: skip
     for name, (given, right, slips) in answers.items():
-        verdict = check_number(given, right, slips)
+        verdict = number_verdict(given, right, slips)
         if verdict.status != "passed":
             return Verdict(verdict.status, f"{name}: {verdict.text}")
     return Verdict("passed", "parameters, MACs and bytes agree")
@@ -83,7 +83,7 @@ def check_parameters(attempt: Callable) -> Verdict:
         (((3, 4), "pool", (5, 6)), 2): 682,
         ((), 3): 0,
     }
-    return check_attempt(attempt, cases, "count_parameters")
+    return verdict_on(attempt, cases, "count_parameters")
 
 
 @alone
@@ -95,7 +95,7 @@ def check_macs(attempt: Callable) -> Verdict:
         (((3, 4), "pool", (3, 2)), 2, 8, 8): 5_760,
         (((3, 4), "pool", "pool", (3, 2)), 2, 11, 8): 6_624,
     }
-    return check_attempt(attempt, cases, "count_macs")
+    return verdict_on(attempt, cases, "count_macs")
 
 
 @alone
@@ -108,7 +108,7 @@ def check_bytes(attempt: Callable) -> Verdict:
         (((3, 4), "pool", (5, 2)), 2, 8, 6, 4): 1_440,
         (("pool", (3, 2), "pool"), 2, 7, 6, 4): 488,
     }
-    return check_attempt(attempt, cases, "count_bytes")
+    return verdict_on(attempt, cases, "count_bytes")
 
 
 @alone
@@ -120,7 +120,7 @@ def check_saving(attempt: Callable) -> Verdict:
         (2, 8, 16): -8.0,
         (2, 16, 4): 55.0,
     }
-    return check_attempt(attempt, cases, "saving")
+    return verdict_on(attempt, cases, "saving")
 
 
 def check_explanation(answer: object) -> Verdict:

@@ -7,11 +7,11 @@ from vgglib.exercises.assignment_01 import (
     FIELD,
     NO_ID,
     alone,
-    check_number,
     dice,
     nobodys,
     not_yet,
     nothing_returned,
+    number_verdict,
     read_later,
 )
 from vgglib.teaching import Verdict
@@ -101,7 +101,7 @@ def check_by_hand(student: object, my_side: object, my_inputs: object, my_block:
         "my_block": (my_block, block, {block - sum(channels for _, channels in table[1]): "that is without biases"}),
     }  # fmt: skip
     for name, (given, right, slips) in answers.items():
-        verdict = check_number(given, right, slips)
+        verdict = number_verdict(given, right, slips)
         if verdict.status != "passed":
             return Verdict(verdict.status, f"{name}: {verdict.text}")
     return Verdict("passed", "all three agree")

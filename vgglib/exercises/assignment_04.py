@@ -5,12 +5,12 @@ from collections.abc import Callable
 from vgglib.exercises.assignment_01 import (
     NO_ID,
     alone,
-    check_attempt,
     dice,
     nobodys,
     not_yet,
     nothing_returned,
     read_later,
+    verdict_on,
 )
 from vgglib.teaching import Verdict, as_number
 
@@ -160,7 +160,7 @@ def check_rates(attempt: Callable) -> Verdict:
         (1.0, (0.5, 0.4, 0.4, 0.4, 0.4), 2): [1.0, 1.0, 1.0, 0.1, 0.1],
         (1.0, (0.5, 0.4, 0.4, 0.4, 0.4, 0.4), 1): [1.0, 1.0, 0.1, 0.01, 0.001, 0.001],
     }
-    return check_attempt(attempt, cases, "rates")
+    return verdict_on(attempt, cases, "rates")
 
 
 @alone

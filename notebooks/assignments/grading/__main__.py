@@ -55,7 +55,8 @@ def main(words: list[str]) -> int:
             student=chosen.student,
             so_far=report.so_far(chosen.into / "by_hand.csv"),
         )
-        report.write(results, chosen.into, secret, print)
+        everybody = chosen.student is None and chosen.submissions.is_dir()
+        report.write(results, chosen.into, secret, print, everybody)
     except (OSError, ValueError) as error:
         print(error)
         return 1

@@ -10,7 +10,6 @@ import re
 import secrets
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from types import ModuleType
 
 from grading import judge, sandbox
 from grading.magics import without_magics
-from grading.submission import Cell, Submission, as_text, found, read
+from grading.submission import Cell, Submission, as_text, found, normal, read
 
 HERE = Path(__file__).resolve().parent.parent
 NUMBERS = sorted(path.stem[-2:] for path in Path(__file__).parent.glob("assignment_[0-9][0-9].py"))
@@ -28,6 +27,7 @@ MOST_MESSAGES = 5_000
 MOST_PARSED = 200_000  # letters of code of one submission: trees take a hundred times as much memory
 LONG = 1_200  # letters of a function as a tree, from which on two equal ones are hardly chance: about eight lines
 TOGETHER = 1_000  # the same for several functions, all of them equal
+NO_TEXT = "`explanation` holds no text; a person reads what stands there"
 PUBLISHED, ALL, EXPLANATION = "the published solution", "functions", "explanation"  # words of flags
 SUSPICIOUS = {  # in the student's code
     r"\bshowtraceback\b|set_custom_exc": "silences error messages",
@@ -64,6 +64,11 @@ class Assignment:
         """The names of all cells that nbgrader knows."""
         return {cell.grade_id for cell, _ in self.handed_out if cell.grade_id}
 
+    def question(self, grade_id: str) -> str:
+        """Return the text that stands above a cell, as it was handed out."""
+        place = next(n for n, (cell, _) in enumerate(self.handed_out) if cell.grade_id == grade_id)
+        return next((cell.source.strip() for cell, _ in self.handed_out[:place][::-1] if cell.kind == "markdown"), "")
+
     def checks(self) -> dict[str, list[str]]:
         """Return what is asked for as it is at a visible check, by the name of the check's function."""
         wanted = {one.grade_id: one.wanted for one in self.exercises}
@@ -99,6 +104,7 @@ class Result:
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
+    belongs: str = ""  # the other assignment that a notebook is of, where nothing of this one was handed in
     isolation: str = ""
     sha256: str = ""
     seconds: float = 0.0  # wall time of the student's process, its start included
@@ -324,6 +330,7 @@ def grade_one(
     """Return the result of one submission; never raises for what a student can do."""
     result = Result(submission.student, assignment.name, [], list(submission.notes), list(submission.flags))
     result.isolation, result.sha256 = "sandbox" if sandboxed else "none", submission.sha256
+    result.belongs = submission.belongs
     if submission.problem:
         result.rows = [Row(one.grade_id, one.title, 0.0, one.points, "unreadable", submission.problem)
                        for one in [*assignment.exercises, *assignment.by_hand]]  # fmt: skip
@@ -334,7 +341,7 @@ def grade_one(
         # first what is shown as it stands: before a question is asked, the student's process knows nothing hidden
         explained = [_by_hand(question, session) for question in assignment.by_hand]
         told: set[int] = set()  # the cells whose errors stand beside an exercise
-        typed = _id(session.ask("value", "student", ("student",)))
+        typed, no_id = _id(session.ask("value", "student", ("student",)))
         for exercise in assignment.exercises:
             mark = judge.mark(exercise, session.ask, secret, submission.student)
             row = Row(exercise.grade_id, exercise.title, mark.points, exercise.points, mark.status, mark.text)
@@ -350,24 +357,30 @@ def grade_one(
     if another(typed, submission):
         result.notes.insert(0, f"your notebook says `{typed[:60]}`, and it was handed in as `{submission.student}`: "
                                f"exercises of your own were graded for `{submission.student}`")  # fmt: skip
+    if no_id:
+        result.notes.insert(0, "what stands for your id is no id: put it in quotes, without a comma behind it")
     result.notes = result.notes[:12]
     result.flags += _flags(assignment, submission, session, typed)
     return result
 
 
 def _text(reply: dict) -> str:
+    """Return an explanation, also if it is strings with commas between them; nothing if it is something else."""
     with contextlib.suppress(judge.plain.NotPlainError):
         value = judge.plain.loads(str(reply.get("value", "null")))
-        return value if isinstance(value, str) else ""
+        several = list(value) if isinstance(value, list | tuple) else [value]
+        return " ".join(several) if all(isinstance(one, str) for one in several) else ""
     return ""
 
 
-def _id(reply: dict) -> str:
-    """Return the id that a student typed, also if it is a number."""
+def _id(reply: dict) -> tuple[str, bool]:
+    """Return the id that a student typed, also if it is a number, and whether something else stands there."""
     with contextlib.suppress(judge.plain.NotPlainError):
         value = judge.plain.loads(str(reply.get("value", "null")))
-        return str(value) if isinstance(value, str | int) else ""
-    return ""
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return str(value), False
+        return "", value is not ... and value is not None
+    return "", True
 
 
 def another(typed: str, submission: Submission) -> bool:
@@ -380,7 +393,42 @@ def _by_hand(question: judge.ByHand, session: Session) -> Row:
     row = Row(question.grade_id, question.title, 0.0, question.points, "todo", "not attempted yet", answer, True)
     if answer:
         row.points, row.status, row.text = None, "waits", "a person reads this answer"
+    elif written := _written(question, session.assignment, session.submission.cells):
+        row.answer, row.points, row.status = written, None, "waits"
+        row.text = NO_TEXT
     return row
+
+
+def _written(question: judge.ByHand, assignment: Assignment, cells: list[Cell]) -> str:
+    """Return what was written for an explanation that its name does not hold: its cell as it stands, and texts below.
+
+    It may be Markdown, a comment, a string without a name, or have an error. Nothing, if nobody wrote anything.
+    """
+    given = {cell.source.strip() for cell, _ in assignment.handed_out}
+    ours = [cell.source for cell, _ in assignment.handed_out if cell.kind == "code"]
+    known = {*re.findall(r"\w+", "\n".join(ours)), "None", "pass"}
+    heading = assignment.question(question.grade_id)
+
+    def is_answer(cell: Cell) -> bool:
+        assigns = cell.kind == "code" and re.search(r"\bexpl\w*\b[^=\n]{0,20}=(?!=)", cell.source)
+        return cell.grade_id == question.grade_id or bool(assigns)
+
+    first = next((n for n, cell in enumerate(cells) if cell.source.strip() == heading or is_answer(cell)), len(cells))
+    while first and cells[first - 1].kind == "markdown" and cells[first - 1].source.strip() not in given:
+        first -= 1
+    texts = [cell.source.strip() for cell in cells[first:]
+             if cell.source.strip() not in given and (is_answer(cell) or only_text(cell))]  # fmt: skip
+    return "\n\n".join(text for text in texts if set(re.findall(r"\w+", text)) - known)
+
+
+def only_text(cell: Cell) -> bool:
+    """Return whether a cell is Markdown, or code that does nothing: comments, and strings without a name."""
+    if cell.kind != "code":
+        return True
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        body = ast.parse(cell.source).body if len(cell.source) <= MOST_PARSED else [ast.Pass()]
+        return all(isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str) for node in body)
+    return False
 
 
 def _led(row: Row, wanted: str, session: Session, told: set[int]) -> Row:
@@ -389,11 +437,12 @@ def _led(row: Row, wanted: str, session: Session, told: set[int]) -> Row:
     The cell's number goes into ``told``.
     """
     defines = re.compile(rf"^\s*def {wanted}\b|^[\w, ]{{0,80}}\b{wanted}\b[\w, ]{{0,80}}=(?!=)", re.MULTILINE)
-    for number, source in session.cells if row.status in ("missing", "todo") else ():
+    for number, source in session.cells if row.status in ("missing", "todo") or row.text == NO_TEXT else ():
         problem = session.problems.get(number, {"kind": "NotImplementedError"})
         if number > 0 and problem.get("kind") != "NotImplementedError" and defines.search(source):
             told.add(number)
-            row.text = f"{_failed(number, session)}; so there is no {wanted}"
+            reads = "; a person reads what stands there" if row.answer else ""
+            row.text = f"{_failed(number, session)}; so there is no {wanted}{reads}"
             break
     return row
 
@@ -442,11 +491,6 @@ def _flags(assignment: Assignment, submission: Submission, session: Session, typ
     if another(typed, submission):
         flags.append(f"another id in the notebook: {typed[:60]}")
     return list(dict.fromkeys(flags))
-
-
-def normal(name: str) -> str:
-    """Return an id without regard to spaces, capitals and the way in which letters with accents are stored."""
-    return " ".join(unicodedata.normalize("NFKC", name).lower().split())
 
 
 def replaced(source: str) -> list[str]:
@@ -546,6 +590,7 @@ def chosen(
             unplaced.append(submission)
     if number:
         nothing = Submission(student, problem="there is no notebook of this assignment among what you handed in")
+        nothing.belongs = ", ".join(known[other].name for other in sorted(by_assignment))
         by_assignment = {number: by_assignment.get(number) or unplaced or [nothing]}
     elif unplaced:
         names = ", ".join(as_text(one.path.name) if one.path else one.problem for one in unplaced[:5])

@@ -61,13 +61,22 @@ def file_name(student: str) -> str:
     return f"{plain}-{hashlib.sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 
-def write(results: list[Result], folder: Path, secret: str, tell: Callable[[str], None] = lambda text: None) -> None:
+def write(
+    results: list[Result],
+    folder: Path,
+    secret: str,
+    tell: Callable[[str], None] = lambda text: None,
+    everybody: bool = False,
+) -> None:
     """Write scores.csv, totals.csv, by_hand.csv, feedback/ and the explanations to read for the results.
 
     totals.csv comes a second time with one file for each assignment. Lines of other students and assignments, and what
-    a person wrote into by_hand.csv, are kept. ``tell`` gets a sentence for each answer that must be read again.
+    a person wrote into by_hand.csv, are kept. ``tell`` gets a sentence for each answer that must be read again, for
+    each line of by_hand.csv that fits nothing and, if ``everybody`` was graded, about those of earlier runs who were
+    not.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    results = [result for result in results if not kept(result, folder / "totals.csv", tell)]
     pairs = {(words(cell(result.student)), result.assignment) for result in results}
     add_by_hand(results, folder / "by_hand.csv", tell)
     lines = []
@@ -76,10 +85,18 @@ def write(results: list[Result], folder: Path, secret: str, tell: Callable[[str]
             flags = "; ".join(result.flags)
             lines.append([result.student, result.assignment, row.exercise, row.points, row.out_of, row.status, row.text,
                           flags, result.isolation, result.sha256, fingerprint(secret)])  # fmt: skip
-    save(folder / "scores.csv", HEADER, others(folder / "scores.csv", HEADER, pairs) + lines)
+    lines = others(folder / "scores.csv", HEADER, pairs) + lines
+    save(folder / "scores.csv", HEADER, lines)
+    fits = {(words(cell(line[0])), line[1], line[2]) for line in lines}
+    for n, key in enumerate(read_by_hand(folder / "by_hand.csv"), start=2):
+        if key not in fits:
+            tell(f"by_hand.csv, line {n} fits no graded exercise: {', '.join(key)}")
     totals = [[r.student, r.assignment, r.points, sum(row.out_of for row in r.rows),
                sum(row.out_of for row in r.rows if row.points is None)] for r in results]  # fmt: skip
-    totals = others(folder / "totals.csv", TOTALS, pairs) + totals
+    earlier = others(folder / "totals.csv", TOTALS, pairs)
+    if everybody:
+        without_file([line[0] for line in earlier if line[1] in {name for _, name in pairs}], tell)
+    totals = earlier + totals
     save(folder / "totals.csv", TOTALS, totals)
     for name in sorted({result.assignment for result in results}):
         save(folder / f"totals_{name}.csv", TOTALS, [line for line in totals if line[1] == name])
@@ -89,6 +106,24 @@ def write(results: list[Result], folder: Path, secret: str, tell: Callable[[str]
         place = folder / "feedback" / result.assignment
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{file_name(result.student)}.html").write_text(page(result), encoding="utf-8", errors="replace")
+
+
+def kept(result: Result, totals: Path, tell: Callable[[str], None]) -> bool:
+    """Return whether an earlier line stays, since what is handed in belongs to another assignment; say so."""
+    if not result.belongs:
+        return False
+    key = [words(cell(result.student)), result.assignment]
+    earlier = any([line["student"], line["assignment"]] == key for line in table(totals, TOTALS))
+    stays = "the earlier line stays" if earlier else "0 points"
+    tell(f"{result.assignment}  {result.student}: what was handed in belongs to {result.belongs}: {stays}")
+    return earlier
+
+
+def without_file(students: list[str], tell: Callable[[str], None]) -> None:
+    """Say whose lines stay from an earlier run, though they handed in nothing now: the file may have been renamed."""
+    if students:
+        more = f" and {len(students) - 5} more" if len(students) > 5 else ""
+        tell(f"no file now, and lines from an earlier run: {', '.join(students[:5])}{more}; delete them after a rename")
 
 
 def check(folder: Path) -> None:
@@ -210,6 +245,8 @@ def take_over(
                 compare(row, line, tell)
             if line[3] and (row.by_person or row.status != "unreadable" or not line[6]):
                 points = number(line[3], row.out_of, path, key)
+                if not row.by_person and row.points is not None and row.points > points:
+                    tell(f"{key[1]}  {key[0]}: {key[2]} is overruled: {points:g}; the machine now gives {row.points:g}")
                 row.points, row.status = points, "by hand"
                 row.text = line[5] or f"{points:g} of {row.out_of:g} points, by a person"
 
@@ -240,7 +277,7 @@ def number(text: str, out_of: float, path: Path, key: tuple) -> float:
 
 
 def to_read(name: str, results: list[Result], folder: Path) -> None:
-    """Write read_NN.html: an assignment's rubrics, and each explanation under its fingerprint, without a name.
+    """Write read_NN.html: an assignment's questions and rubrics, and each explanation under its fingerprint, nameless.
 
     Answers of an earlier run stay as long as by_hand.csv has a line for them.
     """
@@ -252,8 +289,11 @@ def to_read(name: str, results: list[Result], folder: Path) -> None:
             answers[digest(row.answer)] = html.escape(row.answer)
     lines = [line for line in read_by_hand(folder / "by_hand.csv").values() if line[1] == name]
     body = f"<h1>{html.escape(name.replace('_', ' '))}: to read</h1>\n"
-    for one in assignment(name[:2]).by_hand:
-        body += f"<h2>{html.escape(one.title)}, {one.points:g} points</h2>\n<p>{html.escape(one.rubric)}</p>\n"
+    what = assignment(name[:2])
+    for one in what.by_hand:
+        question = what.question(one.grade_id).partition("\n")[2].strip()
+        body += f"<h2>{html.escape(one.title)}, {one.points:g} points</h2>\n<p>{marked(question)}</p>\n"
+        body += f"<p>{marked(one.rubric)}</p>\n"
         points = {line[6]: line[3] for line in lines if line[2] == one.grade_id}
         for key in sorted(key for key in points if key in answers):
             has = f", has {html.escape(points[key])} points" if points[key] else ""
@@ -272,8 +312,10 @@ def framed(title: str, body: str) -> str:
 
 
 def marked(text: str) -> str:
-    """Return text for a page, what stands between two backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    """Return text for a page, what stands between two backticks as code, and a word between two stars stressed."""
+    parts = re.split(r"(`[^`]+`)", html.escape(text))
+    parts[::2] = [re.sub(r"(?<![\w*])\*(\w+)\*(?![\w*])", r"<em>\1</em>", part) for part in parts[::2]]
+    return "".join(f"<code>{part[1:-1]}</code>" if n % 2 else part for n, part in enumerate(parts))
 
 
 def page(result: Result) -> str:

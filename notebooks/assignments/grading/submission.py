@@ -35,6 +35,7 @@ class Submission:
     cells: list[Cell] = field(default_factory=list)
     sha256: str = ""
     problem: str = ""  # why there is nothing to grade, in words for the student
+    belongs: str = ""  # the other assignment, if that is why
     notes: list[str] = field(default_factory=list)  # for the student
     flags: list[str] = field(default_factory=list)  # for the teacher
 
@@ -47,8 +48,9 @@ def found(place: Path, tell: Callable[[str], None] = lambda text: None) -> dict[
     are not followed. Raises NotADirectoryError for what is neither.
     """
     if place.suffix.lower() == ".ipynb" and place.is_file():
-        name = owner(place.name)
-        return {name: [read(place, name)]}
+        one = read(place, owner(place.name))
+        one.student = again(one.student, one.cells)
+        return {one.student: [one]}
     if not place.is_dir():
         raise NotADirectoryError(f"{place} is not a folder of submissions, and no notebook")
     students: dict[str, list[Submission]] = {}
@@ -60,12 +62,33 @@ def found(place: Path, tell: Callable[[str], None] = lambda text: None) -> dict[
         if entry.is_dir() and not entry.is_symlink():
             students.setdefault(name, []).extend(_in_folder(entry, name))
         elif entry.suffix.lower() == ".ipynb":
-            students.setdefault(name, []).append(read(entry, name))
+            one = read(entry, name)
+            one.student = name = again(name, one.cells)
+            students.setdefault(name, []).append(one)
         elif ".ipynb" in entry.name.lower() or entry.suffix.lower() in MISTAKEN:
             students.setdefault(name, []).append(Submission(name, problem=_other_files([entry])))
         else:
             tell(f"{as_text(entry.name)} is no notebook: it was left out")
+    alike: dict[str, list[str]] = {}
+    for name in students:
+        alike.setdefault(normal(name), []).append(name)
+    for several in alike.values():
+        if len(several) > 1:
+            tell(f"{' and '.join(several)} have one id, and are graded as {len(several)} students: rename one")
     return students
+
+
+def normal(name: str) -> str:
+    """Return an id without regard to spaces, capitals and the way in which letters with accents are stored."""
+    return " ".join(unicodedata.normalize("NFKC", name).lower().split())
+
+
+def again(name: str, cells: list[Cell]) -> str:
+    """Return the student of a file that a browser loaded a second time, ``ada (1)``: ada, if the notebook says so."""
+    first = re.fullmatch(r"(.+?) ?\(\d+\)", name)
+    said = re.compile(r"^student *= *\(?\s*(?:#.*\s*)?[\"']?([^\"'\n#)]+)", re.MULTILINE)
+    ids = [found.group(1) for cell in cells if cell.kind == "code" and (found := said.search(cell.source))]
+    return first.group(1) if first and normal(first.group(1)) in map(normal, ids) else name
 
 
 def as_text(name: str) -> str:
