@@ -647,7 +647,8 @@ def test_a_mended_loop_earns_the_same_beside_a_new_slip_whichever_fault_was_draw
     module = importlib.import_module("vgglib.exercises.assignment_04")
     given = "import torch\nfrom torch.nn import functional as F\n"
     ids = {str(module.my_loop(f"student {n}")): f"student {n}" for n in range(400)}
-    for slip, points in (("loss * len(y)", 3.5), ("loss.item()", 3)):
+    late = "F.cross_entropy(net(X), y).item() * len(y)"
+    for slip, points in (("loss * len(y)", 3.5), ("loss.item()", 3), (late, 3)):
         loop = "\n".join(module.LOOP).replace("loss.item() * len(y)", slip)
         for drawn, student in ids.items():
             as_handed_out = loop == drawn

@@ -39,6 +39,15 @@ def test_plain_data_come_back_as_they_went():
         assert (there == tensor).all()
 
 
+def test_an_answer_of_another_form_than_agreed_is_wrong_and_no_more():
+    """Whoever takes the student's process over may send what no adapter gives."""
+    for number in classroom.TEACHER:
+        for one in classroom.grade.assignment(number).exercises:
+            for value in ({"layers": 5}, {"layers": [["own"]]}, {}, [[]], "x", {"loss": {}, "modes": 3}, [None]):
+                mark = judge.mark(one, lambda *args, value=value: {"value": plain.dumps(value)}, "a secret", "ada")
+                assert mark.points == 0, (one.grade_id, value)
+
+
 def test_kin_of_plain_data_pass_as_plain_data():
     pair = namedtuple("pair", "size stride")
     for value, there in (

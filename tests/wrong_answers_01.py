@@ -87,6 +87,12 @@ WRONG = {
             3,
             "strides gave something that cannot be graded: a set has no order",
         ),
+        "a set, and text": (
+            "by_hand_answer_01",
+            lambda student: by_hand()(student) + "\nstrides, start = set(strides), str(start)",
+            2,
+            "a set has no order (start: you gave text where a number is expected: leave out the quotation marks)",
+        ),
         "a neighbour's answers": ("by_hand_answer_01", lambda student: by_hand()("berta"), 0, "not those of your"),
     },
     "field": {

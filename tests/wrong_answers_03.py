@@ -220,6 +220,12 @@ WRONG = {
             5,
             "yours keeps it",
         ),
+        "batch normalisation": (
+            "build_answer",
+            build().replace(", nn.ReLU()]", ", nn.BatchNorm2d(int(channels)), nn.ReLU()]"),
+            0,
+            "a layer of another kind",
+        ),
         "no biases": ("build_answer", build(padding="kernel // 2, bias=False"), 5, "the biases are missing"),
         "an overlapping pooling": (
             "build_answer",

@@ -243,11 +243,13 @@ def build_cases(chance: random.Random, student: str) -> list[Case]:
 
 
 def foreign(value):
-    """Return a sentence about a network that holds modules of one's own, if it does: their layers cannot be seen."""
+    """Return a sentence about a network that holds other modules, if it does; layers in one's own cannot be seen."""
     if isinstance(value, dict) and ["own"] in value["layers"]:
         return (
             "return an nn.Sequential of plain layers, convolution, ReLU and pooling: yours holds a module of your own"
         )
+    if isinstance(value, dict) and ["another"] in value["layers"]:
+        return "convolution, ReLU and pooling were asked for, and yours holds a layer of another kind"
     return ""
 
 

@@ -158,7 +158,9 @@ def unmended(student):
 
 
 def mended(student, sentence):
-    """Return whether a loop with this slip in its mean can only be one whose own fault, in the mean too, was mended."""
+    """Return whether a loop with this slip can only be one whose own fault, which is in the mean, was mended."""
+    if "mean" in slip_of(student) and sentence in (LATE, *STEPS):
+        return True
     means = [mean for why, mean in MEANS.items() if why in sentence]
     own, hidden = slip_of(student).get("mean"), HIDDEN_BY.get(means[0], ()) if means else ()
     return bool(means) and own not in (None, means[0]) and faulty_line("line", student) not in hidden

@@ -25,6 +25,7 @@ NUMBERS = sorted(path.stem[-2:] for path in Path(__file__).parent.glob("assignme
 MOST_RESTARTS = 8
 MOST_MESSAGES = 5_000
 MOST_PARSED = 200_000  # letters of code of one submission: trees take a hundred times as much memory
+LONGEST_ANSWER = 20_000  # letters of a cell of code that may be an explanation
 LONG = 1_200  # letters of a function as a tree, from which on two equal ones are hardly chance: about eight lines
 TOGETHER = 1_000  # the same for several functions, all of them equal
 NO_TEXT = "`explanation` holds no text; a person reads what stands there"
@@ -426,7 +427,7 @@ def only_text(cell: Cell) -> bool:
     if cell.kind != "code":
         return True
     with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        body = ast.parse(cell.source).body if len(cell.source) <= MOST_PARSED else [ast.Pass()]
+        body = ast.parse(cell.source).body if len(cell.source) < LONGEST_ANSWER else [ast.Pass()]
         return all(isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str) for node in body)
     return False
 

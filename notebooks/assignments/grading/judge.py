@@ -11,6 +11,7 @@ from numbers import Number
 
 from grading import plain
 
+UNREADABLE = "unreadable"
 KEPT = 5_000  # answers of known mistakes: many times those that an assignment asks for
 
 
@@ -112,7 +113,7 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
                 attempted |= value is not ...
                 nothing += value is None
                 got.append((value is not ... and value is not None, _read(exercise, value, case.args)))
-                remark = remark or exercise.remark(value)
+                remark = remark or _remark(exercise, value)
                 continue
         problem = problem if isinstance(problem, dict) else {}
         kind, missing = str(problem.get("kind")), missing or _is_missing(problem, exercise.wanted)
@@ -137,7 +138,15 @@ def _read(exercise: Exercise, value: object, args: tuple) -> object:
     try:
         return exercise.read(value, args)
     except Exception:
-        return "unreadable"
+        return UNREADABLE
+
+
+def _remark(exercise: Exercise, value: object) -> str:
+    """Return what an exercise says about a kind of answer, which may have any form."""
+    try:
+        return exercise.remark(value)
+    except Exception:
+        return ""
 
 
 def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, student: str, remark: str = "") -> Mark:
@@ -168,19 +177,23 @@ def _mark(exercise: Exercise, cases: list[Case], got: list, complaint: str, stud
              if several and all(sentence.startswith(several[0]) for sentence in several)}  # fmt: skip
     answered = {part for part in lost if all(there for case, (there, _) in zip(cases, got, strict=True)
                                              if case.part == part)}  # fmt: skip
-    known = {part: why for part, why in (lost | named).items() if points or not complaint or part in answered}
+    told = not complaint or (points and exercise.adapter != "value")  # of a name the complaint says enough
+    known = {part: why for part, why in (lost | named).items() if told or part in answered}
     text = "; ".join(dict.fromkeys(known.values()))
-    hints = [
-        _type_hint(value, exercise.expected(*case.args))
-        for case, (there, value) in zip(cases, got, strict=True)
-        if there
-    ]
+    hints = {
+        case.part: _type_hint(value, exercise.expected(*case.args))
+        for case, (there, value) in list(zip(cases, got, strict=True))[::-1]
+        if there and case.part in lost and value is not UNREADABLE and exercise.adapter != "network"
+    }
+    if exercise.adapter == "value":  # a part is a name, and each has a kind of its own
+        known |= {part: f"{part}: {hint}" for part, hint in hints.items() if hint and part in known}
+        text, hints = "; ".join(dict.fromkeys(known.values())), {}
     if complaint:
         text = f"{complaint} ({text})" if text else complaint
     elif remark:
         text = remark
-    elif any(hints):
-        text = f"{next(filter(None, hints))}; {text}"
+    elif any(hints.values()):
+        text = f"{next(hints[part] for part in exercise.parts if hints.get(part))}; {text}"
     return Mark(points, text + why_not, status)
 
 
