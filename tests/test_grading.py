@@ -643,6 +643,11 @@ def test_explanations_are_read_on_one_page_without_names(tmp_path):
     assert rubric in page.replace("&#x27;", "'")
     assert "A unit of the first fully connected layer of configuration D" in page
     assert page.index("A unit of the first fully") < page.index("1 point: ")
+    for number in classroom.TEACHER:
+        report.to_read(classroom.RELEASED[number].stem, [], out)
+        shown = (out / f"read_{number}.html").read_text(encoding="utf-8")
+        assert "A person reads" in shown
+        assert not re.search("details|##|minutes", shown)
     assert page.index("1 point: ") < page.index("<pre>")
     with (out / "by_hand.csv").open(newline="", encoding="utf-8") as file:
         lines = {line["student"]: line["fingerprint_of_answer"] for line in csv.DictReader(file)}

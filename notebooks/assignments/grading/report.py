@@ -291,7 +291,7 @@ def to_read(name: str, results: list[Result], folder: Path) -> None:
     body = f"<h1>{html.escape(name.replace('_', ' '))}: to read</h1>\n"
     what = assignment(name[:2])
     for one in what.by_hand:
-        question = what.question(one.grade_id).partition("\n")[2].strip()
+        question = re.split(r"^## .*$", what.question(one.grade_id), flags=re.MULTILINE)[-1].strip()
         body += f"<h2>{html.escape(one.title)}, {one.points:g} points</h2>\n<p>{marked(question)}</p>\n"
         body += f"<p>{marked(one.rubric)}</p>\n"
         points = {line[6]: line[3] for line in lines if line[2] == one.grade_id}
