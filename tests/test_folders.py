@@ -689,7 +689,7 @@ def test_validation_takes_what_fits(root, settings, monkeypatch):
     assert expected == training.accuracy(posteriors, pictures.labels)
     monkeypatch.setattr(training, "of_views", limited)
     assert training.watched_accuracy(net, pictures, False, 20) == expected
-    assert asked == [12, 6, 3, 3, 6, 3, 3]
+    assert asked == [12, 6, 3, 3, 3, 3]
     one_by_one = SimpleNamespace(batches=None, pictures=pictures.pictures, labels=pictures.labels)
     assert training.watched_accuracy(net, one_by_one, False, 20) == expected
 
