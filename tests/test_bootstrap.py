@@ -544,8 +544,19 @@ def started(book, monkeypatch):
     return started
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_in_the_lab_let_other_programs_work_unless_the_reader_says_how(started, monkeypatch, theirs, ours):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    monkeypatch.setattr(os, "environ", {name: os.environ[name] for name in os.environ if name not in names} | theirs)
+    assert bootstrap.main(["lab"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == ours
+
+
 def test_lab_opens_the_first_page(started, book, monkeypatch, capfd):
-    monkeypatch.setenv("CI", "1")
+    monkeypatch.setattr(os, "environ", {**os.environ, "CI": "1"})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
