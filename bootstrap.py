@@ -632,7 +632,7 @@ def lab(settings):
     os.environ.pop("JUPYTER_TOKEN", None)  # nor with this
     if "OMP_WAIT_POLICY" not in os.environ:
         # torch's threads look less long for work before they sleep: beside other programs, where that takes time from
-        # those who have work, training was 2.5 times as fast (two busy cores, median of 6: 1.2 to 3.9), alone 4 % slower
+        # those who have work, training was 2.5 times as fast (two busy cores, 6 pairs: 1.2 to 3.9), alone 4 % slower
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     words += ["--no-browser"] if headless() else []
     words += ["--allow-root"] if not WINDOWS and os.geteuid() == 0 else []
