@@ -56,7 +56,7 @@ def test_settled_averages_are_those_of_the_training_pictures(tiny, tmp_path, mon
     """Two steps with momentum 0.1 leave the averages far from the pictures', and the answers with them."""
     study, nets = dataclasses.replace(studies.STUDIES["tiny"], settle=True, seeds=(4,)), []
     monkeypatch.setitem(studies.STUDIES, "tiny", study)
-    monkeypatch.setattr(studies, "accuracy_on", lambda net, _: nets.append(deepcopy(net)) or len(nets) / 10)
+    monkeypatch.setattr(studies, "accuracy_on", lambda net, _, **more: nets.append(deepcopy(net)) or len(nets) / 10)
     record = studies.run_study("tiny", tiny, tmp_path / "tiny.json", "cpu", str)
     assert [run["settled_accuracy"] for run in record["runs"]] == [0.2, 0.4]
     assert record["settled_accuracy"]["wide"]["mean"] == 0.4

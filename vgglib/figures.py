@@ -1640,9 +1640,9 @@ def _rows_of_dots(axes: Axes, values: Mapping[str, Sequence[float]], mark: tuple
 
 
 def _aside(found: Sequence[float], n: int) -> float:
-    """Return by how much run n is moved down its row: dots that would hide each other stand beside each other."""
+    """Return by how much run n is moved down its row: dots that would hide each other stand beside each other in it."""
     close = [m for m, value in enumerate(found) if abs(value - found[n]) < 1e-9]
-    return 0.16 * (close.index(n) - (len(close) - 1) / 2)
+    return min(0.16, 0.7 / len(close)) * (close.index(n) - (len(close) - 1) / 2)
 
 
 def _spread(values: Mapping[str, Sequence[float]]) -> str:

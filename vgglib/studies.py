@@ -57,7 +57,7 @@ STUDIES: dict[str, Study] = {
                 (2048, "rate kept", 0.0125, {}),
                 (2048, "rate x 4", 0.05, {}),
                 (2048, "rate scaled", 0.8, {}),
-                (2048, "and warmed up", 0.8, {"warm_up": 0.5}),  # over six of its twelve steps
+                (2048, "warmed up", 0.8, {"warm_up": 0.5}),  # over six of its twelve steps
             )
         },
         seeds=tuple(range(10)),
