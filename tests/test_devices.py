@@ -1,5 +1,6 @@
 """What is known of a device, tried without one: words for an end of memory, TF32, GPUs of several processes."""
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -65,6 +66,18 @@ def test_dice_of_the_cpu_leave_all_others_alone():
     assert torch.equal(drawn, torch.rand(4, generator=torch.Generator().manual_seed(3)))
     assert torch.equal(torch.get_rng_state(), before)
     assert vars(torch.cuda._lazy_seed_tracker) == queued  # what a GPU will be seeded with
+
+
+def test_a_macs_gpu_gets_its_dice_back_also_after_an_error(monkeypatch):
+    states, before = ["theirs"], torch.get_rng_state()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    with suppress(ZeroDivisionError), devices.kept_dice():
+        states.append("ours")
+        _ = torch.rand(3), 1 / 0
+    assert states[-1] == "theirs"
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_every_network_is_compiled_for_every_size_of_its_batches(monkeypatch):

@@ -80,9 +80,16 @@ def cpu_dice(seed: int) -> Iterator[None]:
         yield
 
 
-def gpus() -> list[int]:
-    """Return the GPUs whose random state a global seed would change: those of a process that has used one."""
-    return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+@contextmanager
+def kept_dice() -> Iterator[None]:
+    """Put the random state of the CPU, and of the GPUs that this process has used, back at the end."""
+    apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
+        try:
+            yield
+        finally:
+            if apple is not None:
+                torch.mps.set_rng_state(apple)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -18,7 +18,7 @@ from vgglib import distributed
 from vgglib.augment import stream
 from vgglib.checkpoint import CheckpointError
 from vgglib.data import ImageSet
-from vgglib.devices import device_of, gpus
+from vgglib.devices import device_of, kept_dice
 from vgglib.history import Epoch, History
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, unpacked
 from vgglib.sizes import whole
@@ -84,7 +84,7 @@ class Run:
     def dice(self) -> Iterator[None]:
         """Draw dropout from the epoch's own random numbers in this context; those outside are left alone."""
         cuda = self._device.type == "cuda"
-        with torch.random.fork_rng(devices=gpus()):
+        with kept_dice():
             # every process drops other units; process 0 those of a lone one
             torch.manual_seed((stream(self._history.seed, self.epoch, "dropout") + 2**40 * distributed.rank()) % 2**64)
             if self._dice:

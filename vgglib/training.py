@@ -31,7 +31,7 @@ from vgglib.devices import (
     device_of,
     fast_channels_last,
     fast_in_bf16,
-    gpus,
+    kept_dice,
     out_of_memory,
     rounds_to_tf32,
     synchronise,
@@ -657,8 +657,7 @@ def estimate(
     if settings["channels_last"]:
         net.to(memory_format=torch.channels_last)
     try:
-        random = torch.random.fork_rng(devices=gpus())
-        with kept_modes(net), random, kept_memory(settings["keep_memory"]):
+        with kept_modes(net), kept_dice(), kept_memory(settings["keep_memory"]):
             net.train()
             took = None
             while took is None:
