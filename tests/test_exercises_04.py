@@ -416,6 +416,11 @@ GOOD = [
     "grows fourfold",
     "H*W becomes 4*H*W, so four times the MACs. A kernel of 3x3xC does not know how large the picture is",
     "The filter is moved over the image, and its number of steps is quadrupled. The filter is not altered by this.",
+    "A kernel is applied once for each pixel of the output, and there are now four times as many pixels. Its weights "
+    "are learned once and used everywhere.",
+    "The cost doubles with the height and doubles again with the width as there are more pixels; the filter bank is "
+    "one and the same.",
+    "Four times the places, each with the same kernel: it does not double the weights.",
     "No new filters are needed; the filter just takes four times as many steps over the picture.",
     "If the weights were not shared, there would be more of them. As it is, one kernel serves four times the places.",
     "In a fully connected layer the weights are not shared, here they are, at four times the positions.",
@@ -498,6 +503,7 @@ FALSE_CLAIMS = {
     ),
     "parameters are quadrupled": (
         "The parameters are quadrupled at every place but the same.",
+        "Doubling height and width doubles the parameters because the map doubles, the same kernel gives 2x2.",
         "same weights for every picture",
     ),
     "a kernel for each position": (

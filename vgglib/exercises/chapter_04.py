@@ -236,14 +236,14 @@ def check_explanation(answer: object) -> Verdict:
         "the same weights being used again": (
             r"(not|n t|t) (be )?(change|grow|increase|alter|need)|constant|remain|neither|no h or w\b|not know",
             "same|shar|re ?us|again|depend|independent|regardless|identical|fixed|only on|kernel size",
-            "does ?n? ?o?t? care|never|unchanged|stay",
+            "does ?n? ?o?t? care|never|unchanged|stay|(learned|stored) once|used everywhere",
             rf"(no|zero|without) (new |more |extra |further |additional |other )*{_WEIGHTS}\b",
             r"(one|a single) (kernel|filter|set of weights)\b(?! (for|per)\b)|whatever",
             r"(each|every) (kernel|filter|weight) is\b",
             "(not|n t|t) get (any )?(bigger|larger)|no (bigger|larger)",
         ),
         "the factor four": (
-            r"2 ?[x×·^ ] ?2",
+            r"2 ?[x×·^ ] ?2|doubl(e|es|ed|ing) again",
             "four|4|quadrupl|2 ?[*x×·^] ?2|2²|twice as many rows|twice the rows|squar",
             "doubl(e|es|ed|ing) (in|along) (both|each)|both (directions|sides|dimensions|axes)|both height and width",
             "height and width",
@@ -259,7 +259,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         rf"|\b{_WEIGHTS} (is|are) (also |then |now |themselves )*(four|4) times "
         r"(more|larger|bigger|as (many|much|large|big))\b(?! (often|times|used))"
         rf"|\b(four times|4 ?x|more|extra|additional) (as many |more )?(weights|parameters|kernels|filters)\b"
-        rf"|\bneeds? (four|4) times the {_WEIGHTS}\b",
+        rf"|\b(needs? (four|4) times|(doubl|quadrupl)(e|es|ed|ing)) (the |its )?{_WEIGHTS}\b",
         _OTHERWISE,
         "a convolution has the same weights for every picture: count the places at which it uses them",
     ),
