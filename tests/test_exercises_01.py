@@ -439,6 +439,7 @@ FALSE = [
     "The inside program has a bigger momentum, so it forgets old steps later. The outside program has no momentum and "
     "takes a tenth at once.",
     "The outside program takes a tenth because its momentum is divided by 10 too; the other still holds old steps.",
+    "The momentum is smaller than before so the velocity forgets the old steps more quickly; the next step is shorter.",
     "Both velocities hold plain gradients; the inside one slows gradually and the next outside is a tenth.",
     "I have no idea what the velocity remembers about the next step inside or outside the old rate.",
     "Velocity momentum old next gradient rate learning step inside outside tenth first second third.",

@@ -503,6 +503,9 @@ FALSE_CLAIMS = {
     ),
     "parameters are quadrupled": (
         "The parameters are quadrupled at every place but the same.",
+        "same weights for every picture",
+    ),
+    "parameters are doubled": (
         "Doubling height and width doubles the parameters because the map doubles, the same kernel gives 2x2.",
         "same weights for every picture",
     ),
