@@ -272,7 +272,8 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         "the steps that a velocity remembers were made before the rate was divided",
     ),
     (
-        r"\b(bigger|larger|smaller|more|less|no) momentum\b|\bmomentum (is|was) (divided|multiplied|changed|lower\w*|smaller|reduced|less)\b"
+        r"\b(bigger|larger|smaller|more|less|no) momentum\b"
+        r"|\bmomentum (is|was) (divided|multiplied|changed|lower\w*|smaller|reduced|less)\b"
         r"|\b(resets?|(forgets?|loses?) (all|every|its|the)) (old steps|velocity|momentum)\b(?! in)",
         r"\b(neither|same)\b",
         "momentum and velocity stay what they were at that step; what differs is what the new rate multiplies",

@@ -53,6 +53,7 @@ def check_steps(answer: object) -> Verdict:
         PICTURES: f"these are pictures; every step takes {laptop.batch_size}, and some are held out",
         shown: f"these are pictures; every step takes {laptop.batch_size}",
     }
+    answer = as_number(answer)
     if isinstance(answer, float) and math.isfinite(answer) and math.ceil(answer) in of_others:
         return Verdict("failed", f"{answer:g} is not it: {of_others[math.ceil(answer)]}")
     if isinstance(answer, int | float) and answer != steps and abs(answer / laptop.epochs - steps) < 1:
