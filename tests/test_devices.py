@@ -94,10 +94,10 @@ def test_every_network_is_compiled_for_every_size_of_its_batches(monkeypatch):
 
 
 def test_older_versions_of_compile_get_a_higher_limit(monkeypatch):
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
     monkeypatch.setattr(torch, "compile", lambda net, dynamic: (net, dynamic))
-    assert devices.compiled(net := nn.ReLU()) == (net, False)
-    assert torch._dynamo.config.recompile_limit == 256
+    with torch._dynamo.config.patch(recompile_limit=8):
+        assert devices.compiled(net := nn.ReLU()) == (net, False)
+        assert torch._dynamo.config.recompile_limit == 256
 
 
 def test_channels_last_is_faster_in_bf16_and_on_x86(monkeypatch):

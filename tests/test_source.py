@@ -132,12 +132,12 @@ def test_only_those_print_whose_business_it_is(path):
 
 @pytest.mark.parametrize("path", VGGLIB, ids=name_of)
 def test_no_global_dice_are_thrown(path):
-    """Seeds belong to a Generator, or stand under fork_rng, which puts the global state back."""
-    tree = tree_of(path)
+    """Seeds belong to a Generator, or stand under fork_rng or kept_dice, which put the global state back."""
+    tree, keepers = tree_of(path), ("torch.random.fork_rng(", "kept_dice(")
     forked = {
         call
         for node in ast.walk(tree)
-        if isinstance(node, ast.With) and any("fork_rng" in ast.unparse(item.context_expr) for item in node.items)
+        if isinstance(node, ast.With) and any(ast.unparse(item.context_expr).startswith(keepers) for item in node.items)
         for _, call in calls(node)
     }
     seeds = ("torch.manual_seed", "np.random.seed", "random.seed", "torch.cuda.manual_seed_all")
