@@ -22,6 +22,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from torch import nn
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -71,7 +72,8 @@ class There(torch.Tensor):
         return f"There({self.held})"
 
     def __deepcopy__(self, memo):
-        memo[id(self)] = self.detach().clone().requires_grad_(self.requires_grad)
+        copied = self.detach().clone().requires_grad_(self.requires_grad)
+        memo[id(self)] = nn.Parameter(copied, self.requires_grad) if isinstance(self, nn.Parameter) else copied
         return memo[id(self)]
 
     def tolist(self):
