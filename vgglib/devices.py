@@ -59,7 +59,7 @@ def compiled(net: nn.Module) -> nn.Module:
     """
     if "isolate_recompiles" in signature(torch.compile).parameters:
         return torch.compile(net, dynamic=False, isolate_recompiles=True)
-    torch._dynamo.config.recompile_limit = 256  # torch before 2.12, where nothing else helps
+    torch._dynamo.config.recompile_limit = 256  # an older torch has no count for each network
     return torch.compile(net, dynamic=False)
 
 
