@@ -765,11 +765,13 @@ def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set
         for index in sorted({*range(count), *lit}):
             x, inside = index * field.stride - field.padding + (field.size - 1) / 2, 0 <= index < count
             chosen = index in lit and (not hidden or row == len(stack))
-            look = dict(facecolor=ORANGE if chosen else "#EEEEEE", edgecolor="black")
+            colour = RED if row == len(stack) else BLUE  # as in the explorer: the unit, and what it sees
+            look = dict(facecolor=colour if chosen and inside else "#EEEEEE" if inside else "white", edgecolor="black")
             look |= dict(linewidth=1.8 if chosen else 0.6, linestyle="-" if inside else "--")
             axes.add_patch(Rectangle((x - 0.4, row - 0.22), 0.8, 0.44, **look))
             if index in lit:
-                axes.text(x, row, str(index), ha="center", va="center", fontsize=8)
+                ink = "white" if chosen and inside else "black"
+                axes.text(x, row, str(index), ha="center", va="center", fontsize=8, color=ink)
         if row:
             layer, before = stack[row - 1], fields[row - 1]
             for index in sorted(lit):
@@ -808,13 +810,12 @@ def seen_in_picture(picture: Tensor, windows: Mapping[str, tuple], told: str = "
 def effective_fields(fields: Mapping[str, object]) -> Picture:
     """Return gradient maps side by side, each with its theoretical window and a circle of two standard deviations.
 
-    All panels show as many pixels a side, as many as the largest window needs.
+    Each panel is as wide as its own window, so that all windows look alike and the share that counts can be compared.
     """
-    figure = Picture(2.6 * len(fields), 2.9)
-    told, widest = [], max(last - first for one in fields.values() for first, last in one.window)
-    half = (widest + 1) / 2 + 1
+    figure, told = Picture(2.6 * len(fields), 2.9), []
     for axes, (label, found) in zip(figure.subplots(1, len(fields), squeeze=False)[0], fields.items(), strict=True):
         (top, bottom), (left, right) = found.window
+        half = 0.56 * (right - left + 1)
         axes.imshow(found.map, cmap="Greys", vmin=0)
         box = dict(fill=False, edgecolor=BLUE, linewidth=1.5)
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, **box))
@@ -822,7 +823,7 @@ def effective_fields(fields: Mapping[str, object]) -> Picture:
         axes.add_patch(Ellipse(found.centre[::-1], **spread, fill=False, edgecolor=RED, linestyle="--", linewidth=1.5))
         axes.set_xlim((left + right) / 2 - half, (left + right) / 2 + half)
         axes.set_ylim((top + bottom) / 2 + half, (top + bottom) / 2 - half)
-        axes.set_title(f"{label}: window of {bottom - top + 1}", fontsize=9)
+        axes.set_title(f"{label}: field {bottom - top + 1}, sd {found.sigma[0]:.1f} pixels", fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
         told.append(f"{label}: standard deviation {found.sigma[0]:.1f} pixels in a window of {bottom - top + 1}")
