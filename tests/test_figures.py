@@ -597,7 +597,7 @@ def test_errors_over_scales_keep_names_apart():
 def test_agreement_counts_what_is_equal():
     equal = torch.tensor([[True, False, True], [True, True, False]])
     figure = figures.agreement({"conv1_1": equal, "pool1": ~equal})
-    assert [axes.get_title() for axes in figure.axes] == ["conv1_1\n4 of 6", "pool1\n2 of 6"]
+    assert [axes.get_title() for axes in figure.axes] == ["conv1_1\n4 of 6\nequal", "pool1\n2 of 6\nequal"]
     _, shown = figure.axes[0].images
     assert (~shown.get_array().mask).tolist() == equal.tolist()
     assert "conv1_1 4 of 6, pool1 2 of 6" in str(figure)

@@ -886,11 +886,15 @@ def _beside(axes: object, rungs: Mapping[int, list[float]], starts: Sequence[int
         above = mean
 
 
+OUTLINE = 60  # grey value, of 255, at which a line runs around a garment
+
+
 def score_maps(picture: Tensor, maps: Mapping[str, Tensor], crop: int = 1, stride: int = 1) -> Picture:
     """Return a picture (H, W) and, beside it, one map of posteriors (h, w), 0 to 1, for each label.
 
     crop: side of the square that a place of the map answers for; stride: pixels from place to place. The maps lie on
-    the picture's axes, each place at the centre of its crop; a cross marks the largest posterior.
+    the picture's axes, each place at the centre of its crop, grey where no crop has its centre; thin lines outline what
+    lies in the picture, and a cross marks the largest posterior.
     """
     height, width = picture.shape
     first_centre = (crop - 1) / 2
@@ -906,6 +910,9 @@ def score_maps(picture: Tensor, maps: Mapping[str, Tensor], crop: int = 1, strid
         drawn = axes.imshow(np.asarray(values), cmap="Blues", vmin=0, vmax=1, extent=(corner, right, bottom, corner))
         best = divmod(int(values.argmax()), values.shape[1])
         axes.plot(*(first_centre + stride * place for place in reversed(best)), "x", color=RED, markersize=8)
+        axes.set_facecolor("0.8")  # no crop has its centre here
+        if picture.min() < OUTLINE < picture.max():
+            axes.contour(np.asarray(picture), levels=[OUTLINE], colors="0.4", linewidths=0.5)
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         axes.set_title(f"{label}\nat most {float(values.max()):.2f}", fontsize=9)
         told.append(f"{label} at row {best[0]}, column {best[1]}")
@@ -1652,7 +1659,7 @@ def _spread(values: Mapping[str, Sequence[float]]) -> str:
 
 def agreement(maps: Mapping[str, Tensor]) -> Picture:
     """Return a square for each named map (rows, columns) of truths: blue where it is true, with the count above it."""
-    figure = Picture(1.0 * len(maps), 1.6)
+    figure = Picture(1.0 * len(maps), 1.75)
     told = []
     for axes, (name, equal) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
         rows, columns = equal.shape
@@ -1660,7 +1667,7 @@ def agreement(maps: Mapping[str, Tensor]) -> Picture:
         axes.imshow(
             np.ma.masked_equal(np.asarray(equal), False), cmap=ListedColormap([BLUE]), extent=(0, columns, rows, 0)
         )
-        axes.set_title(f"{name}\n{int(equal.sum())} of {equal.numel()}", fontsize=8)
+        axes.set_title(f"{name}\n{int(equal.sum())} of {equal.numel()}\nequal", fontsize=8)
         axes.set(xticks=[], yticks=[])
         told.append(f"{name} {int(equal.sum())} of {equal.numel()}")
     return figure.saying(f"Places that agree, by layer: {', '.join(told)}.")
