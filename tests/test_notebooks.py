@@ -308,12 +308,21 @@ def test_map_of_chapter_00():
     assert all(f"({path.name})" in said for path in CHAPTERS)
 
 
+def plain(words):
+    """Return Markdown or HTML in one line, without the marks of code and emphasis."""
+    return " ".join(re.sub(r"</?(code|em)>|[`*]", "", words).split())
+
+
 def test_three_questions_are_asked_and_answered(notebook):
+    """The first cell asks them; the end asks them again, word for word, each with its explanation in a fold."""
     first = notebook.cells[0].source
-    assert len(re.findall(r"(?m)^\d\. ", first[first.index("hree questions") :])) == 3
+    asked = re.findall(r"(?ms)^(\d\. .*?)(?=^\d\. |\n\n|\Z)", first[first.index("hree questions") :])
+    assert [question[0] for question in asked] == ["1", "2", "3"]
     said = text(notebook)
-    answers = said[said.index("The three questions from the start") :]
-    assert len(re.findall(r"(?m)^\d\. ", answers[: answers.index("</details>")])) == 3
+    end = said[said.index("The three questions again") :]
+    folds = re.findall(r"(?s)<details><summary>(\d\. .*?)</summary>\n\n(.*?)</details>", end)
+    assert [plain(question) for question, _ in folds] == [plain(question) for question in asked]
+    assert all(len(answer.split()) > 4 for _, answer in folds)
 
 
 # --- the number check is checked itself ---------------------------------------------------------------------------
