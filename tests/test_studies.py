@@ -6,13 +6,14 @@ from copy import deepcopy
 import pytest
 import torch
 
-from vgglib import beginnings, depth, lighter, protocol, results, studies
+from vgglib import beginnings, depth, later, lighter, protocol, results, studies
 from vgglib.__main__ import main
 from vgglib.augment import view
-from vgglib.beginnings import run_warm_starts
+from vgglib.beginnings import run_batch_norm_starts, run_warm_starts
 from vgglib.data import ImageSet
 from vgglib.depth import run_controls, run_depth
 from vgglib.evaluation import prepared
+from vgglib.later import run_digits, run_repvgg
 from vgglib.lighter import run_lighter
 from vgglib.protocol import PROTOCOLS, run_protocol
 from vgglib.training import Epoch, History, recipe, split
@@ -144,20 +145,32 @@ def test_an_unknown_study_is_refused(capsys):
 
 @pytest.mark.parametrize(
     "name",
-    ["three-by-three", "batch-size", "rate-drops", "lenet", "warm-start", "lighter", "depth", "depth-controls"],
+    [
+        *("three-by-three", "batch-size", "rate-drops", "lenet", "warm-start", "batch-norm-start"),
+        *("lighter", "depth", "depth-controls", "repvgg", "digits"),
+    ],
 )
 def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, monkeypatch):
     """Also after recipes have got new fields: a record that is not recognised would be overwritten."""
-    for module in (studies, beginnings, lighter, depth):
+    for module in (studies, beginnings, lighter, depth, later):
         monkeypatch.setattr(module, "fit", lambda *_: pytest.fail("trains again"))
     path = tmp_path / "record.json"
     path.write_bytes((results.FOLDER / f"{name}.json").read_bytes())
     before = results.read(path)
-    own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth, "depth-controls": run_controls}
+    own = {
+        "warm-start": run_warm_starts,
+        "batch-norm-start": run_batch_norm_starts,
+        "lighter": run_lighter,
+        "depth": run_depth,
+        "depth-controls": run_controls,
+        "repvgg": run_repvgg,
+        "digits": run_digits,
+    }
     run = own.get(name)
     after = run(DATA, path) if run else studies.run_study(name, DATA, path)
     assert after["runs"] == before["runs"]
     assert after.get("test_accuracy") == before.get("test_accuracy")
+    assert after.get("late_loss") == before.get("late_loss")
     assert before == results.read(path)
 
 
@@ -177,6 +190,22 @@ def test_the_longer_control_is_the_cold_network_with_as_many_steps_as_both(tmp_p
     assert torch.equal(cold, longer)
     assert not torch.equal(cold, warm)
     assert len(shallow) < len(cold)
+
+
+def test_batch_norm_starts_differ_in_what_their_labels_say(tmp_path, monkeypatch):
+    begun = []
+
+    def watched(net, few, _, chosen, seed, device):
+        begun.append((net.configuration, any(isinstance(part, torch.nn.BatchNorm2d) for part in net.features)))
+        assert chosen.batch_norm == begun[-1][1]
+        return History(chosen, seed, 10, {}, [Epoch(1, 2.0, 0.1, None, 0.01, 1.0, 1.0)])
+
+    monkeypatch.setattr(beginnings, "fit", watched)
+    monkeypatch.setattr(beginnings, "SEEDS", (0,))
+    record = beginnings.run_batch_norm_starts(DATA, tmp_path / "record.json", "cpu", lambda text: None)
+    assert list(record["late_loss"]) == [*beginnings.NORMED]
+    assert begun.count(("A", False)) == 1  # for three warm ones
+    assert [normed for name, normed in begun if name == "E"] == [False, False, True] * 3
 
 
 @pytest.mark.parametrize("name", sorted({*PROTOCOLS} & {*results.recorded()}))

@@ -227,7 +227,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print the table as JSON and nothing else")
     study = commands.add_parser("study", help="run one of the book's experiments, or go on with it")
     study.set_defaults(run=_study)
-    names = [*STUDIES, "warm-start", "lighter", "depth", "depth-controls", "test-scales"]
+    names = [*STUDIES, "warm-start", "batch-norm-start", "lighter", "depth", "depth-controls"]
+    names += ["repvgg", "digits", "test-scales"]
     names += ["protocol", "protocol-canvas", "protocol-224 (for a GPU)"]
     study.add_argument("name", help=", ".join(names))
     study.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
@@ -1031,16 +1032,25 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _study(options: argparse.Namespace) -> int:
     from vgglib import results
-    from vgglib.beginnings import run_warm_starts
+    from vgglib.beginnings import run_batch_norm_starts, run_warm_starts
     from vgglib.clone import IN_CLONE, LEFT_OUT
     from vgglib.data import fashion_mnist
     from vgglib.depth import run_controls, run_depth
+    from vgglib.later import run_digits, run_repvgg
     from vgglib.lighter import run_lighter
     from vgglib.protocol import PROTOCOLS, run_protocol, tables
     from vgglib.studies import STUDIES, run_study
     from vgglib.tolerance import run_test_scales
 
-    own = {"warm-start": run_warm_starts, "lighter": run_lighter, "depth": run_depth, "depth-controls": run_controls}
+    own = {
+        "warm-start": run_warm_starts,
+        "batch-norm-start": run_batch_norm_starts,
+        "lighter": run_lighter,
+        "depth": run_depth,
+        "depth-controls": run_controls,
+        "repvgg": run_repvgg,
+        "digits": run_digits,
+    }
     if not IN_CLONE and options.result is None:
         raise ValueError(f"say with --result where to record it: the book's data/results/ is {LEFT_OUT}")
     _can_hold_a_record(options.result)

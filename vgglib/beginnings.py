@@ -3,11 +3,12 @@
 A warmed network comes after A, which has seen every picture twice itself. "longer" is the control: the deep network
 alone, from He's weights, for as many steps as both.
 
-``python -m vgglib study warm-start`` trains what is not recorded yet. Taught in notebooks/06_training_scale.ipynb.
+``python -m vgglib study warm-start`` trains what is not recorded yet; so does ``batch-norm-start``, which sets batch
+normalisation beside the warm start. Taught in notebooks/06_training_scale.ipynb and 10_after_vgg.ipynb.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +27,12 @@ DEEP = ("B", "E")
 WAYS = ("paper", "glorot", "he")
 BEGUN = ("paper", "paper, warm", "glorot", "glorot, warm", "he", "he, warm", "he, longer")
 LABELS = tuple(f"{name}, {begun}" for name in DEEP for begun in BEGUN)
+NORMED = tuple(f"E, {way}{more}" for way in WAYS for more in ("", ", warm", ", batch norm"))
 SEEDS = (0, 1, 2, 3, 4)
+QUESTIONS = {
+    "warm-start": "section 3.1: what lets a deep network begin to learn: better random weights, or A's layers?",
+    "batch-norm-start": "does batch normalisation take the place of the warm start, from each kind of random weights?",
+}
 PICTURES = 4_800  # of the training set, each seen twice: 300 steps
 FEW_STEPS: Recipe = recipe(
     "laptop", width=0.125, hidden=128, batch_norm=False, dropout=0.0, flip=False, epochs=2, batch_size=32,
@@ -59,14 +65,16 @@ def paper_gain(net: VGG, seed: int = 0) -> VGG:
     return net
 
 
-def beginner(configuration: str, way: str, few: ImageSet, seed: int = 0, shallow: VGG | None = None) -> VGG:
+def beginner(
+    configuration: str, way: str, few: ImageSet, seed: int = 0, shallow: VGG | None = None, batch_norm: bool = False
+) -> VGG:
     """Return an untrained network of FEW_STEPS, begun in one of WAYS; with ``shallow``, its layers are copied in.
 
     Raises ValueError for another way.
     """
     if way not in WAYS:
         raise ValueError(f"unknown way {way!r}: choose from {', '.join(WAYS)}")
-    net = build(recipe_for(configuration), few, seed)
+    net = build(recipe_for(configuration, batch_norm=batch_norm), few, seed)
     net = paper_gain(net, seed) if way == "paper" else initialise(net, way, seed)
     if shallow is not None:
         warm_start(net, shallow)
@@ -79,9 +87,10 @@ def recipe_for(configuration: str, **changes: object) -> Recipe:
 
 
 def recipe_of(label: str) -> Recipe:
-    """Return the recipe of one of LABELS: of twice the epochs, if it is a longer one."""
+    """Return the recipe of one of LABELS or NORMED: twice the epochs, batch normalisation, where the label says so."""
     longer = 2 if label.endswith("longer") else 1
-    return recipe_for(label.split(",")[0], epochs=longer * FEW_STEPS.epochs)
+    normed = label.endswith("batch norm")
+    return recipe_for(label.split(",")[0], epochs=longer * FEW_STEPS.epochs, batch_norm=normed)
 
 
 def shallow_network(few: ImageSet, seed: int = 0, device: str | None = None) -> VGG:
@@ -104,19 +113,43 @@ def run_warm_starts(
     training: whether a network has left ln(10). Written after every network to ``path``, by default
     ``data/results/warm-start.json``.
     """
-    path = path or results.FOLDER / "warm-start.json"
-    runs = results.so_far(path, "warm-start", "label", "seed")["runs"]
+    return _run_all("warm-start", LABELS, data, path, device, tell)
+
+
+def run_batch_norm_starts(
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None = None,
+    device: str | None = None,
+    tell: Callable[[str], object] = print,
+) -> dict:
+    """Do the same for E, cold, warm, and cold with batch normalisation: data/results/batch-norm-start.json."""
+    return _run_all("batch-norm-start", NORMED, data, path, device, tell)
+
+
+def _run_all(
+    name: str,
+    labels: Sequence[str],
+    data: tuple[ImageSet, ImageSet],
+    path: Path | None,
+    device: str | None,
+    tell: Callable[[str], object],
+) -> dict:
+    """Train what is not recorded yet of one of the two studies, and return the whole record."""
+    path = path or results.FOLDER / f"{name}.json"
+    runs = results.so_far(path, name, "label", "seed")["runs"]
     runs = [run for run in runs if made_by(run, recipe_of(run["label"]))]
     few = data[0][:PICTURES]
-    plan = [(label, seed) for seed in SEEDS for label in LABELS]
+    plan = [(label, seed) for seed in SEEDS for label in labels]
     shallow = cache(lambda seed: shallow_network(few, seed, device))
 
     def one(label: str, seed: int) -> dict:
         configuration, way, *more = label.split(", ")
-        net = beginner(configuration, way, few, seed, shallow(seed) if more == ["warm"] else None)
+        net = beginner(
+            configuration, way, few, seed, shallow(seed) if more == ["warm"] else None, more == ["batch norm"]
+        )
         return _run(net, few, label, seed, device)
 
-    return go_on(runs, plan, one, _record, path, tell)
+    return go_on(runs, plan, one, lambda runs: _record(name, labels, runs), path, tell)
 
 
 def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> dict:
@@ -135,12 +168,12 @@ def _run(net: VGG, few: ImageSet, label: str, seed: int, device: str | None) -> 
     }
 
 
-def _record(runs: list[dict]) -> dict:
+def _record(name: str, labels: Sequence[str], runs: list[dict]) -> dict:
     """Return the record: a summary for each configuration and way, in their order, then every run."""
-    runs = sorted(runs, key=lambda run: (run["seed"], LABELS.index(run["label"])))
+    runs = sorted(runs, key=lambda run: (run["seed"], labels.index(run["label"])))
     return {
-        "command": "python -m vgglib study warm-start",
-        "question": "section 3.1: what lets a deep network begin to learn: better random weights, or A's layers?",
-        "late_loss": summaries(runs, LABELS, "late_loss"),
+        "command": f"python -m vgglib study {name}",
+        "question": QUESTIONS[name],
+        "late_loss": summaries(runs, labels, "late_loss"),
         "runs": runs,
     }
