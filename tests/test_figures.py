@@ -473,10 +473,11 @@ def test_accuracy_against_cost_ranks():
     figure = figures.accuracy_against_cost(TRAINED, by="parameters")
     said = words(figure)
     assert "2 trained networks against parameters: from 85.0 % (E) to 93.0 % (A)" in figure.text_alternative
-    assert " 1  93.0 ± 0.2  A (laptop; 440k; 3)" in said
-    assert " 2  85.0  E (depth; 24k; 1)" in said  # one seed has no spread
-    for bad in (dict(networks=[]), dict(networks=TRAINED, by="FLOPs")):
-        with pytest.raises(ValueError, match=r"no network|by is"):
+    assert {"laptop: 440k pictures shown", "depth: 24k pictures shown"} < {*said}
+    assert " 1  93.0 ± 0.2  A (3)" in said
+    assert " 2  85.0  E (1)" in said  # one seed has no spread
+    for bad in (dict(networks=[]), dict(networks=TRAINED, by="FLOPs"), dict(networks=TRAINED, joined=[("A", "E")])):
+        with pytest.raises(ValueError, match=r"no network|by is|no record has both 'A' and 'E'"):
             figures.accuracy_against_cost(**bad)
 
 
@@ -486,9 +487,23 @@ recorded = cache(trained_networks)
 @cache
 def recorded_networks(by):
     """The figure of the networks in data/results/, drawn; nobody changes it."""
-    figure = figures.accuracy_against_cost(recorded(), by=by)
+    figure = figures.accuracy_against_cost(recorded(), by=by, joined=[("E", "2E")])
     FigureCanvasAgg(figure).draw()
     return figure
+
+
+def test_networks_are_listed_by_record_and_joined_where_asked():
+    axes, beside = recorded_networks("MACs").axes
+    said = [text.get_text() for text in beside.texts]
+    names = [text.partition(":")[0] for text in said if "shown" in text]
+    assert sorted(names) == sorted({net.record for net in recorded()})
+    at = said.index("depth: 24k pictures shown")
+    depth = sorted((net for net in recorded() if net.record == "depth"), key=lambda net: -net.mean)
+    for text, net in zip(said[at + 1 :], depth, strict=False):
+        assert f"  {100 * net.mean:.1f} ± {100 * net.sd:.1f}  {net.label} (5)" in text
+    ends = [[net.macs / 1e6, 100 * (1 - net.mean)] for name in ("E", "2E") for net in depth if net.label == name]
+    (line,) = [line for line in axes.lines if len(line.get_xdata()) == 50]
+    assert line.get_xydata()[[0, -1]] == pytest.approx(np.array(ends))
 
 
 @pytest.mark.parametrize("by", ["MACs", "parameters"])
@@ -512,8 +527,9 @@ def test_each_number_is_nearest_to_its_own_point(by):
 
 @pytest.mark.parametrize("by", ["MACs", "parameters"])
 def test_networks_stand_at_their_cost_and_are_told_apart(by):
-    networks = sorted(recorded(), key=lambda net: -net.mean)
     figure = recorded_networks(by)
+    by_height = {100 * (1 - net.mean): net for net in recorded()}
+    networks = [by_height[bars.lines[0].get_ydata()[0]] for bars in figure.axes[0].containers]
     axes = figure.axes[0]
     costs = [getattr(net, by.lower()) / 1e6 for net in networks]
     assert len({*costs}) < len(axes.containers) == len(networks)

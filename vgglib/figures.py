@@ -1465,25 +1465,30 @@ def two_boxes(
     )
 
 
-def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Picture:
+def accuracy_against_cost(
+    networks: Sequence[Trained], by: str = "MACs", joined: Sequence[tuple[str, str]] = ()
+) -> Picture:
     """Return test accuracy against cost, one numbered point a network, with names and standard deviations beside it.
 
     A bar reaches from the lowest to the highest run. by: "MACs" (for one picture) or "parameters". Records differ in
-    shape and colour, bars of nearly one cost in the width of their caps. Raises ValueError for another ``by``, and if
-    there is no network.
+    shape and colour, and stand together in the list; bars of nearly one cost differ in the width of their caps.
+    joined: pairs of labels, with a thin line between them where a record has both. Raises ValueError for another
+    ``by``, for a pair that no record has, and if there is no network.
     """
     if by not in ("MACs", "parameters"):
         raise ValueError(f"by is 'MACs' or 'parameters', got {by!r}")
     if not networks:
         raise ValueError("there is no network to draw")
-    ordered = sorted(networks, key=lambda net: -net.mean)
+    best = sorted(networks, key=lambda net: -net.mean)
+    groups = list(dict.fromkeys((net.record, net.shown) for net in best))
+    ordered = sorted(best, key=lambda net: groups.index((net.record, net.shown)))
     records = list(dict.fromkeys(net.record for net in networks))
-    figure = Picture(9.2, max(3.8, 1.0 + 0.26 * len(ordered)))
+    figure = Picture(9.2, max(3.8, 0.8 + 0.23 * (len(ordered) + len(groups))))
     axes, beside = figure.subplots(1, 2, width_ratios=(1.25, 1))
     beside.axis("off")
     points, bars = {}, []
     costs = [(net.macs if by == "MACs" else net.parameters) / 1e6 for net in ordered]
-    caps = _caps(costs)
+    caps, places = _caps(costs), {}
     for n, net in enumerate(ordered):
         place = records.index(net.record)
         look = dict(color=_WHEEL[place % len(_WHEEL)], marker=_MARKERS[place % len(_MARKERS)])
@@ -1494,13 +1499,26 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
         axes.errorbar(cost_of, error, reach, capsize=caps[n], capthick=0.8, linewidth=0.8, ecolor=look["color"], **dot)
         points[str(n + 1)] = (cost_of, error)
         bars += [(cost_of, error + share) for share in np.linspace(-reach[0][0], reach[1][0], 25)]
+        places[net.record, net.label] = cost_of, error
+        group = groups.index((net.record, net.shown))
+        row = n + group + 1  # below the names of the groups so far
+        if n == 0 or (net.record, net.shown) != (ordered[n - 1].record, ordered[n - 1].shown):
+            beside.plot(0.02, row - 0.1, markersize=5, clip_on=False, **look)
+            shown = f"{net.record}: {net.shown / 1e3:.0f}k pictures shown"
+            beside.text(0.06, row - 0.1, shown, fontsize=8, va="center", fontweight="bold")
         spread = f" ± {100 * net.sd:.1f}" if net.n > 1 else ""
-        row = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.record}; {net.shown / 1e3:.0f}k; {net.n})"
-        height = 1 - (n + 1) / (len(ordered) + 1)
-        beside.plot(0.02, height, markersize=5, clip_on=False, **look)
-        beside.text(0.06, height, row, fontsize=7.5, va="center")
-    beside.set(xlim=(0, 1), ylim=(0, 1))
-    beside.set_title("test accuracy in %, network (record; pictures shown in training; n)", fontsize=8, loc="left")
+        said = f"{n + 1:>2}  {100 * net.mean:.1f}{spread}  {net.label} ({net.n})"
+        beside.text(0.06, row + 0.9, said, fontsize=7.5, va="center")
+    for one, other in joined:
+        found = [record for record in records if {(record, one), (record, other)} <= {*places}]
+        if not found:
+            raise ValueError(f"no record has both {one!r} and {other!r}")
+        for record in found:
+            line = np.geomspace(places[record, one], places[record, other], 50)  # straight on logarithmic axes
+            axes.plot(*line.T, color=GREY, linewidth=0.7, zorder=0)
+            bars += [*line]
+    beside.set(xlim=(0, 1), ylim=(len(ordered) + len(groups) + 0.5, 0.5))
+    beside.set_title("test accuracy in %, network (n), by the records", fontsize=8, loc="left")
     axes.set(xscale="log", yscale="log", ylabel="test accuracy (%), logarithmic in the error")
     axes.invert_yaxis()  # the errors of good networks are small and near each other: a logarithm keeps them apart
     axes.yaxis.set_major_locator(FixedLocator([90, 50, 30, 20, 15, 10, 8, 6, 5]))
@@ -1513,10 +1531,10 @@ def accuracy_against_cost(networks: Sequence[Trained], by: str = "MACs") -> Pict
     _plain(axes)
     axes.tick_params(which="minor", labelsize=8)
     _numbers(figure, axes, points, bars)
-    best, last = ordered[0], ordered[-1]
+    first, last = best[0], best[-1]
     return figure.saying(
         f"Test accuracy of {len(ordered)} trained networks against {by}: from {100 * last.mean:.1f} % ({last.label}) "
-        f"to {100 * best.mean:.1f} % ({best.label})."
+        f"to {100 * first.mean:.1f} % ({first.label})."
     )
 
 
