@@ -330,6 +330,9 @@ TOLD_RIGHTLY = [
     "The train loss of 2E is higher, overfitting would lower it. Each additional layer could be a delta kernel.",
     "The train loss of 2E is higher, overfitting would lower it. The additional layers could have kept their input.",
     "The train loss of 2E is higher, overfitting would lower it. The additional layers could have been transparent.",
+    f"The train loss of 2E is higher. {SEEN} They could add zero, as the shortcuts do.",
+    f"The train loss of 2E is higher. {SEEN} The additional layers could have added nothing.",
+    f"The train loss of 2E is higher. {SEEN} With a shortcut each layer starts by adding 0 to what it gets.",
     f"E's train loss is lower than that of 2E. {SEEN} {COPIED}",
     f"The train loss is lower in E than in 2E. {SEEN} {COPIED}",
     f"E's train loss 0.49 is lower than 2E's 1.12. {SEEN} {COPIED}",
@@ -351,6 +354,11 @@ TOLD_RIGHTLY = [
 def test_every_way_of_telling_which_loss_is_higher_is_understood():
     assert [told for told in TOLD_RIGHTLY if check.check_explanation(told).status != "passed"] == []
     assert [told for told in TOLD_WRONGLY if check.check_explanation(told).status != "failed"] == []
+
+
+def test_the_words_of_the_question_are_no_answer():
+    said = "The train loss of 2E is higher. {} The additional layers could do so that 2E answers as E does."
+    assert "what the additional layers" in check.check_explanation(said.format(SEEN)).text
 
 
 def test_only_a_higher_test_loss_is_answered_by_asking_for_the_other():

@@ -181,6 +181,7 @@ def check_explanation(answer: object) -> Verdict:
             r"cop(y|ies|ied)|identi|nothing(?! (else|more|but|new))|pass(?!es (are|were|over))|unchanged|untouched",
             r"let\w* .{0,30}through|relay|delta|dirac|transparent|transmit|ke(ep\w*|pt) (its|the|their|what)",
             "as (it|they) (is|are|were|was)",
+            r"add(s|ed|ing)? (only )?(zeros?|0)\b",
             "leave|left (alone|as|out|un)|alone|unaltered|same (output|function|result)|do no(thing| harm)|imitate",
             "mimic|equal the shallow|at least as (good|well|low)|no worse|reproduce|hand(s|ed)? (it|them|on)|forward",
             "output ?= ?(the )?input|no ?ops?|skip|not there|were absent|were missing|as good as|do what the shallow",
