@@ -1,5 +1,8 @@
 """Boxes: by hand, against counted pixels, and what is refused."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -45,7 +48,10 @@ def test_the_box_around_an_object():
 def test_what_is_no_box_is_refused():
     with pytest.raises(ValueError, match="nothing to put a box around"):
         box_of(torch.zeros(3, 3))
-    for bad in ((5, 5, 0, 4), (5, 5, 4, -1)):
+    for bad in (
+        *((5, 5, 0, 4), (5, 5, 4, -1), (5, 5, -2, -2), (math.nan, 5, 4, 4), (5, 5, math.nan, 4), (5, 5, 4, math.inf)),
+        *((math.inf, -math.inf, 4, 4), (5, 5, 1e-200, 1e-200)),
+    ):
         with pytest.raises(ValueError, match="positive width and height"):
             iou((5, 5, 2, 2), bad)
 
@@ -56,6 +62,14 @@ def test_a_box_is_put_around_a_picture_of_rows_and_columns():
     assert box_of(picture) == (15, 7, 10, 4)
     with pytest.raises(ValueError, match=r"expected a picture \(H, W\), got \(1, 28, 28\)"):
         box_of(picture[None])
+
+
+def test_numbers_of_few_bits_do_not_overflow():
+    box = np.array([20, 20, 20, 20], dtype=np.uint8)
+    assert iou(box, box) == iou(torch.tensor(box), (20, 20, 20, 20)) == 1
+    assert iou(box, np.array([2, 20, 16, 20], dtype=np.uint8)) == 0
+    with pytest.raises(ValueError, match="no pixel is above 300"):
+        box_of(torch.full((3, 3), 200, dtype=torch.uint8), above=300)
 
 
 def test_no_box_agrees_with_itself_by_more_than_all():
