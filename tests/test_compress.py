@@ -6,7 +6,8 @@ from torch import nn
 
 from vgglib.compress import lighter_head, low_rank, nonzero, pruned, replace_fc6
 from vgglib.cost import cost
-from vgglib.model import VGG
+from vgglib.model import VGG, fully_convolutional
+from vgglib.repvgg import with_branches
 
 
 def layer(inputs=12, outputs=8, bias=True, seed=0):
@@ -76,6 +77,23 @@ def test_a_mask_saves_no_byte():
     assert sparse.weight.untyped_storage().nbytes() == whole.weight.untyped_storage().nbytes()
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.half])
+def test_weights_of_16_bits_are_approximated(kind):
+    whole = layer().to(kind)
+    first, second = low_rank(whole, 8)
+    assert first.weight.dtype == second.weight.dtype == second.bias.dtype == kind
+    assert torch.allclose((second.weight @ first.weight).float(), whole.weight.float(), atol=0.01)
+
+
+def test_any_order_in_memory_and_a_convolution_are_pruned():
+    flat = layer(4, 6)
+    turned = layer(4, 6)
+    turned.weight = nn.Parameter(flat.weight.detach().T.contiguous().T)
+    assert not turned.weight.is_contiguous()
+    assert torch.equal(pruned(turned, 0.3).weight, pruned(flat, 0.3).weight)
+    assert nonzero(pruned(nn.Conv2d(3, 4, 3), 0.25).weight) == 27
+
+
 @pytest.mark.parametrize("keep", [0, -0.5, 1.1])
 def test_impossible_shares_are_refused(keep):
     with pytest.raises(ValueError, match=f"above 0 and up to 1, got {keep}"):
@@ -93,6 +111,28 @@ def test_fc6_is_replaced_in_a_copy_only():
     assert cost(net, (16, 24)).parameters - cost(changed, (16, 24)).parameters == saved
     same = replace_fc6(net, pruned(fc6, 1.0))
     assert torch.equal(same(X), before)
+    same.train()
+    assert not any(part.training for part in net.modules())
+    assert not {*same.parameters()} & {*net.parameters()}
+
+
+def test_what_fits_no_fc6_is_refused():
+    net = small()
+    for misfit, said in ((nn.Linear(168, 8), r"\[168, 8\]"), (nn.Linear(9, 9), r"\[9, 9\]"), (nn.ReLU(), "has no")):
+        with pytest.raises(ValueError, match=rf"takes and gives \[168, 9\] numbers, the layer in its place {said}"):
+            replace_fc6(net, misfit)
+
+
+@pytest.mark.parametrize("change", [lambda net: lighter_head(net, "linear"), lambda net: replace_fc6(net, layer())])
+def test_what_is_no_vgg_is_refused(change):
+    for other in (fully_convolutional(small()), nn.Sequential(nn.Linear(2, 2))):
+        with pytest.raises(ValueError, match="expected a VGG with its fully connected layers, got a"):
+            change(other)
+
+
+def test_a_lighter_head_stands_on_branches():
+    lighter = lighter_head(with_branches(small()), "average")
+    assert lighter(torch.rand(2, 3, 16, 24)).shape == (2, 3)
 
 
 def test_the_average_head_by_hand():
