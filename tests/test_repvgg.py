@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from vgglib.cost import cost
 from vgglib.model import VGG
 from vgglib.repvgg import RepVGGBlock, fold, fold_norm, folded, identity_kernel, with_branches
+from vgglib.residual import with_shortcuts
 
 
 def dice(seed=0):
@@ -63,6 +64,7 @@ def test_in_training_mode_nothing_folds():
         lambda: fold(block),
         lambda: fold_norm(block.three.weight, block.norm_three),
         lambda: folded(with_branches(VGG("2 2 |", 1, 2, image_size=4, hidden=3))),
+        lambda: folded(VGG("2 2 |", 1, 2, image_size=4, hidden=3)),
     ):
         with pytest.raises(ValueError, match="in training mode the batch decides"):
             attempt()
@@ -78,6 +80,25 @@ def test_a_whole_network_folds_into_a_vgg():
     vgg.load_state_dict(once.state_dict())
     assert torch.equal(vgg(X), once(X))
     assert any(isinstance(module, RepVGGBlock) for module in net.features)  # the original stays
+
+
+def test_plain_normalisations_fold_too():
+    net = lived_in(VGG("4 4 | 6 |", 1, 3, image_size=8, hidden=5, batch_norm=True))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    once, vgg = folded(net), VGG("4 4 | 6 |", 1, 3, image_size=8, hidden=5).double().eval()
+    vgg.load_state_dict(once.state_dict())
+    X = torch.randn(3, 1, 8, 8, generator=dice(), dtype=torch.float64)
+    assert (vgg(X) - net(X)).abs().max() < 1e-12
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_other_weights_are_refused_and_not_left_out():
+    net = VGG("4 4 |", 4, 2, image_size=4, hidden=3, batch_norm=True).eval()
+    for attempt in (with_branches, folded):
+        with pytest.raises(ValueError, match="a Shortcut among the features has weights"):
+            attempt(with_shortcuts(net))
+    with pytest.raises(ValueError, match="a RepVGGBlock among the features"):
+        with_branches(with_branches(net))
 
 
 def test_branches_cost_a_ninth_more_macs():

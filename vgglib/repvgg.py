@@ -73,8 +73,10 @@ def fold(block: RepVGGBlock) -> nn.Conv2d:
 def with_branches(net: VGG, seed: int = 0) -> VGG:
     """Return a copy of ``net`` with a RepVGGBlock in place of each convolution, its normalisation and its ReLU.
 
-    The blocks' weights are drawn from ``seed`` by He's rule. Raises ValueError for kernels other than 3x3.
+    The blocks' weights are drawn from ``seed`` by He's rule. Raises ValueError for kernels other than 3x3, and for a
+    network with other weights in its ``features``, such as shortcuts or branches.
     """
+    _expect_only((nn.Conv2d, nn.BatchNorm2d), net)
     net, modules = copy.deepcopy(net), []
     generator = torch.Generator().manual_seed(torch_seed(seed))
     for module in net.features:
@@ -92,15 +94,31 @@ def with_branches(net: VGG, seed: int = 0) -> VGG:
     return net
 
 
+@torch.no_grad()
 def folded(net: VGG) -> VGG:
     """Return a copy of ``net`` in which each RepVGGBlock is one 3x3 convolution and a ReLU: a plain VGG again.
 
-    It answers as ``net`` does in evaluation mode, and its state-dict keys are those of a VGG without batch
-    normalisation. Raises ValueError if the network is in training mode.
+    Normalisations that follow a convolution are folded into it, too: the copy answers as ``net`` does in evaluation
+    mode, and its state-dict keys are those of a VGG without batch normalisation. Raises ValueError if the network is in
+    training mode, and for one with other weights in its ``features``, such as shortcuts.
     """
+    if net.training:
+        raise ValueError("in training mode the batch decides mean and spread; call eval() before folding")
+    _expect_only((nn.Conv2d, nn.BatchNorm2d, RepVGGBlock), net)
     net, modules = copy.deepcopy(net), []
     for module in net.features:
-        modules += [fold(module), nn.ReLU(inplace=True)] if isinstance(module, RepVGGBlock) else [module]
+        if isinstance(module, nn.BatchNorm2d):
+            conv = modules[-1]
+            conv.weight.data, conv.bias.data = fold_norm(conv.weight, module, conv.bias)
+        else:
+            modules += [fold(module), nn.ReLU(inplace=True)] if isinstance(module, RepVGGBlock) else [module]
     net.features = nn.Sequential(*modules)
     net.features.training = net.training
     return net
+
+
+def _expect_only(kinds: tuple[type, ...], net: VGG) -> None:
+    """Raise ValueError if a module of the features has weights and is of no such kind: it would be left as it is."""
+    for module in net.features:
+        if not isinstance(module, kinds) and next(module.parameters(), None) is not None:
+            raise ValueError(f"a {type(module).__name__} among the features has weights that would be left as they are")
