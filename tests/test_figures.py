@@ -121,9 +121,14 @@ def test_memory_of_a_step_is_the_sum_of_its_bars():
     figure = figures.step_memory("A", 64, 8)
     with torch.device("meta"):
         held = [memory(VGG("A", image_size=64), 8, purpose) for purpose in PURPOSES]
-    bars = [[patch.get_width() for patch in figure.axes[0].patches[4 * n : 4 * n + 4]] for n in range(len(held))]
+    bars = [
+        [patch.get_width() for patch in figure.axes[0].patches[4 * n : 4 * n + 4 + n // 3]] for n in range(len(held))
+    ]
     assert [sum(bar) for bar in bars] == pytest.approx([found.total / 1e9 for found in held])
+    assert held[-1].update > held[-1].activations  # a fifth bar, for Adam alone
     assert f"Adam {held[-1].total / 1e9:.2f} GB" in figure.text_alternative
+    assert "its update 0.13." in figure.text_alternative
+    assert "update" not in figures.step_memory("D", 224, 32).text_alternative
     small = figures.step_memory("D", 32, 1).text_alternative
     assert "activations 1.6 MB" in small
     assert "activations 0.00" not in small

@@ -1278,7 +1278,8 @@ def step_memory(
 
     For RGB pictures, 1000 classes and float32; batch: pictures in a step. 1 GB is a billion bytes. start: another
     configuration, image_size and batch to compare with: its bars stand behind in grey, and the axis holds them; only
-    where a bar no longer fits it becomes 5, 25 or 125 times as long.
+    where a bar no longer fits it becomes 5, 25 or 125 times as long. "update" is what Adam needs for its step, as on a
+    CPU, beyond the room that the activations have left.
     """
     held = _held(configuration, image_size, batch)
     before = held if start is None else _held(**start)
@@ -1302,8 +1303,15 @@ def step_memory(
                 middle = (left + size / 2) / 1e9
                 axes.text(middle, y, f"{part}\n{size / 1e9:.2f}", ha="center", va="center", fontsize=7, bbox=box)
             left += size
+        if (more := found.total - left) > 0:  # by which the update is larger than the activations, which have gone
+            axes.barh(y, more / 1e9, left=left / 1e9, color=GREY, edgecolor="white", height=0.62)
+            if more > 0.085 * widest:
+                axes.text((left + more / 2) / 1e9, y, "update", ha="center", va="center", fontsize=7, color="white")
         axes.text(found.total / 1e9, y, f" {found.total / 1e9:.2f} GB", va="center", fontsize=8)
-        told.append(f"{purpose} {found.total / 1e9:.2f} GB, of which activations {_shown_memory(found.activations)}")
+        update = f", its update {_shown_memory(found.update)}" if more > 0 else ""
+        told.append(
+            f"{purpose} {found.total / 1e9:.2f} GB, of which activations {_shown_memory(found.activations)}{update}"
+        )
     axes.set_yticks(range(len(held)), list(held))
     axes.set_ylim(len(held) - 0.5, -0.5)
     axes.set(xlabel="memory (GB)", xlim=(0, widest / 1e9))

@@ -34,21 +34,23 @@ class Memory:
     gradients: int
     optimiser: int  # momentum, or Adam's two averages
     activations: int  # training: all that waits for the backward pass; inference: the most at one time
+    update: int = 0  # what the optimiser works out on the way, when the activations are gone
 
     @property
     def total(self) -> int:
-        """The sum of the four."""
-        return self.parameters + self.gradients + self.optimiser + self.activations
+        """The sum of the first three, and the larger of the other two, which take turns."""
+        return self.parameters + self.gradients + self.optimiser + max(self.activations, self.update)
 
 
 def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memory:
     """Return what a step of ``net`` on ``batch`` pictures in its number format holds, predicted from its layers.
 
-    purpose: a key of PURPOSES. Nothing is computed: the network may be on torch's "meta" device. The first layers may
-    be frozen (requires_grad False): nothing of them waits for the backward pass. Raises ValueError for an unknown
-    purpose, a batch that is no whole number from 1 on, a network that is no VGG or in anything but float32 or float64,
-    frozen layers behind trained ones, and a network with local response normalisation, of which torch keeps several
-    intermediate results not counted here.
+    purpose: a key of PURPOSES. Adam's update is that of torch's default on a CPU, two copies of the largest parameter
+    at a time; on a GPU the default takes one copy of all. Nothing is computed: the network may be on torch's "meta"
+    device. The first layers may be frozen (requires_grad False): nothing of them waits for the backward pass. Raises
+    ValueError for an unknown purpose, a batch that is no whole number from 1 on, a network that is no VGG or in
+    anything but float32 or float64, frozen layers behind trained ones, and a network with local response normalisation,
+    of which torch keeps several intermediate results not counted here.
     """
     if purpose not in PURPOSES:
         raise ValueError(f"unknown purpose {purpose!r}: choose from {', '.join(PURPOSES)}")
@@ -69,10 +71,11 @@ def memory(net: VGG, batch: int = 1, purpose: str = "SGD with momentum") -> Memo
         raise ValueError(f"memory is predicted for networks in float32 or float64, got {found}")
     size = formats.pop().itemsize
     held = size * sum(parameter.numel() for parameter in net.parameters())
-    trained = size * sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    counts = [parameter.numel() for parameter in net.parameters() if parameter.requires_grad]
     gradients, optimiser = PURPOSES[purpose]
     activations = _at_once(net, batch, size) if purpose == "inference" else _kept(net, batch, size)
-    return Memory(held, gradients * trained, optimiser * trained, activations)
+    update = 2 * size * max(counts) if purpose == "Adam" else 0
+    return Memory(held, gradients * size * sum(counts), optimiser * size * sum(counts), activations, update)
 
 
 def _kept(net: VGG, batch: int, size: int) -> int:
