@@ -49,6 +49,13 @@ def test_every_head_and_seed_is_run_once(tiny, tmp_path):
     assert len(run_lighter(tiny, path, "cpu", changed, (4,), said.append)["runs"]) == 3
 
 
+def test_a_recipe_that_holds_nothing_out(tiny, tmp_path):
+    record = run_lighter(tiny, tmp_path / "lighter.json", "cpu", dataclasses.replace(SMALL, validation=0), (4,), str)
+    assert {run["validation_accuracy"] for run in record["runs"]} == {None}
+    assert [point.validation for point in lighter.curve(record, "whole")] == [None]
+    assert lighter.curve(record, "pruned")[0].test > 0
+
+
 def test_a_stopped_study_goes_on(tiny, tmp_path):
     def stop(text):
         raise KeyboardInterrupt

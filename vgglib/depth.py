@@ -117,7 +117,8 @@ def _run(
     path = path or results.FOLDER / f"{name}.json"
     record = results.so_far(path, name, "label", "seed", "pictures")
     wanted = {label: recipe_of(label, chosen) for label in labels}
-    runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == pictures]
+    trained_on = len(split(chosen, *data)[0][:pictures])
+    runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == trained_on]
     plan = [(label, seed) for seed in seeds for label in wanted]
 
     def recorded(runs: list[dict]) -> dict:

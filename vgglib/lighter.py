@@ -49,7 +49,8 @@ def run_lighter(
 ) -> dict:
     """Train what is not recorded yet and return the whole record, written to ``path`` after each network.
 
-    data: training and test set; accuracies are those of the test set after training, and of the pictures held out.
+    data: training and test set; accuracies are those of the test set after training, and of the pictures held out,
+    if the recipe holds out any.
     """
     path = path or results.FOLDER / "lighter.json"
     runs = results.so_far(path, "lighter", "label", "seed")["runs"]
@@ -76,22 +77,28 @@ def _one(head: str, chosen: Recipe, seed: int, data: tuple[ImageSet, ImageSet], 
         "macs": table.macs,
     }
     if head == "fully connected":
-        run["curves"] = compression_curves(net, watched.to(device_of(net)), test)
+        run["curves"] = compression_curves(net, watched and watched.to(device_of(net)), test)
     return {**run, "conditions": conditions(chosen, device_of(net)), "recipe": plain(chosen)}
 
 
 def compression_curves(
-    net: VGG, validation: ImageSet, test: ImageSet, ranks: Iterable[int] = RANKS, shares: Iterable[float] = SHARES
+    net: VGG,
+    validation: ImageSet | None,
+    test: ImageSet,
+    ranks: Iterable[int] = RANKS,
+    shares: Iterable[float] = SHARES,
 ) -> dict[str, list[dict]]:
     """Return how accurate ``net`` stays while its first fully connected layer shrinks, without training it again.
 
     A list of points for each way: "whole", "low rank" and "pruned"; each point has "setting" (1, rank, or share
-    of weights kept), "weights" (stored, or not zero, in that layer) and the accuracies on both sets. The convolutions
+    of weights kept), "weights" (stored, or not zero, in that layer) and the accuracies on the sets. The convolutions
     run once, in bfloat16 where the device is fast in it; the fully connected layers in float32.
     """
     fc6 = net.classifier[0]
     seen = {
-        name: (last_maps(net, images), images.labels) for name, images in (("validation", validation), ("test", test))
+        name: (last_maps(net, images), images.labels)
+        for name, images in (("validation", validation), ("test", test))
+        if images is not None
     }
 
     def point(setting: float, layer: nn.Module, weights: int) -> dict:
@@ -128,7 +135,7 @@ class Point:
 
     setting: float  # the rank, or the share of the weights that is kept
     weights: float  # that are left, of all weights of the layer
-    validation: float  # mean accuracy on the pictures held out
+    validation: float | None  # mean accuracy on the pictures held out, if there were any
     test: float  # mean accuracy on the test pictures
     sd: float  # standard deviation of the latter
 
@@ -140,7 +147,7 @@ def curve(record: dict, way: str) -> list[Point]:
         Point(
             setting=point["setting"],
             weights=100 * point["weights"] / all_weights,
-            validation=100 * point["validation_accuracy"]["mean"],
+            validation=100 * point["validation_accuracy"]["mean"] if "validation_accuracy" in point else None,
             test=100 * point["test_accuracy"]["mean"],
             sd=100 * point["test_accuracy"]["sd"],
         )
@@ -166,7 +173,5 @@ def _together(curves: list[dict], way: str) -> list[tuple[dict, ...]]:
 
 
 def _over_seeds(points: tuple[dict, ...]) -> dict:
-    accuracies = {
-        name: results.summary([point[name] for point in points]) for name in ("validation_accuracy", "test_accuracy")
-    }
+    accuracies = {name: results.summary([point[name] for point in points]) for name in points[0] if "accuracy" in name}
     return {"setting": points[0]["setting"], "weights": points[0]["weights"], **accuracies}
