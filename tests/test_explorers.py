@@ -341,6 +341,11 @@ def kernels(monkeypatch):
     return kernel_view(torch.arange(2 * 81, dtype=torch.uint8).reshape(2, 1, 9, 9)), asked
 
 
+def test_a_kernel_needs_a_picture():
+    with pytest.raises(ValueError, match="no picture for the kernel"):
+        kernel_view(torch.zeros(0, 1, 9, 9, dtype=torch.uint8))
+
+
 def test_a_kernel_is_drawn_by_clicking(kernels):
     view, asked = kernels
     (grid, settings), image, words = view.children[0].children, *view.children[1:]

@@ -559,6 +559,9 @@ def test_dots_beside_each_other_share_rows_and_scale():
     assert "B: he from 0.70 to 0.80; paper from 2.30 to 2.30. E: he from 0.90 to 1.30" in str(figure)
     with pytest.raises(ValueError, match="share their rows"):
         figures.dots_beside({"B": {"he": [0.7]}, "E": {"glorot": [0.7]}}, "loss")
+    for values in ([], [0.7, math.nan]):
+        with pytest.raises(ValueError, match="the dots of 'he' must be finite numbers, at least one"):
+            figures.dots({"he": values}, "loss")
 
 
 def test_dots_are_told():
@@ -634,6 +637,13 @@ def test_training_scales_show_what_the_network_gets():
     assert sizes == [6, 6]
 
 
+def test_what_the_network_gets_is_never_brighter_than_white():
+    picture = torch.full((3, 30, 40), 255, dtype=torch.uint8)
+    for scale in range(20, 64, 3):
+        _, seen = figures.training_scales(picture, (scale,), crop=16).axes[0].images
+        assert seen.get_array().max() <= 1
+
+
 def test_the_paper_has_no_point_where_it_tested_nothing():
     steps = [Rung("a", {0: 9.0}, 27.0, None), Rung("b", {0: 8.0}, None, None), Rung("c", {0: 7.0}, 24.6, None)]
     figure = figures.ladder(steps)
@@ -668,7 +678,7 @@ def test_no_line_of_a_ladder_runs_through_a_number(name):
 def test_score_maps_mark_the_best_place():
     values = torch.zeros(4, 5)
     values[2, 3] = 0.9
-    figure = figures.score_maps(torch.zeros(20, 24), {"bag": values})
+    figure = figures.score_maps(torch.zeros(20, 24, dtype=torch.uint8), {"bag": values})
     assert "bag at row 2, column 3" in str(figure)
     assert [axes.get_title() for axes in figure.axes] == ["20 x 24 pixels", "bag\nat most 0.90"]
 
@@ -676,7 +686,7 @@ def test_score_maps_mark_the_best_place():
 def test_score_maps_lie_at_the_centres_of_their_crops():
     values = torch.zeros(4, 5)
     values[2, 3] = 0.9
-    first, bag = figures.score_maps(torch.zeros(20, 24), {"bag": values}, crop=8, stride=4).axes
+    first, bag = figures.score_maps(torch.zeros(20, 24, dtype=torch.uint8), {"bag": values}, crop=8, stride=4).axes
     assert (bag.get_xlim(), bag.get_ylim()) == (first.get_xlim(), first.get_ylim())
     (cross,) = bag.lines
     assert (*cross.get_xdata(), *cross.get_ydata()) == (3 * 4 + 3.5, 2 * 4 + 3.5)  # of pixels 12 to 19, and 8 to 15
@@ -724,7 +734,7 @@ def test_sliding_marks_the_place_and_writes_its_value():
     assert f"gives a map of 3 x 3; at row 1, column 2 it is {value:.2f}." in figure.text_alternative
     answer = figures.correlate(torch.tensor(padded)[None], torch.tensor(kernel)[None, None], 3)
     assert figure.axes[2].get_xlabel() == f"from {answer.min():.2f} to {answer.max():.2f}"
-    assert figures.sliding(torch.zeros(4, 4)).axes[2].get_xlabel() == "from 0.00 to 0.00"
+    assert figures.sliding(torch.zeros(4, 4, dtype=torch.uint8)).axes[2].get_xlabel() == "from 0.00 to 0.00"
     said = words(figure)
     assert [word for word in said if word in ("2", "-3", "5", "7", "11", "-13")] == ["2", "-3", "5", "7", "11", "-13"]
     assert "over 8 x 8 pixels, padded by 1, gives" in figure.text_alternative
@@ -738,6 +748,22 @@ def test_sliding_marks_the_place_and_writes_its_value():
             figures.sliding(picture, kernel, **{"row": 0, "column": 0, "stride": 3, "padding": 1, **wrong})
     with pytest.raises(ValueError, match="does not fit"):
         figures.sliding(picture, ((1,) * 9,) * 9)
+    with pytest.raises(ValueError, match="padding at least 0"):
+        figures.sliding(picture, kernel, padding=-1)
+
+
+PICTURED = {
+    "sliding": figures.sliding,
+    "seen_in_picture": lambda picture: figures.seen_in_picture(picture, {"unit 0": ((0, 2), (0, 2))}),
+    "score_maps": lambda picture: figures.score_maps(picture, {"bag": torch.eye(3)}),
+    "two_boxes": lambda picture: figures.two_boxes(picture, (4, 4, 4, 6), 5, 4, 4, 6),
+}
+
+
+@pytest.mark.parametrize("name", PICTURED)
+def test_a_picture_from_0_to_1_is_not_drawn_as_one_from_0_to_255(name):
+    with pytest.raises(ValueError, match=r"in uint8, from 0 to 255, got torch.float32"):
+        PICTURED[name](images().images[0, 0] / 255)
 
 
 def test_the_places_drawn_are_those_of_torch():
@@ -781,6 +807,9 @@ def test_descent_says_whether_it_runs_away():
     assert "after 5 steps" in figures.descent(steps=5).text_alternative
     for rate, momentum in ((0.1, 0.0), (0.15, 0.5)):  # the limits: across it flips for ever
         assert "neither settles nor runs away" in figures.descent(rate, momentum).text_alternative
+    assert "it runs away" in figures.descent(rate=5.0, steps=400).text_alternative  # to infinity, and on to nan
+    with pytest.raises(ValueError, match="at least one step, got 0"):
+        figures.descent(steps=0)
     for rate, momentum, decay in ((0.01, 0.0, 0.0), (0.01, 0.99, 0.0), (0.05, 0.5, 0.1), (0.15, 0.6, 0.0)):
         assert "after 40 steps" in figures.descent(rate, momentum, decay).text_alternative
 

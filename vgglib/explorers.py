@@ -135,8 +135,11 @@ KERNELS = {  # to start from: every one 5x5, the small ones framed by zeros
 def kernel_view(pictures: Tensor) -> View:
     """Return the view of chapter 01: a 5x5 kernel, drawn by clicking, slides over one of the pictures (N, 1, H, W).
 
-    The marked place stays on the same pixels when stride or padding change, as nearly as the new map allows.
+    The marked place stays on the same pixels when stride or padding change, as nearly as the new map allows. Raises
+    ValueError if there is no picture.
     """
+    if len(pictures) == 0:
+        raise ValueError("there is no picture for the kernel to slide over")
     sides = dict(row=pictures.shape[2], column=pictures.shape[3])
     cells = [ipywidgets.Button(layout={"width": "40px", "height": "36px"}) for _ in range(25)]
     weights = {cell: 0 for cell in cells}

@@ -305,6 +305,8 @@ def pictures(
 ) -> Picture:
     """Return greyscale pictures (N, 1, H, W) on a grid, each with its title above; rows: a name before each row.
 
+    Pixels count from 0 (white) to 255 (black).
+
     framed: a thin line around each picture, where it matters how far its empty ground reaches.
     """
     count = math.ceil(len(images) / columns)
@@ -347,16 +349,16 @@ def sliding(
     stride: int = 1,
     padding: int = 0,
 ) -> Picture:
-    """Return a kernel over a greyscale picture (H, W) at one place of its map, its numbers, and the whole map.
+    """Return a kernel over a greyscale picture (H, W, uint8) at one place of its map, its numbers, and the whole map.
 
     Pixels count from 0 (white in the figure) to 1 (black), zeros of the padding are hatched. In the map blue is
     negative, white zero, red positive, as strong for small values as for large ones: the least, the greatest and that
-    of the marked place are written out. Raises ValueError for a kernel that does not fit and a place that the map does
-    not have.
+    of the marked place are written out. Raises ValueError for a picture of another format, a kernel that does not fit,
+    a negative padding, and a place that the map does not have.
     """
-    weights = torch.tensor(kernel, dtype=torch.float64)
-    X = functional.pad(picture.double() / 255, (padding,) * 4)
-    answer = correlate(X[None], weights[None, None], stride)[0]
+    weights, X = torch.tensor(kernel, dtype=torch.float64), _bytes(picture).double() / 255
+    answer = correlate(X[None], weights[None, None], stride, padding)[0]
+    X = functional.pad(X, (padding,) * 4)
     if not (0 <= row < answer.shape[0] and 0 <= column < answer.shape[1]):
         raise ValueError(f"the map has {answer.shape[0]} rows and {answer.shape[1]} columns, counted from 0")
     figure = Picture(7.2, 3.0)
@@ -387,6 +389,13 @@ def sliding(
         f"A {weights.shape[0]}x{weights.shape[1]} kernel over {size}{',' * bool(padding)} gives a map of "
         f"{answer.shape[0]} x {answer.shape[1]}; at row {row}, column {column} it is {value:.2f}."
     )
+
+
+def _bytes(picture: Tensor) -> Tensor:
+    """Return a picture that is drawn from 0 (white) to 255 (black); ValueError if it may count to something else."""
+    if picture.dtype != torch.uint8:
+        raise ValueError(f"expected a picture in uint8, from 0 to 255, got {picture.dtype}")
+    return picture
 
 
 MOVES = (dict(), dict(padding=1), dict(stride=2), dict(dilation=2))
@@ -503,8 +512,11 @@ def descent(
 
     It starts at (-8, 1) and pales step by step. Where it leaves the picture the path is cut off, and the figure
     says that it runs away.
-    shown: the lowest and the highest height of the axis, wide enough for all that the controls can do.
+    shown: the lowest and the highest height of the axis, wide enough for all that the controls can do. Raises
+    ValueError for less than one step.
     """
+    if steps < 1:
+        raise ValueError(f"a descent has at least one step, got {steps}")
     path = descend(ravine_slope, torch.tensor([-8.0, 1.0], dtype=torch.float64), [rate] * steps, momentum, decay)
     heights = ravine(path)
     figure = Picture(7.2, 2.9)
@@ -525,8 +537,8 @@ def descent(
     left.annotate("start", path[0].tolist(), (0, 6), textcoords="offset points", fontsize=8, ha="center")
     left.plot(0, 0, "*", color=RED, markersize=11)
     left.set(xlim=(-9, 9), ylim=(-2, 2), xlabel="along", ylabel="across (enlarged)")
+    right.set(xlabel="step", title="height", yscale="log", ylim=shown)  # first: a path may run beyond all numbers
     right.plot(range(steps + 1), np.asarray(heights), "o-", color=BLUE, markersize=2.5, linewidth=1)
-    right.set(xlabel="step", title="height", yscale="log", ylim=shown)
     right.title.set_fontsize(9)
     _plain(left)
     _plain(right)
@@ -535,7 +547,7 @@ def descent(
     late, before = lengths[-10:].max(), lengths[-20:-10].max() if steps >= 20 else math.inf
     if late > 0.01 and abs(late / before - 1) < 3e-3:  # still moving, and no less than before
         end = short = "neither settles nor runs away"
-    elif heights[-1] > heights[0]:
+    elif not heights[-1] <= heights[0]:  # higher, or so high that it is not a number
         end, short = "it runs away", "runs away"
     else:
         end, short = f"height {low:.2g} after {steps} steps, from {heights[0].item():.3g}", f"height {low:.2g}"
@@ -788,10 +800,13 @@ def _draw_cone(axes: Axes, stack: list[Layer], counts: list[int], seen: list[set
 
 
 def seen_in_picture(picture: Tensor, windows: Mapping[str, tuple], told: str = "") -> Picture:
-    """Return a greyscale picture (H, W) with windows drawn over it: {label: ((top, bottom), (left, right))}, pixels."""
+    """Return a greyscale picture (H, W, uint8) with windows over it: {label: ((top, bottom), (left, right))}, pixels.
+
+    Raises ValueError for a picture of another format.
+    """
     figure = Picture(3.8, 4.0)
     axes = _bare(figure)
-    axes.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+    axes.imshow(np.asarray(_bytes(picture)), cmap="gray_r", vmin=0, vmax=255)
     height, width = picture.shape
     axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=GREY, linewidth=0.8))
     look = zip(windows.items(), (BLUE, RED, GREEN, ORANGE), ("-", "--", "-.", ":"), strict=False)
@@ -890,17 +905,17 @@ OUTLINE = 60  # grey value, of 255, at which a line runs around a garment
 
 
 def score_maps(picture: Tensor, maps: Mapping[str, Tensor], crop: int = 1, stride: int = 1) -> Picture:
-    """Return a picture (H, W) and, beside it, one map of posteriors (h, w), 0 to 1, for each label.
+    """Return a picture (H, W, uint8) and, beside it, one map of posteriors (h, w), 0 to 1, for each label.
 
     crop: side of the square that a place of the map answers for; stride: pixels from place to place. The maps lie on
     the picture's axes, each place at the centre of its crop, grey where no crop has its centre; thin lines outline what
-    lies in the picture, and a cross marks the largest posterior.
+    lies in the picture, and a cross marks the largest posterior. Raises ValueError for a picture of another format.
     """
     height, width = picture.shape
     first_centre = (crop - 1) / 2
     figure = Picture(1.9 * (len(maps) + 1), 2.2)
     first, *others = figure.subplots(1, len(maps) + 1)
-    first.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+    first.imshow(np.asarray(_bytes(picture)), cmap="gray_r", vmin=0, vmax=255)
     drawn = None
     first.set_title(f"{picture.shape[0]} x {picture.shape[1]} pixels", fontsize=9)
     told = []
@@ -1049,7 +1064,7 @@ def training_scales(picture: Tensor, scales: Sequence[int] = (256, 384, 512), cr
 
 def _seen(picture: Tensor, crop: int, scale: int) -> np.ndarray:
     """Return the middle crop of a picture (C, H, W, uint8) rescaled to ``scale``: (crop, crop, C), from 0 to 1."""
-    return np.asarray(view(picture[None], crop, scale)[0].permute(1, 2, 0))
+    return np.asarray(view(picture[None], crop, scale)[0].permute(1, 2, 0).clamp(0, 1))  # rounding would pass it
 
 
 def errors_over_scales(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> Picture:
@@ -1442,9 +1457,10 @@ def _step(axes: Axes, x: float, y: float, text: str, width: float) -> None:
 def two_boxes(
     picture: Tensor, truth: Box, x: float = 14, y: float = 14, width: float = 20, height: float = 20
 ) -> Picture:
-    """Return a picture (H, W) with the true box around its object and another one, and how well the two agree.
+    """Return a picture (H, W, uint8) with the true box around its object and another one, and how well the two agree.
 
-    truth: (centre x, centre y, width, height) in pixels, as are the numbers of the other box.
+    truth: (centre x, centre y, width, height) in pixels, as are the numbers of the other box. Raises ValueError for a
+    picture of another format, and for what is no box.
     """
     found = (x, y, width, height)
     agreement = iou(truth, found)
@@ -1452,7 +1468,9 @@ def two_boxes(
     axes = _bare(figure)
     high, wide = picture.shape
     across, down = wide / 2, high / 3  # room for a box that leaves the picture; a larger one is cut off there
-    axes.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0))
+    axes.imshow(
+        np.asarray(_bytes(picture)), cmap="gray_r", vmin=0, vmax=255, extent=(0, picture.shape[1], picture.shape[0], 0)
+    )
     for box, colour, line, label in ((truth, BLUE, "-", "true box"), (found, RED, "--", "found box")):
         left, top, right, bottom = corners(box)
         look = dict(fill=False, edgecolor=colour, linestyle=line, linewidth=2)
@@ -1623,7 +1641,8 @@ def dots(
 ) -> Picture:
     """Return a row of dots for each label, one per run, with a bar at their mean; many dots are spread over the row.
 
-    mark: a value to compare with, and its name; a dashed line stands there.
+    mark: a value to compare with, and its name; a dashed line stands there. Raises ValueError for a label without
+    values, and for a value that is not finite.
     """
     figure = Picture(6.0, 0.8 + 0.5 * len(values))
     axes = figure.subplots()
@@ -1640,7 +1659,7 @@ def dots_beside(
 ) -> Picture:
     """Return panels of ``dots`` side by side on one scale, each under its name: {name: {label: one value a run}}.
 
-    Raises ValueError unless all panels have the same labels in the same order.
+    Raises ValueError unless all panels have the same labels in the same order, and as dots does.
     """
     rows = [list(values) for values in panels.values()]
     if any(one != rows[0] for one in rows):
@@ -1659,7 +1678,9 @@ def dots_beside(
 
 
 def _rows_of_dots(axes: Axes, values: Mapping[str, Sequence[float]], mark: tuple[float, str] | None) -> None:
-    for y, found in enumerate(values.values()):
+    for y, (label, found) in enumerate(values.items()):
+        if len(found) == 0 or not all(map(math.isfinite, found)):
+            raise ValueError(f"the dots of {label!r} must be finite numbers, at least one, got {found}")
         many = len(found) > 50
         heights = [y + (0.5 * (n * 0.618 % 1) - 0.25 if many else _aside(found, n)) for n in range(len(found))]
         axes.plot(found, heights, "o", color=BLUE, alpha=0.3 if many else 0.6, markersize=2 if many else 6)
