@@ -76,6 +76,11 @@ def test_a_damaged_record_is_named(tmp_path):
         trained_networks(tmp_path)
 
 
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no folder .*nowhere"):
+        trained_networks(tmp_path / "nowhere")
+
+
 def test_the_book_s_own_records():
     found = {(net.record, net.label): net for net in trained_networks()}
     laptop = found["laptop", "laptop"]

@@ -67,6 +67,15 @@ def test_training_changes_the_network_and_inference_does_not():
 def test_nonsense_is_refused(wrong):
     with pytest.raises(ValueError, match=f"{wrong} must be at least 1, got 0"):
         measure("A", **{wrong: 0})
+    with pytest.raises(ValueError, match=f"{wrong} must be a whole number, got 1.5"):
+        measure("A", **{wrong: 1.5})
+
+
+def test_nothing_to_measure_is_refused():
+    with pytest.raises(ValueError, match="no configuration to measure"):
+        measure([])
+    with pytest.raises(ValueError, match="runs must be at least 1, got 0"):
+        measured_cost.fastest(torch.nn.ReLU(), torch.zeros(1), runs=0)
 
 
 def test_where_nobody_knows_the_memory_none_is_said(monkeypatch):

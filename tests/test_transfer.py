@@ -78,6 +78,19 @@ def test_nonsense_is_refused(net):
     for block in (0, 3, -1):
         with pytest.raises(ValueError, match="blocks 1 to 2"):
             features(net, pictures(), block=block)
+    with pytest.raises(ValueError, match="block must be a whole number, got True"):
+        features(net, pictures(), block=True)
+    with pytest.raises(ValueError, match="at least one picture, got 0"):
+        features(net, pictures(), batch_size=0)
+    with pytest.raises(ValueError, match="got a Sequential"):
+        features(net.features, pictures())
+
+
+def test_a_vector_of_zeros_has_no_length(net):
+    torch.nn.init.zeros_(net.classifier[3].weight)
+    torch.nn.init.constant_(net.classifier[3].bias, -1.0)
+    with pytest.raises(ValueError, match="all features of picture 0 are 0"):
+        features(net, pictures())
 
 
 def test_all_of_a_wide_picture_is_seen():

@@ -42,9 +42,11 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
     the recipe; "pictures" says how many were trained on where that was not all. Of the study protocol those networks
     count that were trained at a single scale from random numbers, by their centre crops; a record of some "seeds"
     repeats networks of a whole one, and does not count. Other records are passed over, and so are those of
-    NOT_MEANT_TO_BE_GOOD, and garments on canvases.
+    NOT_MEANT_TO_BE_GOOD, and garments on canvases. Raises ValueError if there is no such folder.
     """
     folder, found = Path(folder or results.FOLDER), []
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder} to look for records in")
     for path in sorted(folder.glob("*.json")):
         record = results.read(path)
         if isinstance(record, dict) and "ensembles" in record:

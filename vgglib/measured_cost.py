@@ -22,6 +22,7 @@ from vgglib.cost import cost
 from vgglib.devices import autocast, best_device, describe, device_of, rounds_to_tf32, synchronise
 from vgglib.memory import memory
 from vgglib.model import VGG
+from vgglib.sizes import whole
 
 CONFIGURATIONS = ("A", "B", "C", "D", "E")
 MODES = {"inference": "inference", "training": "SGD with momentum"}  # and their purpose in vgglib.memory
@@ -52,12 +53,13 @@ def measure(
     Bytes are the highest use over what there was before the network was built, the median of the rounds: torch's own
     count on a CUDA device, resident memory on Linux, else None.
     note: what must be said beside the numbers, such as other work on the machine. options: for VGG.
-    Raises ValueError for a batch, a number of steps or of rounds below 1.
+    Raises ValueError for no names, and for a batch, a number of steps or of rounds that is no whole number from 1 on.
     """
     for name, value in dict(batch=batch, steps=steps, rounds=rounds).items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        _at_least_one(value, name)
     device, names = torch.device(device or best_device()), tuple(names)
+    if not names:
+        raise ValueError("there is no configuration to measure")
     thin = {**options, "width": 1 / 64, "hidden": 8}
     _once(names[0], image_size, batch, 1, device, bf16, thin)  # what libraries load once is nobody's cost
     found: dict[str, dict[str, list]] = {name: {mode: [] for mode in MODES} for name in names}
@@ -88,6 +90,11 @@ def measure(
     if path is not None:
         results.write(path, record)
     return record
+
+
+def _at_least_one(value: object, name: str) -> None:
+    if whole(value, name) < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _once(
@@ -192,7 +199,8 @@ def layer_seconds(net: VGG, X: Tensor, runs: int = 5) -> dict[str, float]:
     """Return the fastest of ``runs`` forward passes of each layer, in seconds, by the layer's path in the network.
 
     X: a batch as the network wants it. Each layer is timed alone, on what the layers before it made of X; a ReLU's
-    time is added to that of the layer before it. Dropout is left out, the network is put into evaluation mode.
+    time is added to that of the layer before it. Dropout is left out, the network is put into evaluation mode. Raises
+    ValueError as fastest does.
     """
     net.eval()
     times, name = {}, ""
@@ -211,7 +219,11 @@ def layer_seconds(net: VGG, X: Tensor, runs: int = 5) -> dict[str, float]:
 
 
 def fastest(layer: nn.Module, X: Tensor, runs: int) -> float:
-    """Return the seconds of the fastest of ``runs`` forward passes of X; one more, before them, warms up."""
+    """Return the seconds of the fastest of ``runs`` forward passes of X; one more, before them, warms up.
+
+    Raises ValueError for a number of runs that is no whole number from 1 on.
+    """
+    _at_least_one(runs, "runs")
     times = []
     for _ in range(1 + runs):
         synchronise(X.device)

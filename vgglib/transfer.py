@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vgglib import sizes
 from vgglib.augment import whole
 from vgglib.devices import device_of
 from vgglib.evaluation import laid_out, prepared
@@ -26,15 +27,20 @@ def features(
     convolutions, and their outputs are averaged over the places, over the picture and its mirror image with ``flip``,
     and divided by their length. images: uint8 (N, C, H, W); scale: the smallest side in pixels that they are rescaled
     to, by default the one the network was built for. block: take the maps after this block (from 1) instead, all
-    their values side by side. The network is left in the mode it was in. Raises ValueError for an empty batch, a
-    scale below the network's picture size, and a block that there is not.
+    their values side by side. The network is left in the mode it was in. Raises ValueError for no pictures, a batch
+    size below 1, a network that is no VGG, a scale below the network's picture size, a block that there is not, and for
+    a picture of which the network says nothing but zeros, so that no vector of length 1 can.
     """
+    if not isinstance(net, VGG):
+        raise ValueError(f"features are those of a vgglib.model.VGG, got a {type(net).__name__}")
+    if sizes.whole(batch_size, "batch_size") < 1:
+        raise ValueError(f"a batch has at least one picture, got {batch_size}")
     if len(images) == 0:
         raise ValueError("there are no pictures to take features of")
     scale = max(net.image_size) if scale is None else scale
     if scale < max(net.image_size):
         raise ValueError(f"scale {scale} is below the {max(net.image_size)} pixels that the network was built for")
-    if block is not None and not 1 <= block <= len(net.blocks):
+    if block is not None and not 1 <= sizes.whole(block, "block") <= len(net.blocks):
         raise ValueError(f"the network has blocks 1 to {len(net.blocks)}, there is no block {block}")
     found = []
     with evaluation(net):
@@ -42,7 +48,10 @@ def features(
             X = laid_out(net, prepared(net, whole(batch.to(device_of(net)), scale)))
             looks = [X, X.flip(3)] if flip else [X]
             found.append(sum(_look(net, look, block) for look in looks) / len(looks))
-    return F.normalize(torch.cat(found), dim=1)
+    vectors = torch.cat(found)
+    if not vectors.any(dim=1).all():
+        raise ValueError(f"all features of picture {int(vectors.any(dim=1).int().argmin())} are 0: they have no length")
+    return F.normalize(vectors, dim=1)
 
 
 def _look(net: VGG, X: Tensor, block: int | None) -> Tensor:
