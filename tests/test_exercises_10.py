@@ -42,6 +42,16 @@ WRONG_FOLDS = {
     "forgets gamma": (lambda w, g, b, m, v, e: fold_one(w, 1, b, m, v, e), "gamma is left out"),
     "leaves the weight": (lambda w, g, b, m, v, e: (w, fold_one(w, g, b, m, v, e)[1]), "the weight is scaled"),
     "swaps gamma and beta": (lambda w, g, b, m, v, e: fold_one(w, b, g, m, v, e), "beta shifts"),
+    "drops the weight's sign": (
+        lambda w, g, b, m, v, e: fold_one(abs(w), g, b, m, v, e),
+        "fold_one(-2.0, 3.0, -8.0, -4.0, 4.0, 0.0) should be (-3.0, -2.0)",
+    ),
+    "drops the shift's sign": (lambda w, g, b, m, v, e: fold_one(w, g, abs(b), m, v, e), "should be (-3.0, -2.0)"),
+    "drops the mean's sign": (lambda w, g, b, m, v, e: fold_one(w, g, b, abs(m), v, e), "should be (-3.0, -2.0)"),
+    "drops the bias's sign": (
+        lambda w, g, b, m, v, e: (fold_one(w, g, b, m, v, e)[0], abs(fold_one(w, g, b, m, v, e)[1])),
+        "should be (3.0, -4.0)",
+    ),
     "bias first": (lambda w, g, b, m, v, e: fold_one(w, g, b, m, v, e)[::-1], "the weight comes first"),
 }
 
