@@ -1,5 +1,6 @@
 """What is written by hand equals torch: values, gradients and paths, on inputs that cannot hide a mistake."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,6 +11,7 @@ from vgglib.foundations import (
     cross_entropy,
     cross_entropy_gradient,
     descend,
+    expect_shapes,
     linear_gradients,
     output_size,
     ravine,
@@ -50,10 +52,19 @@ def test_output_size_is_torchs(size, kernel):
                     assert output_size(size, kernel, stride, padding, dilation) == theirs.shape[2]
 
 
-@pytest.mark.parametrize("wrong", [dict(kernel=0), dict(kernel=2, stride=0), dict(kernel=2, padding=-1)])
+@pytest.mark.parametrize(
+    "wrong", [dict(kernel=0), dict(kernel=2, stride=0), dict(kernel=2, padding=-1), dict(size=-3, kernel=2, padding=9)]
+)
 def test_output_size_refuses_nonsense(wrong):
     with pytest.raises(ValueError, match="must be at least"):
-        output_size(7, **wrong)
+        output_size(**{"size": 7, **wrong})
+
+
+@pytest.mark.parametrize("wrong", [dict(size=28.5), dict(stride=1.5), dict(size=float("nan")), dict(padding=True)])
+def test_output_size_takes_whole_numbers_only(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a whole number"):
+        output_size(**{"size": 28, "kernel": 3, **wrong})
+    assert output_size(np.uint8(200), np.uint8(3), padding=np.uint8(100)) == 398
 
 
 def test_a_window_is_what_lies_under_the_kernel():
@@ -65,6 +76,22 @@ def test_a_window_is_what_lies_under_the_kernel():
 def test_correlate_is_torchs_convolution(geometry):
     X, K = noise(3, 11, 13), noise(5, 3, 2, 4, start=1000)
     torch.testing.assert_close(correlate(X, K, **geometry), F.conv2d(X, K, **geometry), rtol=0, atol=1e-12)
+
+
+def test_correlate_promotes_what_it_is_given():
+    """Pictures are uint8: 255 * 3 does not fit into it, nor half of it into any whole number."""
+    X = torch.full((1, 3, 3), 255, dtype=torch.uint8)
+    for K, expected in ((3, 4 * 255 * 3), (0.5, 4 * 127.5)):
+        assert correlate(X, torch.full((1, 1, 2, 2), K)).tolist() == [[[expected] * 2] * 2]
+    assert correlate(X, torch.full((1, 1, 2, 2), 3, dtype=torch.uint8)).tolist() == [[[3060] * 2] * 2]
+    assert correlate(noise(1, 3, 3).float(), noise(1, 1, 2, 2)).dtype == torch.float64
+
+
+def test_negative_padding_is_refused():
+    with pytest.raises(ValueError, match="padding at least 0"):
+        correlate(noise(1, 5, 6), noise(2, 1, 2, 2), padding=-1)
+    with pytest.raises(ValueError, match="padding at least 0"):
+        conv_gradients(noise(2, 3, 5, 6), noise(4, 3, 2, 2), noise(2, 4, 2, 3), padding=-1)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
@@ -92,10 +119,37 @@ def test_conv_gradients_are_autograds(geometry):
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 7, 8), (2, 4, 9, 8), (2, 1, 8, 8), (1, 4, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 4, 7, 8), (2, 4, 9, 8)])
 def test_conv_gradients_refuse_a_gradient_of_another_size(shape):
     with pytest.raises(ValueError, match="its gradient"):
         conv_gradients(noise(2, 3, 9, 11), noise(4, 3, 2, 4), noise(*shape))
+
+
+X, K, G, W, scores = noise(2, 3, 9, 11), noise(4, 3, 2, 4), noise(2, 4, 8, 8), noise(5, 7), noise(3, 4)
+MISFITS = {
+    "maps of another layer": lambda: conv_gradients(X, K, G[:, :1]),
+    "pictures of another batch": lambda: conv_gradients(X[:1], K, G),
+    "channels": lambda: conv_gradients(X[:, :2], K, G),
+    "one picture": lambda: conv_gradients(X[0], K, G),
+    "weights": lambda: linear_gradients(noise(4, 6), W, noise(4, 5)),
+    "batch": lambda: linear_gradients(noise(3, 7), W, noise(4, 5)),
+    "labels": lambda: cross_entropy(scores, torch.tensor([1])),
+    "labels of a gradient": lambda: cross_entropy_gradient(scores, torch.tensor([1])),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_shapes_that_do_not_fit_are_refused(misfit):
+    with pytest.raises(ValueError, match=r"the shapes \(.*\) are not of the form \(n"):
+        MISFITS[misfit]()
+
+
+def test_shapes_are_named_by_letters():
+    expect_shapes("ni oi no n", noise(4, 7), noise(5, 7), noise(4, 5), torch.arange(4))
+    with pytest.raises(ValueError, match=r"\(2, 3\), \(3, 2\) are not of the form \(a, b\), \(a, b\)"):
+        expect_shapes("ab ab", noise(2, 3), noise(3, 2))
+    with pytest.raises(ValueError, match=r"one number format, got torch\.float32 and torch\.float64"):
+        conv_gradients(X, K.float(), G)
 
 
 def test_cross_entropy_and_its_gradient_are_torchs():

@@ -10,19 +10,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vgglib.sizes import whole
+
 RAVINE = (0.5, 20.0)  # how steep its two sides are: slope per unit of distance, along and across
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
     """Return how many places a kernel has along one side of ``size`` pixels.
 
-    padding: pixels added at *each* end. Raises ValueError for a kernel that does not fit even once, and for a stride,
-    kernel or dilation below 1 or a negative padding.
+    padding: pixels added at *each* end. Raises ValueError for a kernel that does not fit even once, for a stride,
+    kernel or dilation below 1 or a negative size or padding, and for what is no whole number.
     """
-    if min(kernel, stride, dilation) < 1 or padding < 0:
+    given = dict(size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    size, kernel, stride, padding, dilation = (whole(value, name) for name, value in given.items())
+    if min(kernel, stride, dilation) < 1 or min(size, padding) < 0:
         raise ValueError(
-            f"kernel, stride and dilation must be at least 1 and padding at least 0, got {kernel}, {stride}, "
-            f"{dilation} and {padding}"
+            f"kernel, stride and dilation must be at least 1, size and padding at least 0, got {kernel}, {stride}, "
+            f"{dilation}, {size} and {padding}"
         )
     room = size + 2 * padding - dilation * (kernel - 1) - 1
     if room < 0:
@@ -39,29 +43,47 @@ def window(place: tuple[int, int], kernel: Sequence[int], stride: int = 1, dilat
     return ..., slice(starts[0], ends[0], dilation), slice(starts[1], ends[1], dilation)
 
 
+def expect_shapes(letters: str, *tensors: Tensor) -> None:
+    """Raise ValueError unless tensors have the shapes of ``letters``, a word for each and a letter for each length.
+
+    "ni oi no" stands for (n, i), (o, i) and (n, o): the same letter is the same length. All tensors but those of one
+    dimension, such as labels, must have one number format.
+    """
+    words, shapes = letters.split(), [tuple(tensor.shape) for tensor in tensors]
+    lengths = dict(zip("".join(words), sum(shapes, ()), strict=False))  # of each letter, where it stands last
+    if shapes != [tuple(map(lengths.get, word)) for word in words]:
+        wanted = ", ".join(f"({', '.join(word)})" for word in words)
+        raise ValueError(f"the shapes {', '.join(map(str, shapes))} are not of the form {wanted}")
+    if len(formats := {str(tensor.dtype) for tensor in tensors if tensor.dim() > 1}) > 1:
+        raise ValueError(f"all must have one number format, got {' and '.join(sorted(formats))}")
+
+
 def correlate(X: Tensor, K: Tensor, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
     """Return the cross-correlation that torch calls a convolution: (C, H, W) with (O, C, h, w) gives (O, H', W').
 
-    Raises ValueError for kernels that do not reach through all channels, or do not fit.
+    Numbers of different formats are promoted, and whole numbers of 8 bits summed in 64. Raises ValueError for kernels
+    that do not reach through all channels, or do not fit, and as output_size does.
     """
     if len(X) != K.shape[1]:
         raise ValueError(f"the kernels reach through {K.shape[1]} channels, the picture has {len(X)}")
+    height = output_size(X.shape[1], K.shape[2], stride, padding, dilation)
+    width = output_size(X.shape[2], K.shape[3], stride, padding, dilation)
     X = F.pad(X, (padding,) * 4)
-    height = output_size(X.shape[1], K.shape[2], stride, 0, dilation)
-    width = output_size(X.shape[2], K.shape[3], stride, 0, dilation)
-    Y = X.new_zeros(len(K), height, width)
+    Y = X.new_zeros(len(K), height, width, dtype=(X.sum() + K.sum()).dtype)  # bytes would overflow
     for i in range(height):
         for j in range(width):
             seen = X[window((i, j), K.shape[2:], stride, dilation)]
-            Y[:, i, j] = (K * seen).sum(dim=(1, 2, 3))
+            Y[:, i, j] = (K * seen.to(Y.dtype)).sum(dim=(1, 2, 3))
     return Y
 
 
 def linear_gradients(X: Tensor, W: Tensor, G: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of input, weights and biases of a fully connected layer, given that of its output.
 
-    X: input (N, in); W: weights (out, in); G: gradient of the loss by the output (N, out).
+    X: input (N, in); W: weights (out, in); G: gradient of the loss by the output (N, out). Raises ValueError for other
+    shapes and for different number formats.
     """
+    expect_shapes("ni oi no", X, W, G)
     return G @ W, G.T @ X, G.sum(dim=0)
 
 
@@ -71,12 +93,14 @@ def conv_gradients(
     """Return the gradients of input, kernels and biases of a convolution, given that of its output.
 
     X: input (N, C, H, W); K: kernels (O, C, h, w); G: gradient of the loss by the output (N, O, H', W').
-    Raises ValueError for a gradient that is not as large as the output.
+    Raises ValueError for other shapes, also for a gradient that is not as large as the output, and for different
+    number formats.
     """
+    expect_shapes("nchw ocuv noij", X, K, G)
+    places = [output_size(X.shape[d], K.shape[d], stride, padding, dilation) for d in (2, 3)]
+    if list(G.shape[2:]) != places:
+        raise ValueError(f"the maps of the output are {places}, those of its gradient {list(G.shape[2:])}")
     X = F.pad(X, (padding,) * 4)
-    places = [output_size(X.shape[d], K.shape[d], stride, 0, dilation) for d in (2, 3)]
-    if list(G.shape) != [len(X), len(K), *places]:
-        raise ValueError(f"the output is {[len(X), len(K), *places]}, its gradient {list(G.shape)}")
     dX, dK = torch.zeros_like(X), torch.zeros_like(K)
     for i, j in itertools.product(*map(range, places)):
         here, g = window((i, j), K.shape[2:], stride, dilation), G[:, :, i, j]
@@ -88,8 +112,10 @@ def conv_gradients(
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the mean over a batch of minus the logarithm of the right class's posterior, without overflow.
 
-    scores: (N, classes); labels: (N,), int64. Raises RuntimeError for a label without a score.
+    scores: (N, classes); labels: (N,), int64. Raises ValueError for other shapes, RuntimeError for a label without a
+    score.
     """
+    expect_shapes("nc n", scores, labels)
     shifted = scores - scores.max(dim=1, keepdim=True).values
     log_sum = shifted.exp().sum(dim=1).log()
     right = shifted.gather(1, labels[:, None])[:, 0]
@@ -97,7 +123,11 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def cross_entropy_gradient(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the gradient of the mean cross-entropy by the scores: posteriors less 1 at the right class, over N."""
+    """Return the gradient of the mean cross-entropy by the scores: posteriors less 1 at the right class, over N.
+
+    Takes and raises what cross_entropy does.
+    """
+    expect_shapes("nc n", scores, labels)
     return (scores.softmax(dim=1) - F.one_hot(labels, scores.shape[1])) / len(labels)
 
 
