@@ -814,6 +814,15 @@ def test_descent_says_whether_it_runs_away():
         assert "after 40 steps" in figures.descent(rate, momentum, decay).text_alternative
 
 
+@pytest.mark.parametrize(("rate", "momentum", "decay"), [(0.15, 0.5, 0.0005), (0.09, 0.99, 0.05)])
+def test_the_longest_title_of_a_descent_is_whole(rate, momentum, decay):
+    figure = figures.descent(rate, momentum, decay)
+    figure.draw_without_rendering()
+    left, right = (axes.title.get_window_extent() for axes in figure.axes)
+    assert "decay" in figure.axes[0].get_title()
+    assert 0 < left.x0 < left.x1 < right.x0
+
+
 def test_a_descent_pales_step_by_step():
     path = [
         line for line in figures.descent(rate=0.18, momentum=0.99, steps=10).axes[0].lines if len(line.get_xdata()) == 2

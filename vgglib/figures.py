@@ -551,7 +551,7 @@ def descent(
         end, short = "it runs away", "runs away"
     else:
         end, short = f"height {low:.2g} after {steps} steps, from {heights[0].item():.3g}", f"height {low:.2g}"
-    left.set_title(f"{told}: {short}", fontsize=9)
+    left.set_title(f"{told.replace('weight ', '')}: {short}", fontsize=9)
     return figure.saying(f"Descent through the ravine at {told}: {end}.")
 
 
