@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.transforms.v2 import functional as V
 
 from vgglib import evaluation
-from vgglib.augment import whole
+from vgglib.augment import view, whole
 from vgglib.configurations import layers
 from vgglib.data import ImageSet, image_folder
 from vgglib.evaluation import (
@@ -588,6 +588,12 @@ def test_a_set_of_other_classes_is_refused(tmp_path, images):
         accuracy_on(net, ImageSet(images[:3, :1], torch.arange(3), ("bee", "ant", "dog")))
     net.classes = ("ant", "bee", "cat")
     assert 0 <= accuracy_on(net, pictures) <= 1
+
+
+def test_a_network_that_does_not_say_its_crop_may_be_given_one(images):
+    other = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, 3)).eval()
+    expected = other(view(images, (10, 10), 16)).softmax(dim=1)
+    assert torch.equal(single_crop(other, images, 16, bf16=False, crop=10), expected)
 
 
 @pytest.mark.parametrize("method", [single_crop, multi_crop])

@@ -380,9 +380,9 @@ def test_of_several_seeds_those_that_are_finished_stay(small, tmp_path, capsys, 
 def test_the_test_computes_in_the_format_of_the_recipe(small, monkeypatch):
     there, asked = training.watched_accuracy, []
 
-    def watched(net, pictures, bf16, scale):
+    def watched(net, pictures, bf16, scale, *crop):
         asked.append((bf16, scale))
-        return there(net, pictures, bf16, scale)
+        return there(net, pictures, bf16, scale, *crop)
 
     monkeypatch.setattr(training, "watched_accuracy", watched)
     assert main(small) == 0

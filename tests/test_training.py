@@ -17,7 +17,7 @@ from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
 from vgglib.data import ImageSet
 from vgglib.evaluation import accuracy_on, expect_classes, prepared
-from vgglib.model import VGG, vgg
+from vgglib.model import VGG, vgg, vgg_block
 from vgglib.training import (
     RECIPES,
     Estimate,
@@ -317,6 +317,39 @@ def test_any_other_network_is_watched_as_it_can_be(train, size):
     X = view(held_out.images, side) if size is not None else held_out.images / 255
     expected = (net(X).argmax(dim=1) == held_out.labels).double().mean().item()
     assert history.epochs[0].validation_accuracy == expected
+
+
+def test_a_network_without_a_size_is_watched_by_the_crop_it_learns_from(train):
+    """The article's chain, whose first Linear takes one size only, and one that takes any, which nothing would stop."""
+    part, held_out = train.split(40)
+    chosen = replace(TINY, epochs=1, image_size=24, scale=30, normalise="nothing")
+    blocks = [vgg_block(1, 1, 4), vgg_block(1, 4, 4)]
+    chain = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(4 * 6 * 6, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 4))
+    any_size = nn.Sequential(vgg_block(1, 1, 4), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 4))
+    for net in (chain, any_size):
+        seen = []
+        net.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        history = fit(net, part, held_out, chosen, device="cpu")
+        X = view(held_out.images, 24, 30)
+        assert torch.equal(seen[-1], X)
+        expected = (net(X).argmax(dim=1) == held_out.labels).double().mean().item()
+        assert history.epochs[0].validation_accuracy == expected
+
+
+@pytest.mark.parametrize("wrap", [nn.Sequential, nn.DataParallel])
+def test_a_wrapped_network_is_watched_at_the_same_scale(train, wrap, monkeypatch):
+    part, held_out = train.split(40)
+    chosen, asked, there = replace(TINY, epochs=1, scale=20), [], training.single_crop
+
+    def single_crop(net, images, scale, *more, **named):
+        asked.append(scale)
+        return there(net, images, scale, *more, **named)
+
+    monkeypatch.setattr(training, "single_crop", single_crop)
+    plain = build(chosen, part)
+    found = [fit(net, part, held_out, chosen, device="cpu") for net in (plain, wrap(build(chosen, part)))]
+    assert asked == [20, 20]
+    assert found[0].column("validation_accuracy") == found[1].column("validation_accuracy")
 
 
 def test_validation_is_watched_with_the_networks_own_preprocessing(train):
@@ -683,6 +716,7 @@ def test_pictures_that_go_in_as_they_are_against_the_recipe_are_said(train):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         fit(build(TINY, train), train, None, replace(TINY, epochs=1), device="cpu")
+        fit(nn.Sequential(build(TINY, train)), train, None, replace(TINY, epochs=1), device="cpu")
         fit(raw, train, None, replace(TINY, epochs=1, normalise="nothing"), device="cpu")
 
 

@@ -121,16 +121,21 @@ _NO_PIXEL = 16  # nothing in 0..1 comes so far, also with shifted colours; pixel
 
 @torch.no_grad()
 def single_crop(
-    net: nn.Module, images: Tensor, scale: int | None = None, batch_size: int = 500, bf16: bool | None = None
+    net: nn.Module,
+    images: Tensor,
+    scale: int | None = None,
+    batch_size: int = 500,
+    bf16: bool | None = None,
+    crop: int | tuple[int, int] | None = None,
 ) -> Tensor:
     """Return the class posteriors (N, classes) of the centre crop of each picture.
 
     images: uint8 (N, C, H, W), rescaled so that their smallest side is ``scale`` pixels (the test scale Q;
-    by default the side the network was built for), then cropped in the middle to ``net.image_size``.
+    by default that of the crop), then cropped in the middle to ``crop``, by default ``net.image_size``.
     batch_size: as for dense. bf16: compute in bfloat16; by default where the device is fast in it. The network is left
     in the mode it was in. Raises ValueError for an empty batch and for a scale below the crop.
     """
-    crop = _crop(net, images, scale)
+    crop = _crop(net, images, scale) if crop is None else sizes.height_and_width(crop, "crop")
     per_batch = _per_batch(images, crop, crop, batch_size)
     with _testing(net, images, per_batch, bf16, tell="") as batches:
         return torch.cat(
@@ -286,7 +291,7 @@ def of_pictures(
             test()
         if not waiting:
             expect_pictures(picture[None])
-            crop = _image_size(net) if _says_its_size(net) else picture.shape[1:]
+            crop = crop_of(net) or picture.shape[1:]
             most = _per_batch(picture[None], crop, crop, batch_size)
         waiting.append(picture)
         labels.append(label)
@@ -353,21 +358,22 @@ def _crop(net: nn.Module, images: Tensor, scale: int | None) -> tuple[int, int]:
     expect_pictures(images)
     if scale is not None:
         sizes.whole(scale, "a scale, in pixels,")
-    return tuple(images.shape[2:]) if scale is None and not _says_its_size(net) else _image_size(net)
+    return tuple(images.shape[2:]) if scale is None and crop_of(net) is None else _image_size(net)
 
 
-def _says_its_size(net: nn.Module) -> bool:
-    return hasattr(net, "image_size") or hasattr(unwrapped(net), "image_size")
+def crop_of(net: nn.Module) -> tuple[int, int] | None:
+    """Return the size of the crop that a network, wrapped or not, was built for: (height, width), None if unsaid."""
+    said = next((one.image_size for one in (net, unwrapped(net)) if hasattr(one, "image_size")), None)
+    return None if said is None else sizes.height_and_width(said, "image_size")
 
 
 def _image_size(net: nn.Module) -> tuple[int, int]:
     """Return the size of the crop that a network was built for, (height, width); ValueError if it does not say."""
-    if not _says_its_size(net):
+    if (crop := crop_of(net)) is None:
         raise ValueError(
             f"a {type(net).__name__} does not say how large a crop it wants: set its image_size, such as (224, 224)"
         )
-    said = net.image_size if hasattr(net, "image_size") else unwrapped(net).image_size
-    return sizes.height_and_width(said, "image_size")
+    return crop
 
 
 def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:

@@ -36,12 +36,12 @@ from vgglib.devices import (
     rounds_to_tf32,
     synchronise,
 )
-from vgglib.evaluation import accuracy, laid_out, of_views, prepared, single_crop
+from vgglib.evaluation import accuracy, crop_of, laid_out, of_views, prepared, single_crop
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, halving, largest_that_fits, release
-from vgglib.model import INITIALISATIONS, VGG, initialise
+from vgglib.model import INITIALISATIONS, VGG, initialise, unwrapped
 from vgglib.modes import evaluation, kept_modes
 from vgglib.progress import Progress, duration
 from vgglib.resuming import NAME, Checkpoints
@@ -267,7 +267,8 @@ def fit(
     own parameters need none. Afterwards it is in evaluation mode, and knows the names of the classes
     (``net.classes``, None where it has more scores than there are classes).
     train, validation: uint8 pictures and labels, or a folder's; validation may be None, and is watched by one crop at
-    the recipe's test scale (section 4.1). seed: decides the order of the pictures, their crops and flips, and dropout.
+    the recipe's test scale (section 4.1); a network that does not say how large, sees the recipe's.
+    seed: decides the order of the pictures, their crops and flips, and dropout.
     watch: called with the History after every epoch (a live plot).
     checkpoint: a folder for the state of the run, saved after every epoch and every ``every`` steps; where it holds
     one already, training goes on from there: on a CPU bit for bit with the same machine, threads and versions; on a GPU
@@ -358,7 +359,7 @@ def fit(
             try:
                 watched = None
                 if validation is not None:
-                    watched = watched_accuracy(net, validation, settings["bf16"], _test_scale(net, recipe))
+                    watched = watched_accuracy(net, validation, settings["bf16"], *_watched_at(net, recipe))
             except Exception:  # a picture that cannot be read: the epoch that was trained must not be lost
                 if distributed.world() == 1:
                     run.save()
@@ -406,7 +407,8 @@ def _learning(net: nn.Module) -> None:
 
 def _warn_if_unprepared(net: nn.Module, recipe: Recipe) -> None:
     """Warn if the recipe normalises the pictures and the network takes them as they are."""
-    shifts, scales = ((getattr(net, name, plain) != plain) for name, plain in (("mean", 0.0), ("std", 1.0)))
+    inner = unwrapped(net)
+    shifts, scales = ((getattr(inner, name, plain) != plain) for name, plain in (("mean", 0.0), ("std", 1.0)))
     if recipe.normalise != "nothing" and not (torch.as_tensor(shifts).any() or torch.as_tensor(scales).any()):
         warnings.warn(
             f"the recipe says normalise={recipe.normalise!r}, but the network takes pictures in 0..1 as they are: its "
@@ -524,29 +526,38 @@ def _smaller(forward: nn.Module, X: Tensor, y: Tensor, bf16: bool, size: int, re
     return found
 
 
-def watched_accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None = None, scale: int | None = None) -> float:
+def watched_accuracy(
+    net: nn.Module,
+    pictures: ImageSet,
+    bf16: bool | None = None,
+    scale: int | None = None,
+    crop: tuple[int, int] | None = None,
+) -> float:
     """Return the accuracy of ``net`` by single_crop at the test scale ``scale``, by default the side of its crop.
 
-    Every process of a group looks at its share of the pictures.
+    crop: as for single_crop. Every process of a group looks at its share of the pictures.
     """
     if distributed.world() == 1:
-        return _accuracy(net, pictures, bf16, scale)
+        return _accuracy(net, pictures, bf16, scale, crop)
     mine = distributed.share(len(pictures))
     some = len(range(*mine.indices(len(pictures))))  # none, where there are more processes than pictures
-    found = some * _accuracy(net, pictures[mine], bf16, scale) if some else 0.0
+    found = some * _accuracy(net, pictures[mine], bf16, scale, crop) if some else 0.0
     right = torch.tensor(round(found), device=device_of(net))
     return distributed.total(right).item() / len(pictures)
 
 
-def _accuracy(net: nn.Module, pictures: ImageSet, bf16: bool | None, scale: int | None) -> float:
-    if hasattr(pictures, "centre_crops") and hasattr(net, "image_size"):
-        views = pictures.centre_crops(net.image_size, scale, batch_size=32)
+def _accuracy(
+    net: nn.Module, pictures: ImageSet, bf16: bool | None, scale: int | None, crop: tuple[int, int] | None
+) -> float:
+    crop = crop_of(net) if crop is None else crop
+    if hasattr(pictures, "centre_crops") and crop is not None:
+        views = pictures.centre_crops(crop, scale, batch_size=32)
         return accuracy(torch.cat([_what_fits(net, X, bf16) for X in views]), pictures.labels)
     if _is_streamed(pictures):  # one by one: they have many sizes
-        found = [single_crop(net, picture[None], scale, bf16=bf16) for picture, _ in pictures.pictures()]
+        found = [single_crop(net, picture[None], scale, bf16=bf16, crop=crop) for picture, _ in pictures.pictures()]
         return accuracy(torch.cat(found), pictures.labels)
     # until a batch fits into memory: the epoch that was trained must not be lost
-    posteriors = halving(lambda size: single_crop(net, pictures.images, scale, batch_size=size, bf16=bf16), 500)
+    posteriors = halving(lambda size: single_crop(net, pictures.images, scale, size, bf16, crop), 500)
     return accuracy(posteriors, pictures.labels)
 
 
@@ -555,14 +566,14 @@ def _what_fits(net: nn.Module, X: Tensor, bf16: bool | None) -> Tensor:
     return halving(lambda size: torch.cat([of_views(net, part, bf16) for part in X.split(size)]), len(X))
 
 
-def _test_scale(net: nn.Module, recipe: Recipe) -> int | None:
-    """Return the scale at which ``net`` is watched; None, pictures as they are or as large as the crop, if it has none.
+def _watched_at(net: nn.Module, recipe: Recipe) -> tuple[int | None, tuple[int, int]]:
+    """Return the scale at which ``net`` is watched, and the crop.
 
-    A network that does not say how large its pictures are takes them as they come, and one of larger pictures than the
-    recipe's is watched at its own size.
+    A network that does not say how large its pictures are sees the recipe's crop, as in training; one of larger
+    pictures than the recipe's is watched at its own size (scale None).
     """
-    crop = getattr(net, "image_size", math.inf)
-    return recipe.test_scale if (min(crop) if isinstance(crop, tuple | list) else crop) <= recipe.test_scale else None
+    crop = crop_of(net) or (recipe.image_size, recipe.image_size)
+    return (recipe.test_scale if min(crop) <= recipe.test_scale else None), crop
 
 
 def _interrupted(run: Run, history: History, signal: int | None) -> Interrupted:
