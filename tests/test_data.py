@@ -186,6 +186,18 @@ def test_mean_and_std(pristine):
     assert all(type(value) is float for value in few.mean_and_std())
 
 
+def test_mean_and_std_of_colours_are_those_of_each_channel():
+    """Section 2.1 subtracts the mean RGB value, not one grey."""
+    images = torch.randint(0, 256, (20, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[:, 1] //= 2
+    images[:, 2] = 37
+    pixels = images.double().transpose(0, 1).flatten(1) / 255
+    mean, std = ImageSet(images, torch.arange(20) % 10).mean_and_std()
+    assert (mean.shape, mean.dtype) == ((3,), torch.float32)
+    assert torch.equal(mean, pixels.mean(dim=1).float())
+    assert torch.allclose(std, pixels.std(dim=1, unbiased=False).float(), atol=1e-7)
+
+
 def test_torchvision_extracts_the_shipped_files_offline_and_reads_the_same(pristine, tmp_path, monkeypatch):
     datasets = pytest.importorskip("torchvision.datasets")
 
@@ -822,6 +834,10 @@ BAD_SETS = {
     r"images must not be empty, got shape \(0, 3, 4, 5\)": (IMAGES_20[:0], LABELS_20[:0]),
     r"images must not be empty, got shape \(20, 3, 0, 5\)": (IMAGES_20[:, :, :0], LABELS_20),
     "expected one device, got images on cpu, labels on meta": (IMAGES_20, LABELS_20.to("meta")),
+    r"classes must be a list of names, got 'abcd': write \['abcd'\]": (IMAGES_20, LABELS_20 % 4, "abcd"),
+    "classes must be a list of names, got None": (IMAGES_20, LABELS_20, None),
+    "classes must be in an order, which a set has not": (IMAGES_20, LABELS_20 % 2, {"cat", "dog"}),
+    "classes name 'cat' twice": (IMAGES_20, LABELS_20 % 2, ("cat", "dog", "cat")),
 }
 
 

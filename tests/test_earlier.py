@@ -53,6 +53,8 @@ def test_lenet_is_built_from_its_seed_for_its_pictures():
     assert a(torch.zeros(2, 1, 28, 28)).shape == (2, 4)
     mean, std = few().mean_and_std()
     assert (a.mean.item(), a.std.item()) == pytest.approx((mean, std))
+    colour = ImageSet(few().images.view(20, 2, 28, 28), few().labels[:20], few().classes)
+    assert torch.equal(build_lenet(LENET, colour).mean.flatten(), colour.mean_and_std()[0])
 
 
 @pytest.mark.parametrize("changes", [dict(configuration="A"), dict(normalise="nothing")])

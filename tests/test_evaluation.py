@@ -166,13 +166,13 @@ def test_a_dead_network_scores_nothing():
 def test_a_dead_network_scores_nothing_from_its_pictures(net, images):
     with torch.no_grad():
         net.classifier[0].weight[3, 5] = torch.nan
-    part = ImageSet(images, torch.zeros(11, dtype=torch.long), "abcd")
+    part = ImageSet(images, torch.zeros(11, dtype=torch.long), tuple("abcd"))
     assert accuracy_on(net, part) == 0
 
 
 def test_accuracy_on_a_set(net, images):
     labels = torch.arange(11) % 4
-    part = ImageSet(images, labels, "abcd")
+    part = ImageSet(images, labels, tuple("abcd"))
     assert accuracy_on(net, part, scale=14) == accuracy(single_crop(net, images, 14), labels)
 
 

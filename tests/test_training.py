@@ -805,4 +805,6 @@ def test_a_channel_that_never_changes_stays_at_zero(normalise):
         assert (net.std > 0).all()
         assert prepared(net, view(pictures.images, 8)).isfinite().all()
     assert torch.equal(build(chosen, monochrome).std, torch.ones(1, 3, 1, 1))
+    net = build(chosen, train)  # each channel has a mean of its own
+    assert net.mean.flatten().tolist() == pytest.approx((images.double().mean(dim=(0, 2, 3)) / 255).tolist())
     assert prepared(build(chosen, monochrome), view(monochrome.images, 8)).abs().max() < 1e-5

@@ -16,7 +16,8 @@ import time
 import urllib.request
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,6 +82,7 @@ class ImageSet:
     """Labelled images on one device.
 
     images: uint8, (N, C, H, W), 0 to 255. labels: int64, (N,), positions in ``classes``. Never empty.
+    classes: a list of names, or of anything else that tells them apart.
     Raises ValueError naming what was expected and what was given.
     """
 
@@ -89,7 +91,7 @@ class ImageSet:
     classes: tuple[str, ...] = CLASSES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "classes", class_names(self.classes))
         for name, dtype, shape in [("images", torch.uint8, "(N, C, H, W)"), ("labels", torch.int64, "(N,)")]:
             tensor = getattr(self, name)
             if not isinstance(tensor, torch.Tensor):
@@ -158,14 +160,33 @@ class ImageSet:
         """The same set on another device."""
         return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
 
-    def mean_and_std(self) -> tuple[float, float]:
-        """Mean and standard deviation over all pixels of all channels, with pixels scaled to 0..1."""
-        # the counts of 256 grey levels are exact, and need no 376 MB copy of the training images as doubles
-        counts = torch.bincount(self.images.flatten(), minlength=256).cpu().double()
-        levels = torch.arange(256, dtype=torch.float64) / 255
-        mean = (counts * levels).sum() / counts.sum()
-        variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
-        return mean.item(), variance.sqrt().item()
+    def mean_and_std(self) -> tuple[float, float] | tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation over all pixels, scaled to 0..1: two numbers; for each channel, (C,), if several.
+
+        Section 2.1 subtracts the mean RGB value.
+        """
+        levels, found = torch.arange(256, dtype=torch.float64) / 255, []
+        for channel in self.images.unbind(1):
+            # the counts of 256 grey levels are exact, and need no 376 MB copy of the training images as doubles
+            counts = torch.bincount(channel.flatten(), minlength=256).cpu().double()
+            mean = (counts * levels).sum() / counts.sum()
+            variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
+            found.append((mean.item(), variance.sqrt().item()))
+        return found[0] if len(found) == 1 else tuple(map(torch.tensor, zip(*found, strict=True)))
+
+
+def class_names(classes: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes as a tuple; ValueError for what is no list of them, and for a name given twice."""
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a list of names, got {classes!r}: write [{classes!r}]")
+    if isinstance(classes, set | frozenset):
+        raise ValueError("classes must be in an order, which a set has not: give a list")
+    if not isinstance(classes, Iterable):
+        raise ValueError(f"classes must be a list of names, got {classes!r}")
+    names = tuple(classes)
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise ValueError(f"classes name {twice[0]!r} twice")
+    return names
 
 
 def drawn_apart(count: int, validation: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

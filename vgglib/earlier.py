@@ -58,9 +58,9 @@ def build_lenet(recipe: Recipe, train: ImageSet, seed: int = 0) -> LeNet5:
         raise ValueError(f"expected LeNet-5 with 'mean and std', got {recipe.configuration} with {recipe.normalise!r}")
     with cpu_dice(torch_seed(seed)):
         net = LeNet5(train.images.shape[1], len(train.classes))
-    mean, std = train.mean_and_std()
-    net.mean.fill_(mean)
-    net.std.fill_(std)
+    mean, std = map(torch.as_tensor, train.mean_and_std())
+    net.mean.copy_(mean.view(1, -1, 1, 1))
+    net.std.copy_(std.view(1, -1, 1, 1))
     return net
 
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import functional as V
 
 from vgglib.augment import Augment, stream, view
-from vgglib.data import DataError, ReaderDied, drawn_apart, position, positions
+from vgglib.data import DataError, ReaderDied, class_names, drawn_apart, position, positions
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
 _OF_ONE_SIZE = {".bmp", ".ppm", ".pgm", ".tif", ".tiff"}  # not compressed, or not always
@@ -313,17 +313,11 @@ _LAYOUT = "expected one folder for each class, with its pictures inside, such as
 
 
 def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """The names of classes as a tuple; ValueError for one string, and for a name given twice."""
-    if isinstance(classes, str):
-        raise ValueError(f"classes must be a list of names, got {classes!r}: write [{classes!r}]")
-    if isinstance(classes, set | frozenset):
-        raise ValueError("classes must be in an order, which a set has not: give a list")
-    names = tuple(classes)
+    """The names of classes as vgglib.data.class_names gives them; ValueError also for what names no folder."""
+    names = class_names(classes)
     for name in names:
         if not isinstance(name, str) or name in ("", ".") or ".." in Path(name).parts or Path(name).is_absolute():
             raise ValueError(f"classes must be names of folders, got {name!r}")
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise ValueError(f"classes name {twice[0]!r} twice")
     return names
 
 
