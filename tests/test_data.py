@@ -54,8 +54,9 @@ def pristine(tmp_path_factory):
 
 
 @pytest.fixture
-def root(pristine, tmp_path):
-    """A data folder of this test's own: hard links to the pristine files, never to be written through."""
+def root(pristine, tmp_path, monkeypatch):
+    """A data folder of this test's own, as a clone's: hard links to the pristine files, never to be written through."""
+    monkeypatch.setattr(data, "ROOT", tmp_path)
     return grow(tmp_path / "data", pristine)
 
 
@@ -392,6 +393,43 @@ def test_good_extraction_is_enough(labels_alone):
         [(_, ok, sentence)] = check(root)
         assert ok
         assert 'restore it with "git checkout -- data"' in sentence
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9])
+def test_gz_cut_in_the_checksum_at_its_end_is_not_good(labels_alone, cut):
+    """Its content is whole, and no other program could read it."""
+    root, whole = labels_alone, path_of(labels_alone, f"{LABELS}.gz").read_bytes()
+    put(root, f"{LABELS}.gz", whole[:-cut])
+    assert "t10k-labels-idx1-ubyte.gz is damaged" in check(root)[0][2]
+    put(root, LABELS, None)
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz is damaged"):
+        prepare(root)
+
+
+def test_the_remedy_for_another_folder_is_not_gits(labels_alone, monkeypatch, tmp_path):
+    """git and make know the clone's own data only."""
+    root, own = labels_alone, tmp_path / "clone"
+    monkeypatch.setattr(data, "ROOT", own)
+    copied = f"{LABELS}.gz is missing; copy {path_of(own / 'data', LABELS)}.gz there"
+    put(root, f"{LABELS}.gz", None)
+    assert copied in check(root)[0][2]
+    put(root, LABELS, None)
+    with pytest.raises(DataError) as refusal:
+        prepare(root)
+    for sentence in (str(refusal.value), check(root)[0][2]):
+        assert copied in sentence
+        assert not any(word in sentence for word in ("git", "make data"))
+
+
+def test_another_folder_is_prepared_by_its_name(labels_alone, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "ROOT", tmp_path / "clone")
+    put(labels_alone, LABELS, None)
+    command = f"python -c \"from vgglib.data import prepare; prepare('{labels_alone}')\""
+    assert f"verified in its .gz; {command} extracts it" in check(labels_alone)[0][2]
+    monkeypatch.setenv("VGGLIB_DATA", str(labels_alone))
+    assert '"make data" extracts it' in check()[0][2]
+    put(labels_alone, LABELS, HTML)
+    assert f"delete it and run {command}" not in check()[0][2]
 
 
 def test_gz_of_other_bytes_but_the_right_content_is_welcome(labels_alone):

@@ -303,13 +303,13 @@ def check(root: str | os.PathLike | None = None) -> list[tuple[str, bool, str]]:
             if not fault and not packed_fault:
                 rows.append((name, True, "verified"))
             elif not fault:
-                rows.append((name, True, f"verified, but {packed} {packed_fault}; {RESTORE}"))
+                rows.append((name, True, f"verified, but {packed} {packed_fault}; {_remedy(packed, RESTORE)}"))
             elif packed_fault:
-                rows.append((name, False, f"{packed} {packed_fault}; {REMEDY}"))
+                rows.append((name, False, f"{packed} {packed_fault}; {_remedy(packed)}"))
             elif fault == MISSING:
-                rows.append((name, True, f"verified in its .gz; {PREPARE} extracts it for torchvision and d2l"))
+                rows.append((name, True, f"verified in its .gz; {_prepare(path)} extracts it for torchvision and d2l"))
             else:
-                rows.append((name, False, f"{path} {fault}; delete it and run {PREPARE}"))
+                rows.append((name, False, f"{path} {fault}; delete it and run {_prepare(path)}"))
         except Exception as error:  # a doctor that falls ill helps nobody
             rows.append((name, False, f"cannot be checked: {error!r}"))
     with suppress(Exception):
@@ -343,6 +343,18 @@ def _folder(root: str | os.PathLike | None) -> Path:
     return Path(root) / "FashionMNIST" / "raw"
 
 
+def _remedy(packed: Path, usual: str = REMEDY) -> str:
+    """How to get a good .gz: as usual in the clone's own folder, which git knows; in any other by a copy from there."""
+    own = _folder(ROOT / "data")
+    return usual if not IN_CLONE or packed.parent.resolve() == own.resolve() else f"copy {own / packed.name} there"
+
+
+def _prepare(path: Path) -> str:
+    """The command that extracts a file into its folder."""
+    here = f'python -c "from vgglib.data import prepare; prepare({str(path.parents[2])!r})"'
+    return PREPARE if path.parent == _folder(None) else here
+
+
 def _content(folder: Path, name: str) -> bytes:
     """The verified bytes of one extracted file, from the first source that has them; DataError if none has."""
     path, packed = folder / name, folder / f"{name}.gz"
@@ -350,7 +362,7 @@ def _content(folder: Path, name: str) -> bytes:
     if not fault:
         return content
     if fault == NOT_A_FILE:
-        raise DataError(f"{path} {fault}; move it away and run {PREPARE}")
+        raise DataError(f"{path} {fault}; move it away and run {_prepare(path)}")
     content, packed_fault = _source(packed)
     if packed_fault:
         content = _from_mirrors(packed, packed_fault)
@@ -378,8 +390,10 @@ def _source(path: Path) -> tuple[bytes, str]:
 
 def _unpacked(data: bytes, size: int) -> bytes:
     """What a .gz holds, at most size + 1 bytes of it however far it would inflate; nothing if it is no .gz."""
+    packed = zlib.decompressobj(wbits=31)
     with suppress(zlib.error):
-        return zlib.decompressobj(wbits=31).decompress(data, size + 1)
+        content = packed.decompress(data, size + 1)
+        return content if packed.eof or len(content) != size else b""  # all but the checksum at the end: cut
     return b""
 
 
@@ -408,7 +422,7 @@ def _fault(name: str, data: bytes, content: bytes) -> str:
 def _from_mirrors(packed: Path, fault: str) -> bytes:
     """The verified content of a .gz that is fetched and put in its place; DataError saying why no mirror helped."""
     if fault == NOT_A_FILE:
-        raise DataError(f"{packed} {fault}; move it away, then {REMEDY}")
+        raise DataError(f"{packed} {fault}; move it away, then {_remedy(packed)}")
     existing = next(filter(os.path.exists, packed.parents), packed.parent)
     if not os.access(existing, os.W_OK):
         raise DataError(f"{packed} {fault} and {existing} is read-only; set VGGLIB_DATA to a folder with the data")
@@ -426,7 +440,7 @@ def _from_mirrors(packed: Path, fault: str) -> bytes:
             _put(packed, data, fault)
             return content
         tried.append(f"{url}: what came {_fault(packed.name, data, content)}")
-    raise DataError(f"{packed} {fault}; {REMEDY}. Tried {'; '.join(tried) or 'no mirror'}")
+    raise DataError(f"{packed} {fault}; {_remedy(packed)}. Tried {'; '.join(tried) or 'no mirror'}")
 
 
 def _fetch(url: str, size: int) -> bytes:
