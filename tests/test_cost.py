@@ -264,6 +264,12 @@ def test_what_is_no_size_is_refused(size):
         cost(on_paper("A", image_size=32), size)
 
 
+@pytest.mark.parametrize("wrong", [-4, 0, 1.5, "4", None, True])
+def test_values_have_a_whole_number_of_bytes(wrong):
+    with pytest.raises(ValueError, match=r"bytes_per_value must be (a whole number|1 or more), got"):
+        cost(on_paper("A", image_size=32), 32, wrong)
+
+
 @pytest.mark.parametrize("look", [cost, trace])
 def test_a_name_is_no_network(look):
     with pytest.raises(ValueError, match=r"expected a network, a torch\.nn\.Module, got 'D': write VGG\('D'\)"):

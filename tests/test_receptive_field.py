@@ -121,6 +121,12 @@ def test_negative_units_are_refused():
             ask(-1)
 
 
+@pytest.mark.parametrize("size", [0, -5, (0, 9), (9, -1)])
+def test_a_picture_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match="input_size must be positive, got"):
+        ReceptiveField(3, 2, 1).window(0, size)
+
+
 def random_stack(dice, dilated):
     """Two to five layers with kernels 1 to 5, strides 1 to 3, and padding below the kernel."""
     stack = []

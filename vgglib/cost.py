@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vgglib.modes import evaluation
 from vgglib.recording import as_it_was, bare, first_line, picture_shape
+from vgglib.sizes import whole
 from vgglib.tables import as_html, as_text
 
 BLIND = {"mv", "addmv", "dot", "vdot", "_trilinear", "deform_conv2d", "_cdist_forward", "_euclidean_dist"}
@@ -84,8 +85,11 @@ def cost(
     of unused layers, such as a classifier for training only, and outside of layers have rows at the end, with 0 MACs.
     Counted are nn.Conv2d, nn.ConvTranspose2d, nn.Linear and layers that do not multiply; what torch.compile or
     DataParallel wraps is looked into. Raises UnknownCostError, naming what is missing, if the network multiplies
-    elsewhere, and for layers without shapes (Lazy), with weights computed anew (weight_norm), or in TorchScript.
+    elsewhere, and for layers without shapes (Lazy), with weights computed anew (weight_norm), or in TorchScript;
+    ValueError unless bytes_per_value is a whole number from 1 on.
     """
+    if (bytes_per_value := whole(bytes_per_value, "bytes_per_value")) < 1:
+        raise ValueError(f"bytes_per_value must be 1 or more, got {bytes_per_value}")
     module = bare(module)
     _expect_countable(module)
     shape = picture_shape(module, input_size)

@@ -51,8 +51,8 @@ class ReceptiveField:
         With it the window is clipped to the picture; of a traced field it then holds what that unit really sees,
         pixels that a layer left over taken out. Raises ValueError for a negative index, for a unit that sees
         nothing but padding, for a number where the sides differ, for a unit beyond a traced map, for pictures of
-        another size than were traced and for what is no whole number; UnknownReceptiveFieldError for an unclipped
-        window where no single size fits.
+        another size than were traced or of none, and for what is no whole number; UnknownReceptiveFieldError for an
+        unclipped window where no single size fits.
         """
         try:
             row, column = unit = height_and_width(index, "index")
@@ -60,6 +60,8 @@ class ReceptiveField:
             raise ValueError(f"a unit is a whole number or (row, column), got {index!r}") from None
         if input_size is not None:
             input_size = height_and_width(input_size, "input_size")
+            if min(input_size) < 1:
+                raise ValueError(f"input_size must be positive, got {input_size[0]} x {input_size[1]}")
         if min(unit) < 0:
             raise ValueError(f"units are counted from 0, got index {index}")
         if self.units is not None:
