@@ -1,5 +1,6 @@
 """Table 1 as data: what the paper prints comes out of the notation, and nothing else gets in."""
 
+import numpy as np
 import pytest
 import reference
 
@@ -52,6 +53,12 @@ def test_a_wrong_word_is_named(word):
     assert repr(word) in str(refused.value)
 
 
+@pytest.mark.parametrize("word", ["６４", "٣", "64/３"])
+def test_digits_are_the_papers(word):
+    with pytest.raises(ValueError, match="is neither a configuration"):
+        layers(f"{word} |")
+
+
 @pytest.mark.parametrize("empty", ["", " ", "|", "lrn |"])
 def test_a_configuration_without_a_convolution_is_refused(empty):
     with pytest.raises(ValueError, match="holds no convolution"):
@@ -94,3 +101,7 @@ def test_names_are_those_of_the_receptive_field_table(name):
 def test_notation_of_blocks():
     assert layers(notation(reference.CONV_ARCH)) == layers("A")
     assert layers(notation([(3, 5), (2, 7)])) == layers("5 5 5 | 7 7 |")
+    assert notation(np.array(reference.CONV_ARCH)) == notation(reference.CONV_ARCH)
+    for wrong in (None, 5):
+        with pytest.raises(ValueError, match=rf"expected blocks .* got {wrong}"):
+            notation(wrong)

@@ -227,6 +227,16 @@ def test_vgg_block():
     torch.testing.assert_close(block(X), expected)
 
 
+@pytest.mark.parametrize(
+    "wrong", [(0, 3, 8), (-2, 3, 8), (1, 0, 8), (1, -3, 8), (1, 3, 0), (1.5, 3, 8), ("2", 3, 8), (True, 3, 8)]
+)
+def test_a_block_of_no_convolutions_or_channels_is_refused(wrong):
+    with pytest.raises(
+        ValueError, match=r"(num_convs|in_channels|out_channels) must be (positive|a whole number), got"
+    ):
+        vgg_block(*wrong)
+
+
 def test_two_pools_at_28_pixels_keep_the_papers_seven():
     net = on_paper(D_AT_28, in_channels=1, num_classes=10, image_size=28)
     assert net.features(torch.empty(2, 1, 28, 28, device="meta")).shape == (2, 512, 7, 7)
@@ -276,6 +286,9 @@ def test_wrong_pictures_are_refused():
         net(torch.rand(3, 8, 8))
     with pytest.raises(ValueError, match=r"torch\.uint8: divide by 255"):
         net(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    for X in (np.zeros((2, 3, 8, 8)), None):
+        with pytest.raises(ValueError, match=r"expected a tensor \(N, 3, H, W\), got a (ndarray|NoneType)"):
+            net(X)
 
 
 @pytest.mark.parametrize(
@@ -344,6 +357,8 @@ def test_initialisation_works_without_biases_and_refuses_unknown_names():
     initialise(nn.Sequential(nn.Conv2d(3, 5, 3, bias=False)), "he")
     with pytest.raises(ValueError, match=r"unknown initialisation 'xavier': choose from normal-0\.01, "):
         initialise(nn.Linear(2, 3), "xavier")
+    with pytest.raises(ValueError, match=r"unknown initialisation \['he'\]"):
+        initialise(nn.Linear(2, 3), ["he"])
 
 
 def test_torch_fx_can_trace_it():
@@ -557,6 +572,8 @@ def test_a_warm_start_takes_the_pictures_as_the_shallow_network_did():
         (dict(num_classes=10.0), "num_classes must be a whole number, got 10.0"),
         (dict(hidden=0), "hidden must be positive, got 0"),
         (dict(width="1/4"), "width must be a number, got '1/4'"),
+        (dict(dropout=True), "dropout must be a probability, from 0 to 1, got True"),
+        (dict(batch_norm=2), "batch_norm must be True or False, got 2"),
         (dict(width=-1), "width must be positive, got -1"),
         (dict(width=1e30), r"about 10\^67 weights, 10\^38 of them fully connected: take a smaller width"),
         (dict(image_size=10**9), r"would have about 10\^21 weights"),

@@ -9,6 +9,8 @@ Taught in notebooks/04_blocks_and_configurations.ipynb.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from vgglib.sizes import whole
 
 TABLE_1: dict[str, str] = {
@@ -57,7 +59,8 @@ def _layer(token: str, notation: str) -> Layer:
         return Layer("lrn")
     channels, slash, kernel = token.partition("/")
     kernel = kernel if slash else "3"
-    if not (channels.isdecimal() and kernel.isdecimal() and int(channels) > 0 and int(kernel) % 2 == 1):
+    digits = token.isascii() and channels.isdecimal() and kernel.isdecimal()
+    if not (digits and int(channels) > 0 and int(kernel) % 2 == 1):
         raise ValueError(
             f"{token!r} in {notation!r} is neither a configuration ({', '.join(TABLE_1)}) nor a layer: write a number "
             'of channels ("64"), with another odd kernel ("64/1", "64/5"), "lrn" or "|"'
@@ -87,9 +90,11 @@ def notation(conv_arch: Iterable[tuple[int, int]]) -> str:
 
     Raises ValueError for what is no such list, and for a block without a convolution or channels.
     """
+    if not isinstance(conv_arch, Iterable):
+        raise ValueError(f"expected blocks ((num_convs, channels), ...), got {conv_arch!r}")
     blocks = []
     for block in conv_arch:
-        if not isinstance(block, tuple | list) or len(block) != 2:
+        if not isinstance(block, tuple | list | np.ndarray) or len(block) != 2:
             raise ValueError(
                 f"a block is a pair (num_convs, channels), got {block!r}; notation such as '64 | 128 |' needs no pairs"
             )

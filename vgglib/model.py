@@ -6,6 +6,7 @@ paper's first fully connected layer does. Taught in notebooks/04_blocks_and_conf
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from numbers import Integral, Real
 
 import torch
@@ -17,12 +18,29 @@ from vgglib.sizes import height_and_width, torch_seed
 
 
 def vgg_block(num_convs: int, in_channels: int, out_channels: int) -> nn.Sequential:
-    """Return 3x3 convolutions, each with a ReLU, and a 2x2 max-pooling: (N, in, H, W) to (N, out, H/2, W/2)."""
+    """Return 3x3 convolutions, each with a ReLU, and a 2x2 max-pooling: (N, in, H, W) to (N, out, H/2, W/2).
+
+    Raises ValueError unless all three are whole numbers from 1 on.
+    """
     block = []
     for _ in range(num_convs):
         block += [nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
         in_channels = out_channels
     return nn.Sequential(*block, nn.MaxPool2d(kernel_size=2, stride=2))
+
+
+def _of_counts(function: Callable[[int, int, int], nn.Sequential]) -> Callable[[int, int, int], nn.Sequential]:
+    """Return the function for numbers that were looked at first."""
+
+    @wraps(function)
+    def checked(num_convs: int, in_channels: int, out_channels: int) -> nn.Sequential:
+        _refuse_nonsense(Integral, num_convs=num_convs, in_channels=in_channels, out_channels=out_channels)
+        return function(num_convs, in_channels, out_channels)
+
+    return checked
+
+
+vgg_block = _of_counts(vgg_block)  # above it stands as chapter 04 shows it
 
 
 class VGG(nn.Module):
@@ -35,8 +53,8 @@ class VGG(nn.Module):
     two fully connected layers (section 3.1).
     forward takes pictures as vgglib.evaluation.prepared gives them, less ``mean``, over ``std``: two buffers that
     training sets. The state dict, as torchvision's, has neither; vgglib.checkpoint.save_network keeps both.
-    Raises ValueError for an unknown configuration, for an image_size that a pooling reduces to nothing, and for more
-    than 2^42 weights.
+    Raises ValueError for an unknown configuration, for an image_size that a pooling reduces to nothing, for a number
+    of another kind or out of range, and for more than 2^42 weights.
     """
 
     __jit_unused_properties__ = ("blocks",)  # torch.jit.script leaves it out
@@ -56,9 +74,9 @@ class VGG(nn.Module):
         super().__init__()
         _refuse_nonsense(Integral, in_channels=in_channels, num_classes=num_classes, hidden=hidden)
         _refuse_nonsense(Real, width=width)
-        if not isinstance(batch_norm, bool | Integral):
+        if not isinstance(batch_norm, bool | Integral) or batch_norm not in (0, 1):
             raise ValueError(f"batch_norm must be True or False, got {batch_norm!r}")
-        if not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+        if not isinstance(dropout, Real) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError(f"dropout must be a probability, from 0 to 1, got {dropout!r}")
         in_channels, num_classes, hidden, width = int(in_channels), int(num_classes), int(hidden), float(width)
         stack = layers(configuration)
@@ -176,6 +194,8 @@ class FullyConvolutional(nn.Module):
 
 
 def _expect_batch(X: Tensor, channels: int) -> None:
+    if not isinstance(X, Tensor):
+        raise ValueError(f"expected a tensor (N, {channels}, H, W), got a {type(X).__name__}")
     if X.dim() != 4 or X.shape[1] != channels:
         raise ValueError(f"expected a batch (N, {channels}, H, W), got shape {tuple(X.shape)}")
 
@@ -369,7 +389,10 @@ def _weighted(net: VGG) -> dict[str, list[nn.Module]]:
 def vgg(
     conv_arch: Iterable[tuple[int, int]], in_channels: int = 1, num_classes: int = 10, image_size: int = 224
 ) -> VGG:
-    """Return the network of ``((num_convs, channels), ...)``, as d2l writes it: greyscale pictures, ten classes."""
+    """Return the network of ``((num_convs, channels), ...)``, as d2l writes it: greyscale pictures, ten classes.
+
+    Raises ValueError for what is no such list of pairs, and as VGG does.
+    """
     return VGG(notation(conv_arch), in_channels=in_channels, num_classes=num_classes, image_size=image_size)
 
 
@@ -427,7 +450,7 @@ def initialise(net: nn.Module, how: str, seed: int = 0, biases: bool = True) -> 
     (uniform), He et al. 2015 (normal). biases=False leaves the biases as they are, as d2l does.
     The numbers depend on ``seed`` alone. Raises ValueError for an unknown name.
     """
-    if how not in INITIALISATIONS:
+    if how not in list(INITIALISATIONS):
         raise ValueError(f"unknown initialisation {how!r}: choose from {', '.join(INITIALISATIONS)}")
     generator = torch.Generator().manual_seed(torch_seed(seed))
     for module in net.modules():
