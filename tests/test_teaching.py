@@ -306,7 +306,7 @@ def test_a_history_knows_its_number_of_classes():
 
 
 def test_no_losses_are_an_error():
-    for nothing in ([], history()):
+    for nothing in ([], history(), None):
         with pytest.raises(AssertionError, match="has not been trained"):
             assert_learned(nothing)
 

@@ -782,7 +782,12 @@ def test_names_and_tensors_in_place_of_recipes_and_sets_are_refused(train):
     net = build(TINY, train)
     with pytest.raises(ValueError, match=r"expected a Recipe, got 'laptop': write recipe\('laptop'\)"):
         build("laptop", train)
-    for call in (lambda: fit(net, train, None, "tiny"), lambda: estimate(net, train, "tiny")):
+    with pytest.raises(ValueError, match=r"unknown recipe \['laptop'\]"):
+        recipe(["laptop"])
+    with pytest.raises(ValueError, match="expected a set of labelled pictures, got a Tensor"):
+        split(TINY, train.images, train)
+    calls = (lambda: fit(net, train, None, "tiny"), lambda: estimate(net, train, "tiny"))
+    for call in (*calls, lambda: split("tiny", train, train)):
         with pytest.raises(ValueError, match=r"expected a Recipe, got 'tiny'$"):
             call()
     for some in (train.images, (train.images, train.labels), None):

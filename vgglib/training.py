@@ -187,7 +187,7 @@ RECIPES: dict[str, Recipe] = {
 
 def recipe(name: str, **changes: object) -> Recipe:
     """Return the recipe called ``name`` with some fields changed. Raises ValueError listing what is allowed."""
-    if name not in RECIPES:
+    if name not in list(RECIPES):
         raise ValueError(f"unknown recipe {name!r}: choose from {', '.join(RECIPES)}")
     if unknown := changes.keys() - Recipe.__dataclass_fields__.keys():
         raise ValueError(
@@ -242,7 +242,11 @@ def _is_streamed(pictures: ImageSet) -> bool:
 
 
 def split(recipe: Recipe, train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet | None]:
-    """Return what the recipe trains on and what it watches: held-out training images, the test set, or nothing."""
+    """Return what the recipe trains on and what it watches: held-out training images, the test set, or nothing.
+
+    Raises ValueError for a recipe's name in place of a recipe, and for tensors in place of a set.
+    """
+    _expect(recipe, train)
     if recipe.watch_test:
         return train, test
     return train.split(recipe.validation) if recipe.validation else (train, None)
