@@ -894,6 +894,12 @@ def test_set_of_ones_own():
     assert repr(own) == "ImageSet(20 images of 3x4x5, 2 classes, cpu)"
 
 
+def test_a_device_that_is_not_here_is_refused_in_words(pristine):
+    for call in (lambda: small().to("gpu"), lambda: fashion_mnist(pristine, "gpu")):
+        with pytest.raises(ValueError, match="unknown device 'gpu': take cpu, cuda"):
+            call()
+
+
 def test_a_position_gives_a_picture_and_its_label():
     whole = small()
     for index in (0, 7, -1, np.int64(3), torch.tensor(5)):

@@ -30,6 +30,18 @@ def test_an_end_of_memory_has_several_names(error, expected):
     assert devices.out_of_memory(error) is expected
 
 
+def test_devices_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.known_device("cpu") == torch.device("cpu")
+    assert devices.known_device("cuda:1") == torch.device("cuda", 1)
+    assert devices.known_device(torch.device("meta")).type == "meta"
+    for wrong in ("gpu", "warp", "", "meta", None, 2.5):
+        with pytest.raises(ValueError, match=r"unknown device .* take cpu, cuda, cuda:1"):
+            devices.known_device(wrong)
+    with pytest.raises(ValueError, match="torch finds no cuda:2 here"):
+        devices.known_device("cuda:2")
+
+
 def test_as_much_is_tried_as_fits_into_memory(monkeypatch):
     tried, released = [], []
     monkeypatch.setattr(largest_batch, "release", lambda: released.append(tried[-1]))

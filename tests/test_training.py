@@ -745,6 +745,25 @@ def test_a_network_that_cannot_learn_is_refused(train):
         fit(build(TINY, train).requires_grad_(False), train, None, TINY, device="cpu")
 
 
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_training_without_gradients_is_refused(train, without):
+    net = build(TINY, train)
+    for call in (lambda: fit(net, train, None, TINY, device="cpu"), lambda: estimate(net, train, TINY, device="cpu")):
+        with without(), pytest.raises(ValueError, match=r"training needs gradients: call it outside of torch.no_grad"):
+            call()
+    with torch.inference_mode():
+        made_there = build(TINY, train)
+    with pytest.raises(ValueError, match=r"made inside of torch.inference_mode\(\) cannot learn"):
+        fit(made_there, train, None, TINY, device="cpu")
+
+
+def test_a_device_that_is_not_here_is_refused_in_words(train):
+    net = build(TINY, train)
+    for call in (lambda: fit(net, train, None, TINY, device="gpu"), lambda: estimate(net, train, TINY, device="gpu")):
+        with pytest.raises(ValueError, match="unknown device 'gpu': take cpu, cuda"):
+            call()
+
+
 @pytest.mark.parametrize("stop", [1, None])
 def test_a_network_is_left_in_evaluation_mode(train, stop):
     def watch(history):

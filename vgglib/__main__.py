@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
             if getattr(options, name, None) == "":
                 raise ValueError(f"--{name} is empty: name {kind}")
         if getattr(options, "device", None):
-            _check_device(options.device)
+            from vgglib.devices import known_device
+
+            known_device(options.device)
         status = options.run(options)
         if sys.stdout is not None:  # closed from the start
             sys.stdout.flush()
@@ -850,21 +852,6 @@ def _expect_start(checkpoints: Path, start: str | None) -> None:
             f"{checkpoints} holds checkpoints of another run: it began from {named[0]}, this one from {named[1]}. Take "
             "another folder, or the same settings"
         )
-
-
-def _check_device(text: str) -> None:
-    """Raise ValueError unless torch has a device of this name here."""
-    import torch
-
-    try:
-        device = torch.device(text)
-    except RuntimeError:
-        device = None
-    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if device is None or device.type not in counts:
-        raise ValueError(f"unknown device {text!r}: take cpu, cuda, cuda:1 (the second GPU) or mps")
-    if (device.index or 0) >= counts[device.type]:
-        raise ValueError(f"torch finds no {text} here; python -m vgglib doctor says what there is")
 
 
 def _tester(options: argparse.Namespace) -> object:

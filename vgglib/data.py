@@ -30,6 +30,7 @@ import torch
 from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
 from vgglib.augment import colour_axes, placed
 from vgglib.clone import IN_CLONE, ROOT
+from vgglib.devices import known_device
 from vgglib.sizes import torch_seed, whole
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ class ImageSet:
         return self.subset(rest), self.subset(drawn)
 
     def to(self, device: str | torch.device) -> "ImageSet":
-        """The same set on another device."""
+        """The same set on another device; ValueError for one that torch does not know, or that is not here."""
+        device = known_device(device)
         return ImageSet(self.images.to(device), self.labels.to(device), self.classes)
 
     def mean_and_std(self) -> tuple[float, float] | tuple[torch.Tensor, torch.Tensor]:
@@ -238,8 +240,8 @@ def fashion_mnist(
 
     root: what torchvision calls root, the folder that holds ``FashionMNIST/raw``; None means the environment
     variable VGGLIB_DATA if set, else the clone's ``data``; what pip installs has none, there the
-    files are fetched. Raises DataError where no source verifies; warns where a damaged file was replaced or could not
-    be.
+    files are fetched. Raises DataError where no source verifies, ValueError for a device that is not here; warns where
+    a damaged file was replaced or could not be.
     """
     sets = []
     for part in ("train", "t10k"):

@@ -22,6 +22,25 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def known_device(device: torch.device | str) -> torch.device:
+    """Return a device by its name: cpu, cuda, cuda:1, mps; ValueError for another name, and for a GPU that is not here.
+
+    What is a torch.device already is taken as it is.
+    """
+    if isinstance(device, torch.device):
+        return device
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if found is None or found.type not in counts:
+        raise ValueError(f"unknown device {device!r}: take cpu, cuda, cuda:1 (the second GPU) or mps")
+    if (found.index or 0) >= counts[found.type]:
+        raise ValueError(f"torch finds no {device} here; python -m vgglib doctor says what there is")
+    return found
+
+
 def fast_in_bf16(device: torch.device | str) -> bool:
     """Return whether the device multiplies bfloat16 matrices in hardware, faster than float32."""
     device = torch.device(device)

@@ -32,6 +32,7 @@ from vgglib.devices import (
     fast_channels_last,
     fast_in_bf16,
     kept_dice,
+    known_device,
     out_of_memory,
     rounds_to_tf32,
     synchronise,
@@ -209,6 +210,16 @@ def _expect(chosen: Recipe, *sets: ImageSet) -> None:
             )
 
 
+def _expect_gradients(net: nn.Module) -> None:
+    """Raise ValueError where nothing can learn: no gradients in this context, or for no parameter of the network."""
+    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        raise ValueError("training needs gradients: call it outside of torch.no_grad() and torch.inference_mode()")
+    if any(parameter.is_inference() for parameter in net.parameters()):
+        raise ValueError("a network made inside of torch.inference_mode() cannot learn: make it outside")
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
+
+
 def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     """Return the recipe's network for the pictures and classes of ``train``, its weights drawn from ``seed``.
 
@@ -281,14 +292,15 @@ def fit(
     Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
     Raises ValueError for labels that the network has no score for, for schedule "plateau" without a validation set
-    and for one with other classes, and for a network without a parameter that learns; NonFiniteLossError within one
-    step of the loss becoming infinite or nan, CheckpointError for the checkpoints of another run, and for processes of
-    a group that do not train and save alike, BatchTooLargeError where memory ends and the recipe allows no smaller
-    parts; warns NotLearningWarning when an epoch's loss is that of
-    guessing.
+    and for one with other classes, for a network without a parameter that learns, inside of torch.no_grad() or
+    inference_mode(), and for a device that is not here; NonFiniteLossError within one step of the loss becoming
+    infinite or nan, CheckpointError for the checkpoints of another run, and for processes of a group that do not train
+    and save alike, BatchTooLargeError where memory ends and the recipe allows no smaller parts; warns
+    NotLearningWarning when an epoch's loss is that of guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     _expect(recipe, train, *([] if validation is None else [validation]))
+    _expect_gradients(net)
     seed = whole(seed, "seed")
     if recipe.schedule == "plateau" and validation is None:
         raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
@@ -297,7 +309,7 @@ def fit(
         raise ValueError(f"the classes to train on are {names[0]}, those of the validation set {names[1]}")
     if validation is not None and (channels := [_channels(some) for some in (train, validation)])[0] != channels[1]:
         raise ValueError(f"the pictures to train on have {channels[0]} channels, those to watch {channels[1]}")
-    device = best_device() if device is None else torch.device(device)
+    device = best_device() if device is None else known_device(device)
     net, given, train = net.to(device), train, _on(train, device)
     settings = conditions(recipe, device)
     if settings["channels_last"]:
@@ -306,8 +318,6 @@ def fit(
     _warn_if_unprepared(net, recipe)
     names = tuple(map(str, train.classes))
     net.classes = names if len(names) == classes else None  # of more scores than classes nobody knows the names
-    if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
     optimiser = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay,
         fused=settings["fused"] or None,  # None: all tensors in one pass where torch does so by itself
@@ -656,12 +666,14 @@ def estimate(
     Forward and backward pass on up to a batch of pictures; where one step takes over a second, on a few pictures
     only. Pictures in files are read by this process; ``workers`` processes are taken to read so many times as fast,
     while the network is at work. The network is left as it was: no step of the optimiser, gradients and batch
-    statistics put back. Validation and the start-up of a compiled network are not in it.
+    statistics put back. Validation and the start-up of a compiled network are not in it. Raises ValueError for a
+    recipe, a set, a network and a device as fit does.
     """
     _expect(recipe, train)
+    _expect_gradients(net)
     if whole(steps, "steps") < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
-    device = best_device() if device is None else torch.device(device)
+    device = best_device() if device is None else known_device(device)
     net = net if device_of(net).type == device.type else copy.deepcopy(net).to(device)
     device = device_of(net)
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}

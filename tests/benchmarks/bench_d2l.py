@@ -37,10 +37,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from vgglib import peers, results, training
-from vgglib.__main__ import _check_device
 from vgglib.augment import stream, view
 from vgglib.data import ImageSet, fashion_mnist
-from vgglib.devices import best_device, fast_in_bf16, synchronise
+from vgglib.devices import best_device, fast_in_bf16, known_device, synchronise
 from vgglib.evaluation import accuracy_on
 
 STEPS = {32: 40, 224: 6}  # half a minute at most on two cores; the first step of a round also pays for its memory
@@ -242,7 +241,7 @@ def main() -> None:
     parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
     if options.device:
-        _check_device(options.device)
+        known_device(options.device)
     device = torch.device(options.device or best_device())
     warnings.simplefilter("ignore", training.NotLearningWarning)  # after a few steps: of course
     warnings.filterwarnings("ignore", message=".*worker processes in total")  # d2l takes 4 workers on any machine

@@ -18,10 +18,9 @@ import sys
 import torch
 
 from vgglib import results
-from vgglib.__main__ import _check_device
 from vgglib.ablation import ablation
 from vgglib.data import fashion_mnist
-from vgglib.devices import best_device
+from vgglib.devices import best_device, known_device
 from vgglib.training import recipe
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
     if options.device:
-        _check_device(options.device)
+        known_device(options.device)
     device = torch.device(options.device or best_device())
     train, _ = fashion_mnist()
     tell, apart = (lambda text: None) if options.json else print, device.type == "cpu"

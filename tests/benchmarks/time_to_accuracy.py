@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vgglib import results
-from vgglib.__main__ import _check_device, _value
+from vgglib.__main__ import _value
 from vgglib.data import fashion_mnist
-from vgglib.devices import best_device, describe, device_of
+from vgglib.devices import best_device, describe, device_of, known_device
 from vgglib.evaluation import accuracy_on
 from vgglib.throughput import throughput
 from vgglib.training import Recipe, build, fit, recipe, split
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, help="only so many training pictures, for a trial")
     options = parser.parse_args(arguments)
     if options.device:
-        _check_device(options.device)
+        known_device(options.device)
     train, test = fashion_mnist()
     data = (train[: options.pictures] if options.pictures else train, test)
     device = options.device or best_device()
