@@ -512,6 +512,21 @@ def test_a_dead_start_is_warned_of(train):
         assert warned[0].filename == __file__
 
 
+def test_a_run_that_dies_later_is_warned_of_once(train):
+    changed = replace(TINY, epochs=5, batch_size=10)
+    net = build(changed, train)
+
+    def kill(history):
+        if len(history.epochs) == 2:
+            for parameter in net.parameters():
+                parameter.data.zero_()
+
+    with pytest.warns(NotLearningWarning, match=r"no longer learning: after epoch 3 the loss .* = 1\.386") as warned:
+        history = fit(net, train, None, changed, device="cpu", watch=kill)
+    assert max(history.column("train_loss")[:2]) < 0.99 * math.log(4) < min(history.column("train_loss")[2:])
+    assert len([one for one in warned if one.category is NotLearningWarning]) == 1
+
+
 def test_a_few_steps_are_not_judged(train):
     changed = replace(TINY, learning_rate=1e-6, epochs=2, batch_size=25)
     with warnings.catch_warnings():

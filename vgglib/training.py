@@ -835,18 +835,22 @@ def _where_it_broke(
 def _warn_if_guessing(history: History, steps: int) -> None:
     """Warn, once a run, if the mean loss of an epoch of so many steps is within one percent of ln(classes) or above.
 
-    The epoch is the first, or that in which a run of few pictures has made enough steps to be judged.
+    Every epoch is judged from the first on, or from that on in which a run of few pictures has made enough steps.
     """
-    last, guessing = history.epochs[-1], math.log(history.classes)
-    if last.number == math.ceil(_ENOUGH_STEPS / steps) and last.train_loss > 0.99 * guessing:
-        warnings.warn(
-            f"not learning: after epoch {last.number} the loss is {last.train_loss:.3f}, and guessing costs "
-            f"ln({history.classes}) = {guessing:.3f}. Likely: weights that start too small or too large (try "
-            "initialisation='he'), a learning rate far too high or too low, or pictures and labels that do not belong "
-            "together",
-            NotLearningWarning,
-            stacklevel=3,
-        )
+    last, guessing, first = history.epochs[-1], math.log(history.classes), math.ceil(_ENOUGH_STEPS / steps)
+    judged = [epoch for epoch in history.epochs if epoch.number >= first]
+    if [epoch for epoch in judged if epoch.train_loss > 0.99 * guessing] != [last]:
+        return
+    what, likely = "no longer learning", "a learning rate too high"
+    if last.number == first:
+        what, likely = "not learning", "weights that start too small or too large (try initialisation='he'), "
+        likely += "a learning rate far too high or too low, or pictures and labels that do not belong together"
+    warnings.warn(
+        f"{what}: after epoch {last.number} the loss is {last.train_loss:.3f}, and guessing costs "
+        f"ln({history.classes}) = {guessing:.3f}. Likely: {likely}",
+        NotLearningWarning,
+        stacklevel=3,
+    )
 
 
 def _line(history: History, number: int, seen: int, count: int, seconds: float) -> str:
