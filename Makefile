@@ -5,4 +5,6 @@ VERBS := help lab test setup data doctor lint notebooks assignments grade bench 
 
 .PHONY: $(VERBS)
 $(VERBS):
-	@$(if $(PYTHON),exec "$(PYTHON)" bootstrap.py $@,echo "No Python was found. Install 3.11 or newer from python.org."; exit 1)
+	@$(if $(PYTHON),"$(PYTHON)" -c "" 2>/dev/null || { \
+	echo "$(PYTHON) does not run. Say which Python to use: make $@ PYTHON=python3.12"; exit 1; }; \
+	exec "$(PYTHON)" bootstrap.py $@,echo "No Python was found. Install 3.11 or newer from python.org."; exit 1)

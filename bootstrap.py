@@ -828,6 +828,9 @@ def main(argv):
     try:
         if verb not in dict(VERBS):
             raise Problem("There is no verb {!r}; `{}` lists them.".format(verb, command("help")))
+        unknown = [word for word in words if re.match(r"[A-Za-z_]+=", word)]
+        if unknown:
+            raise Problem("There is no setting {}; there are {}.".format(unknown[0], ", ".join(SETTINGS)))
         if verb == "help":
             return show_help()
         hand_over_if_old(verb)

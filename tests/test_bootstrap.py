@@ -685,6 +685,12 @@ def test_unknown_verb(started, capfd):
     assert "There is no verb 'lap'" in capfd.readouterr().out
 
 
+def test_unknown_setting(started, capfd):
+    assert bootstrap.main(["lab", "PROT=1"]) == 1
+    said = "There is no setting PROT=1; there are ARGS, PORT, NB, SUBMISSIONS, ASSIGNMENT, INTO.\n"
+    assert (capfd.readouterr().out, started) == (said, [])
+
+
 def test_makefile_and_help_know_every_verb(capfd):
     verbs = re.search(r"^VERBS := (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE).group(1).split()
     assert sorted(verbs) == sorted(dict(bootstrap.VERBS))
@@ -702,3 +708,15 @@ def test_make_alone_is_help_and_needs_no_setup(book):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: ")
     assert not (book / ".venv").exists()
+
+
+@posix
+@pytest.mark.skipif(not shutil.which("make"), reason="no make here")
+def test_make_says_which_python_does_not_run(book):
+    shutil.copy(REPOSITORY / "Makefile", book)
+    for python in ("/no/such/python", base_python(book, "exit 1\n")):
+        words, env = ["make", "lab", f"PYTHON={python}"], bootstrap.clean_env()
+        done = subprocess.run(words, cwd=book, env=env, capture_output=True, text=True)
+        assert done.stdout == f"{python} does not run. Say which Python to use: make lab PYTHON=python3.12\n"
+        assert done.returncode == 2
+        assert "not found" not in done.stderr
