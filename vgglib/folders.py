@@ -26,7 +26,6 @@ from torchvision.transforms.v2 import functional as V
 
 from vgglib.augment import Augment, stream, view
 from vgglib.data import DataError, ReaderDied, class_names, drawn_apart, position, positions
-from vgglib.devices import known_device
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # ImageFolder's
 _OF_ONE_SIZE = {".bmp", ".ppm", ".pgm", ".tif", ".tiff"}  # not compressed, or not always
@@ -207,10 +206,10 @@ class FolderSet:
 
     def to(self, device: str | torch.device) -> "FolderSet":
         """The same pictures, whose batches lie on that device: they travel as whole numbers, a quarter of the bytes."""
-        if (device := known_device(device)) == self.device:
+        if torch.device(device) == self.device:
             return self
         there = copy.copy(self)
-        there.device = device
+        there.device = torch.device(device)
         return there
 
     def batches(
