@@ -3,11 +3,12 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
-from vgglib.augment import Augment, _triangles, _weights, colour_axes, crop_offsets, placed, view, whole
+from vgglib.augment import Augment, _triangles, _weights, colour_axes, crop_offsets, placed, stream, view, whole
 
 
 def pictures(count, channels, height, width, seed=0):
@@ -205,6 +206,77 @@ def test_a_colour_shift_is_one_for_a_whole_picture_and_as_large_as_asked():
     assert torch.equal(shifted.draws(50, seed=4, epoch=2), draws[:50])
 
 
+@pytest.mark.parametrize("draws", [torch.rand(1, 4), torch.rand(5, 3), torch.rand(5, 4).numpy(), torch.rand(4)])
+def test_draws_that_do_not_belong_to_the_pictures_are_refused(draws):
+    with pytest.raises(ValueError, match=r"a row of draws for each picture, \(5, 4\), got (\(|a ndarray)"):
+        Augment(4, 4)(pictures(5, 3, 4, 4), draws)
+
+
+def test_a_colour_shift_wants_draws_of_its_own():
+    with pytest.raises(ValueError, match=r"a row of draws for each picture, \(5, 7\), got \(5, 4\)"):
+        Augment(4, 4, colour=torch.eye(3))(pictures(5, 3, 4, 4), Augment(4, 4).draws(5, 0, 1))
+
+
+@pytest.mark.parametrize("colour", [torch.zeros(3), 0.1, torch.full((3, 3), torch.nan), torch.eye(3).numpy()])
+def test_colours_that_are_no_axes_are_refused(colour):
+    with pytest.raises(ValueError, match=r"colour must be a tensor \(3, 3\) of finite numbers"):
+        Augment(4, 4, colour=colour)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (pictures(2, 3, 4, 4) / 255, "expected uint8 pictures"),
+        (pictures(2, 3, 4, 4).numpy(), "got a ndarray"),
+        (pictures(0, 3, 4, 4), "no pictures to take the colours of"),
+    ],
+)
+def test_colours_are_those_of_pictures(images, said):
+    with pytest.raises(ValueError, match=said):
+        colour_axes(images)
+
+
+def test_a_flip_is_true_or_false():
+    with pytest.raises(ValueError, match="flip must be True or False, got 'no'"):
+        Augment(4, 4, flip="no")
+
+
+@pytest.mark.parametrize("one", [np.int64(1), torch.tensor(1), np.uint8(1)])
+def test_seeds_epochs_and_counts_may_be_numpys(one):
+    augment = Augment(4, 4)
+    assert torch.equal(augment.draws(3 * one, one, one), augment.draws(3, 1, 1))
+    assert stream(one, one, "order") == stream(1, 1, "order")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ((-1, 1, 1), "count must be a number of pictures, got -1"),
+        ((2, 1.5, 1), "seed must be a whole number, got 1.5"),
+        ((2, 1, "1"), "epoch must be a whole number, got '1'"),
+    ],
+)
+def test_draws_of_nothing_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Augment(4, 4).draws(*wrong)
+
+
+def test_another_default_number_format_changes_no_view():
+    images, augment = pictures(5, 3, 14, 17), Augment(9, (10, 20), colour=0.1 * torch.eye(3))
+
+    def views():
+        draws = augment.draws(5, 1, 2)
+        return draws, augment(images, draws), view(images, 9, 11), whole(images, 20)
+
+    expected = views()
+    try:
+        torch.set_default_dtype(torch.float64)
+        found = views()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_greyscale_has_no_colours():
     with pytest.raises(ValueError, match="these pictures have 1"):
         colour_axes(pictures(2, 1, 4, 4))
@@ -245,6 +317,15 @@ def test_placed_is_torchvisions_resize_pasted():
         expected = torch.zeros(1, 24, 24)
         expected[:, row : row + side, column : column + side] = V.resize(image.float(), [int(side)], antialias=True)
         assert (canvas - expected).abs().max() < 0.51
+
+
+def test_placed_is_exact_under_autocast_and_of_squares_alone():
+    images, sides, corner = pictures(4, 1, 14, 14), torch.tensor([14, 9, 20, 24]), torch.zeros(4, dtype=torch.long)
+    expected = placed(images, 24, sides, (corner, corner))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(placed(images, 24, sides, (corner, corner)), expected)
+    with pytest.raises(ValueError, match="expected square pictures, got 14 x 12"):
+        placed(images[..., :12], 24, sides, (corner, corner))
 
 
 def test_an_empty_share_of_a_batch_stays_empty():

@@ -1076,6 +1076,18 @@ def test_canvases_depend_on_the_seed_and_the_index_alone(garments):
     assert torch.equal(torch.get_rng_state(), dice)
 
 
+def test_canvases_are_the_same_in_every_setting_and_of_squares_alone(garments):
+    expected = data.on_canvas(garments[:50]).images
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(data.on_canvas(garments[:50]).images, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with pytest.raises(ValueError, match="expected square pictures, got 28 x 20"):
+        data.on_canvas(ImageSet(garments.images[..., :20], garments.labels))
+
+
 @pytest.mark.slow
 def test_fashion_mnist_on_canvas_is_drawn_apart_for_training_and_test():
     train, test = data.fashion_mnist_on_canvas()

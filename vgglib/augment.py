@@ -19,7 +19,7 @@ class Augment:
     to draw S anew for every picture. colour: how far to shift the colours of a whole picture, as a multiple of
     ``colour_axes(images)`` (Krizhevsky 2012 takes 0.1); None for none, and for greyscale. What happens to a picture
     depends on (seed, epoch, its index) alone: ``augment(images, augment.draws(len(images), seed, epoch))``. Raises
-    ValueError unless crop <= S_min <= S_max.
+    ValueError unless crop <= S_min <= S_max, and for a flip or a colour of another kind.
     """
 
     crop: int
@@ -41,6 +41,10 @@ class Augment:
                 f"expected crop <= S_min <= S_max, got crop {self.crop} and scale {self.scale}: a crop is cut out of "
                 "the rescaled picture (in a recipe: image_size and scale)"
             )
+        expect_truth(self.flip, "flip")
+        colour = torch.zeros(3, 3) if self.colour is None else self.colour
+        if not isinstance(colour, Tensor) or colour.shape != (3, 3) or not colour.isfinite().all():
+            raise ValueError("colour must be a tensor (3, 3) of finite numbers, such as 0.1 * colour_axes(images)")
 
     def _range(self) -> tuple[int, int]:
         return (self.scale, self.scale) if isinstance(self.scale, int) else tuple(self.scale)
@@ -48,11 +52,16 @@ class Augment:
     def draws(self, count: int, seed: int, epoch: int) -> Tensor:
         """Return (count, 4) uniform random numbers, one row a picture: for its scale, row, column and flip.
 
-        With ``colour`` there are three more columns, for the shift along each of the three axes.
+        With ``colour`` there are three more columns, for the shift along each of the three axes. Raises ValueError
+        for what are no whole numbers, and for a count below 0.
         """
+        if (count := sizes.whole(count, "count")) < 0:
+            raise ValueError(f"count must be a number of pictures, got {count}")
         wanted = [("pictures", 4)] if self.colour is None else [("pictures", 4), ("colours", 3)]
         dice = [(torch.Generator().manual_seed(stream(seed, epoch, purpose)), more) for purpose, more in wanted]
-        return torch.cat([torch.rand(count, more, generator=generator) for generator, more in dice], dim=1)
+        return torch.cat(
+            [torch.rand(count, more, generator=generator, dtype=torch.float32) for generator, more in dice], dim=1
+        )
 
     def scales(self, draws: Tensor) -> Tensor:
         """Return the scale S of each picture, whole pixels, by its row of draws: (N,)."""
@@ -62,9 +71,14 @@ class Augment:
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return float32 (N, C, crop, crop) from uint8 images (N, C, H, W) and their rows of ``draws``.
 
-        Values are in 0..1; shifted colours may leave that range, as in Krizhevsky's own code. Raises ValueError for a
-        colour shift of pictures that have not three channels.
+        Values are in 0..1; shifted colours may leave that range, as in Krizhevsky's own code. Raises ValueError for
+        draws that are not a row for each picture, and for a colour shift of pictures that have not three channels.
         """
+        expect_pictures(images)
+        columns = (4, 7) if self.colour is None else (7,)
+        if not isinstance(draws, Tensor) or tuple(draws.shape) not in [(len(images), count) for count in columns]:
+            got = tuple(draws.shape) if isinstance(draws, Tensor) else f"a {type(draws).__name__}"
+            raise ValueError(f"expected a row of draws for each picture, ({len(images)}, {columns[0]}), got {got}")
         draws = draws.to(images.device)
         height, width = _rescaled(images, self.scales(draws))
         top = (draws[:, 1] * (height - self.crop + 1)).long()
@@ -86,8 +100,11 @@ def colour_axes(images: Tensor) -> Tensor:
 
     A column is as long as the standard deviation of the pixels along it. Krizhevsky 2012, whom section 3.1 follows,
     writes the eigenvalue there, which is a variance; his published code takes the standard deviation, and so do we.
-    Raises ValueError for pictures that have not three channels.
+    Raises ValueError for what are no such pictures, or none at all.
     """
+    expect_pictures(images)
+    if len(images) == 0:
+        raise ValueError("there are no pictures to take the colours of")
     if images.shape[1] != 3:
         raise ValueError(f"colours have three channels, these pictures have {images.shape[1]}")
     total, products, count = torch.zeros(3).double(), torch.zeros(3, 3).double(), 0
@@ -99,7 +116,11 @@ def colour_axes(images: Tensor) -> Tensor:
 
 
 def stream(seed: int, epoch: int, purpose: str) -> int:
-    """Return the seed of one of an epoch's streams of random numbers: "order", "pictures", "dropout" or "colours"."""
+    """Return the seed of one of an epoch's streams of random numbers: "order", "pictures", "dropout" or "colours".
+
+    Raises ValueError unless seed and epoch are whole numbers.
+    """
+    seed, epoch = sizes.whole(seed, "seed"), sizes.whole(epoch, "epoch")
     number = (seed * 1_000_003 + epoch) * 3 + {"order": 0, "pictures": 1, "dropout": 2, "colours": 2**48}[purpose]
     return number % 2**64  # torch takes no larger seeds
 
@@ -147,14 +168,19 @@ def placed(images: Tensor, canvas: int, sides: Tensor, offsets: tuple[Tensor, Te
     """Return each square picture at a side of its own, on an empty canvas: uint8 (N, C, canvas, canvas).
 
     sides: (N,) pixels that a picture is wide on the canvas. offsets: rows and columns of its upper left corner.
+    Raises ValueError for pictures that are not square, which would be squeezed.
     """
+    expect_pictures(images)
+    if images.shape[2] != images.shape[3]:
+        raise ValueError(f"expected square pictures, got {images.shape[2]} x {images.shape[3]}: crop them first")
     here, steps = torch.zeros_like(sides, dtype=torch.bool), torch.arange(canvas, device=images.device)
     weights = []
     for source, first in zip(images.shape[2:], offsets, strict=True):
         inside = (steps >= first[:, None]) & (steps < (first + sides)[:, None])
         found = _weights(source, sides, -first, canvas, here)
         weights.append(torch.where(inside[..., None], found, 0))
-    found = weights[0][:, None] @ images.float() @ weights[1][:, None].transpose(2, 3)
+    with torch.autocast(images.device.type, enabled=False):  # pixels are not rounded to bfloat16
+        found = weights[0][:, None] @ images.float() @ weights[1][:, None].transpose(2, 3)
     return found.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -168,6 +194,12 @@ def expect_pictures(images: Tensor) -> None:
         raise ValueError(f"expected pictures (N, C, H, W), got {tuple(images.shape)}; one picture is picture[None]")
     if 0 in images.shape[1:]:
         raise ValueError(f"pictures of {tuple(images.shape[1:])} (C, H, W) have no pixels")
+
+
+def expect_truth(value: object, what: str) -> None:
+    """Raise ValueError unless this is True or False: the word "no" would count as True."""
+    if value not in (True, False):
+        raise ValueError(f"{what} must be True or False, got {value!r}")
 
 
 def _rescaled(images: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,7 +240,7 @@ def _weights(source: int, scaled: Tensor, first: Tensor, count: int, mirrored: T
 def _triangles(source: int, scaled: Tensor, place: Tensor) -> Tensor:
     """Return weights (N, places, source) of the pixels ``place`` of lines rescaled from ``source`` to ``scaled``."""
     ratio = source / scaled[:, None].float()  # source pixels per pixel of the rescaled line
-    centre = (place + 0.5) * ratio - 0.5
+    centre = (place.float() + 0.5) * ratio - 0.5
     reach = ratio.clamp(min=1)[..., None]  # a triangle one pixel wide, wider where the line shrinks
     distance = (torch.arange(source, device=scaled.device) - centre[..., None]).abs()
     weights = (1 - distance / reach).clamp(min=0)

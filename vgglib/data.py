@@ -261,9 +261,11 @@ def on_canvas(garments: ImageSet, seed: int = 0) -> ImageSet:
 
     Sides are whole pixels from 24 to 64, their logarithm uniform; every place where the garment fits is as likely. It
     is no benchmark that anybody else uses: say "on canvases" beside every result. Picture number n depends on the
-    seed and on n alone; another machine may round a grey level differently.
+    seed and on n alone; another machine may round a grey level differently. Raises ValueError for pictures that are
+    not square.
     """
-    dice = torch.rand(len(garments), 3, generator=torch.Generator().manual_seed(torch_seed(seed))).double()
+    dice = torch.Generator().manual_seed(torch_seed(seed))
+    dice = torch.rand(len(garments), 3, generator=dice, dtype=torch.float32).double()
     sides = (SMALLEST * ((CANVAS + 1) / SMALLEST) ** dice[:, 0]).long().clamp(max=CANVAS)
     rows, columns = ((dice[:, n] * (CANVAS - sides + 1)).long() for n in (1, 2))
     parts = [part.to(garments.images.device).split(2000) for part in (garments.images, sides, rows, columns)]
