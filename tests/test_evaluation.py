@@ -340,6 +340,17 @@ def test_many_crops_by_hand(exact, images):
 
 
 @torch.no_grad()
+def test_a_grid_that_is_not_symmetric_is_laid_over_the_mirror_image_too(exact, images):
+    X, total = prepared(exact, whole(images, 13)), 0
+    assert X.shape[2:] == (13, 19)
+    for side in (X, X.flip(3)):
+        for top in (0, 0, 0, 1, 1):
+            for left in (0, 1, 2, 2, 3):  # 3 free columns
+                total = total + exact(side[:, :, top : top + 12, left : left + 16]).softmax(dim=1)
+    close(multi_crop(exact, images, 13, bf16=False), total / 50)
+
+
+@torch.no_grad()
 def test_crops_that_coincide_are_computed_once(exact, images):
     images, seen = images[:, :, :12, :16], []
     exact.features.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
@@ -349,7 +360,7 @@ def test_crops_that_coincide_are_computed_once(exact, images):
 
 
 @pytest.mark.parametrize(
-    ("method", "scale"), [(dense, 12), (dense, 14), (dense, 23), (multi_crop, 14), (multi_crop, 25)]
+    ("method", "scale"), [(dense, 12), (dense, 14), (dense, 23), (multi_crop, 13), (multi_crop, 14), (multi_crop, 25)]
 )
 def test_a_picture_and_its_mirror_image_get_the_same(exact, images, method, scale):
     mirrored = images.flip(3)
@@ -454,10 +465,53 @@ def test_ensembles_of_unlike_things_are_refused():
         ensemble([torch.rand(5, 3), torch.rand(4, 3)])
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [torch.randn(5, 3), torch.eye(3).long(), torch.tensor([[1.5, -0.5]]), torch.full((2, 3), 0.3), LABELS[:, None]],
+)
+def test_what_are_no_posteriors_is_not_averaged(wrong):
+    with pytest.raises(ValueError, match=r"expected posteriors, 0 or more with a sum of 1 in each row; of scores take"):
+        ensemble([wrong, wrong])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_rounded_posteriors_are_averaged(dtype):
+    scores = torch.randn(200, 1000, generator=torch.Generator().manual_seed(1))
+    for spread in (0.1, 1, 8):
+        one = (spread * scores).softmax(dim=1).to(dtype)
+        torch.testing.assert_close(ensemble([one, one]), one)
+
+
+def test_the_rows_of_a_dead_network_stay_so_in_an_ensemble():
+    found = ensemble([POSTERIORS, torch.full((5, 3), torch.nan)])
+    assert found.isnan().all()
+    assert accuracy(found, LABELS) == 0
+
+
+def test_a_map_of_scores_is_no_row_of_them(images):
+    net = nn.Conv2d(2, 4, 3)
+    net.image_size = (4, 5)
+    for method in (single_crop, multi_crop):
+        with pytest.raises(ValueError, match=r"the network gives maps \(11, 4, 2, 3\): average them"):
+            method(net, images)
+    net.image_size = (3, 3)
+    assert single_crop(net, images).shape == (11, 4)
+
+
+@pytest.mark.parametrize("method", [dense, multi_crop])
+def test_a_flip_is_true_or_false(net, images, method):
+    with pytest.raises(ValueError, match="flip must be True or False, got 'no'"):
+        method(net, images, flip="no")
+
+
 @pytest.mark.parametrize("method", EVERY)
 def test_scales_that_make_no_test_are_refused(net, images, method):
     with pytest.raises(ValueError, match="no scales"):
         over_scales(method, net, images, [])
+    with pytest.raises(ValueError, match="no scales"):
+        over_scales(method, net, images, None)
+    with pytest.raises(ValueError, match="scale 15 is given twice"):
+        over_scales(method, net, images, [15, 13, 15])
     with pytest.raises(ValueError, match="scale"):
         over_scales(method, net, images, [12, 11])
     with pytest.raises(ValueError, match="no pictures"):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vgglib import sizes
-from vgglib.augment import crop_offsets, expect_pictures, view, whole
+from vgglib.augment import crop_offsets, expect_pictures, expect_truth, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_channels_last, fast_in_bf16
 from vgglib.model import VGG, FullyConvolutional, fully_convolutional, unwrapped
@@ -133,7 +133,8 @@ def single_crop(
     images: uint8 (N, C, H, W), rescaled so that their smallest side is ``scale`` pixels (the test scale Q;
     by default that of the crop), then cropped in the middle to ``crop``, by default ``net.image_size``.
     batch_size: as for dense. bf16: compute in bfloat16; by default where the device is fast in it. The network is left
-    in the mode it was in. Raises ValueError for an empty batch and for a scale below the crop.
+    in the mode it was in. Raises ValueError for an empty batch, for a scale below the crop, and for a network that
+    gives a map of scores.
     """
     crop = _crop(net, images, scale) if crop is None else sizes.height_and_width(crop, "crop")
     per_batch = _per_batch(images, crop, crop, batch_size)
@@ -184,6 +185,7 @@ def dense(
     pictures of the crop's size are in memory at once; of larger ones as many fewer. Section 3.2.
     Raises ValueError for an empty batch and for a scale below the crop.
     """
+    expect_truth(flip, "flip")
     with _maps(net, images, scale, batch_size, bf16, tell="dense") as maps:
         found = []
         for scores, mirrored in maps(flip):
@@ -205,9 +207,11 @@ def multi_crop(
     """Return the mean class posteriors (N, classes) of ``grid`` x ``grid`` crops and their mirror images.
 
     The crops lie on a regular grid, from corner to corner, and overlap: 50 a scale for the paper's grid of 5 (section
-    3.2). Those that coincide, as all do where the picture is no larger than the crop, are computed once.
+    3.2). Those that coincide, as all do where the picture is no larger than the crop, are computed once. The mirror
+    image of a picture is laid out with the same grid, so that a picture and its mirror image get the same.
     images, scale, batch_size: as for dense. Raises ValueError for an empty batch, a scale below the crop, a grid of 0.
     """
+    expect_truth(flip, "flip")
     crop = _crop(net, images, scale)
     scale = min(crop) if scale is None else sizes.whole(scale, "a scale")
     per_batch, grid = _affordable(images, crop, scale, batch_size), sizes.whole(grid, "grid")
@@ -216,13 +220,13 @@ def multi_crop(
         for batch in batches:
             pictures = prepared(net, whole(batch, scale))
             sides = zip(pictures.shape[2:], crop, strict=True)
-            rows, columns = (Counter(crop_offsets(size, side, grid)) for size, side in sides)
-            total = 0
-            for top, often in rows.items():
-                for left, again in columns.items():
-                    X = pictures[:, :, top : top + crop[0], left : left + crop[1]]
-                    for side in (X, X.flip(3)) if flip else (X,):
-                        total = total + often * again * _posteriors(net(laid_out(net, side)))
+            rows, columns = (list(Counter(crop_offsets(size, side, grid)).items()) for size, side in sides)
+            both, total = (pictures, pictures.flip(3)) if flip else (pictures,), 0
+            for top, often in rows:
+                for places in zip(columns, reversed(columns), strict=True):  # a crop, then its mirror image
+                    for side, (left, again) in zip(both, places, strict=False):
+                        X = side[:, :, top : top + crop[0], left : left + crop[1]]
+                        total = total + often * again * _posteriors(net(laid_out(net, X)))
             found.append(total / (grid**2 * (2 if flip else 1)))
         return torch.cat(found)
 
@@ -233,20 +237,25 @@ def over_scales(
     """Return the mean of the posteriors that ``method`` (dense, multi_crop, single_crop) gives at each test scale.
 
     images: uint8 (N, C, H, W), the originals: each scale is made from them, not from another scale. options: passed
-    on. Section 4.2. Raises ValueError for an empty list of scales, and for a scale below the crop.
+    on. Section 4.2. Raises ValueError for an empty list of scales, for a scale that is given twice, and for one below
+    the crop.
     """
     if isinstance(scales, Integral):
         raise ValueError(f"expected a list of scales, got {scales}: write [{scales}]")
-    scales = [sizes.whole(scale, "a scale") for scale in scales]
+    scales = [] if scales is None else [sizes.whole(scale, "a scale") for scale in scales]
     if not scales:
         raise ValueError("there are no scales to test at: give at least one, such as scales=[28, 32, 48]")
+    if twice := [scale for place, scale in enumerate(scales) if scale in scales[:place]]:
+        raise ValueError(f"scale {twice[0]} is given twice: it would count twice in the mean posterior")
     return ensemble([method(net, images, scale, **options) for scale in scales])
 
 
 def ensemble(posteriors: Iterable[Tensor]) -> Tensor:
     """Return the mean of several posteriors (N, classes): of scales, methods or networks (sections 4.2 to 4.4).
 
-    Raises ValueError if there are none, or if they are not of the same pictures and the same number of classes.
+    That two networks mean the same by a column is not seen here: call expect_classes(net, classes) for each of them.
+    Raises ValueError if there are none, if they are not of the same pictures and the same number of classes, and for
+    what are no posteriors, such as scores. The rows of a network that died, nan, stay so, and count as wrong.
     """
     posteriors = list(posteriors)
     if not posteriors:
@@ -257,6 +266,12 @@ def ensemble(posteriors: Iterable[Tensor]) -> Tensor:
         if one.dim() != 2 or one.shape != posteriors[0].shape:
             shapes = " and ".join(str(tuple(each.shape)) for each in (posteriors[0], one))
             raise ValueError(f"posteriors of different pictures or classes have no average: {shapes}")
+    for one in posteriors:  # bfloat16 rounds a sum of 1 by up to 0.004
+        sums = one.sum(dim=1, dtype=torch.float32)
+        if not one.is_floating_point() or (one < 0).any() or ((sums - 1).abs() > 0.01).any():
+            raise ValueError(
+                "expected posteriors, 0 or more with a sum of 1 in each row; of scores take .softmax(dim=1)"
+            )
     return torch.stack([one.to(posteriors[0].device) for one in posteriors]).mean(dim=0)
 
 
@@ -402,7 +417,11 @@ def _wide(scores: Tensor) -> Tensor:
 
 
 def _posteriors(scores: Tensor) -> Tensor:
-    """Return the soft-max of scores (N, classes), in float32 at least."""
+    """Return the soft-max of scores (N, classes), in float32 at least; ValueError for maps of several places."""
+    if math.prod(scores.shape[2:]) != 1:
+        raise ValueError(
+            f"expected scores (N, classes), the network gives maps {tuple(scores.shape)}: average them first"
+        )
     return _wide(scores.flatten(1)).softmax(dim=1)
 
 
