@@ -176,6 +176,44 @@ def test_a_stopped_study_goes_on_to_the_same_end(tiny, tmp_path):
         assert record["ensembles"] == whole["ensembles"]
 
 
+def test_two_studies_that_share_a_folder_do_not_mix(tiny, tmp_path, monkeypatch):
+    """Such as one in another number format, with a record of its own."""
+    alone = run_protocol("protocol", tiny, tmp_path / "alone.json", "cpu", str, networks=4, folder=tmp_path / "alone")
+    mine, other, build = tmp_path / "mine.json", tmp_path / "other.json", protocol.build
+
+    def both(networks):
+        record = run_protocol("protocol", tiny, mine, "cpu", str, networks=networks, folder=tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(protocol, "build", lambda recipe, part, seed: build(recipe, part, seed + 1))
+            run_protocol("protocol", tiny, other, "cpu", str, networks=networks, folder=tmp_path)
+        return record
+
+    both(1)
+    record = both(2)  # the chain does not go on from the other's network
+    assert {(*one["networks"], one["method"]) for one in record["ensembles"]} == {("D 32", "D 48", "dense")}
+    with pytest.warns(UserWarning, match=r"is damaged, or another study's: ensembles with this network stay as"):
+        record = run_protocol("protocol", tiny, mine, "cpu", str, networks=1, folder=tmp_path)
+    for one, expected in zip(record["runs"], alone["runs"], strict=True):
+        assert one["train_loss"] == expected["train_loss"]
+        assert [test["top1_error"] for test in one["tests"]] == [test["top1_error"] for test in expected["tests"]]
+    assert record["ensembles"] == alone["ensembles"]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_damaged_posteriors_stop_no_study(tiny, tmp_path, older):
+    path = tmp_path / "r.json"
+    record = run_protocol("protocol", tiny, path, "cpu", str, networks=1, folder=tmp_path)
+    if older:  # it does not say what its files were
+        del record["runs"][0]["kept"]
+        path.write_text(json.dumps(record))
+    (kept,) = tmp_path.glob("protocol-0.125-120/*.posteriors.safetensors")
+    kept.write_bytes(kept.read_bytes()[:70])
+    with pytest.warns(UserWarning, match=r"posteriors.safetensors is damaged.*: ensembles with this network stay as"):
+        record = run_protocol("protocol", tiny, path, "cpu", str, networks=1, folder=tmp_path)
+    assert [run["stage"] for run in record["runs"]] == ["32", "48"]
+    assert record["ensembles"] == []
+
+
 def test_where_networks_are_gone_the_chain_is_trained_again(tiny, tmp_path):
     run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path / "here")
     said = []
@@ -324,6 +362,7 @@ def test_shipped_networks_are_small_and_described(tiny, tmp_path, monkeypatch):
     for name, entry in entries.items():
         net = load_network(tmp_path / "out" / f"{name}.safetensors", entry["sha256"])
         assert net.about["stage"] == entry["stage"]
+        assert net.about["test_scale"] == entry["test_scale"] == STAGES[entry["stage"]].test_scale
         assert next(net.parameters()).dtype == torch.float32
         whole = load_network(
             tmp_path / "protocol-0.125-120" / f"{name.removeprefix('protocol-')}-seed0.network.safetensors"

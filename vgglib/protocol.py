@@ -5,15 +5,18 @@ sizes on a larger canvas (data.on_canvas). Each writes its record after every ne
 The scales are the paper's divided by 8, so that score maps have the paper's sizes.
 """
 
+import hashlib
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vgglib import results
@@ -21,6 +24,7 @@ from vgglib.checkpoint import CheckpointError, load_network, save_network
 from vgglib.configurations import TABLE_1
 from vgglib.data import ImageSet, fashion_mnist, fashion_mnist_on_canvas
 from vgglib.devices import device_of
+from vgglib.durable import write_durably
 from vgglib.evaluation import dense, ensemble, multi_crop, single_crop, top1_error
 from vgglib.largest_batch import halving
 from vgglib.model import VGG
@@ -121,8 +125,8 @@ def run_protocol(
     default 1/8, and 1 at 224 pixels. pictures: how many training pictures are used, 5,000 of them to watch; a sixth as
     many test pictures. longer: factor on the epochs. seeds: only networks of these, as on a machine that computes in
     another number format. Each setting of these four needs a record of its own. folder: where trained networks and
-    their posteriors are kept, from which chains and ensembles go on. The test set is used once for each network, after
-    its training.
+    their posteriors are kept, from which chains and ensembles go on; what another record's study put in their place is
+    not used. The test set is used once for each network, after its training.
     Raises ValueError for an unknown name or seed, and for a record that was made with another setting.
     """
     if name not in PROTOCOLS:
@@ -150,7 +154,7 @@ def run_protocol(
     if todo:
         train, test = PROTOCOLS[name]() if data is None else data
         data = train[:pictures], test[: pictures // 6]
-    place = _Place(Path(folder) / _folder_of(name, setting))
+    place = _Place(Path(folder) / _folder_of(name, setting), runs)
     for configuration, seed, stage in todo:
         if (configuration, seed, stage) in {_key(run) for run in runs}:
             continue  # it was trained on the way to another
@@ -165,10 +169,14 @@ def run_protocol(
 
 
 class _Place:
-    """Where trained networks and posteriors wait for the stages and ensembles that need them."""
+    """Where trained networks and posteriors wait for the stages and ensembles that need them.
 
-    def __init__(self, folder: Path):
+    Studies with records of their own may share a folder: ``kept`` says which files are those of this record's runs.
+    """
+
+    def __init__(self, folder: Path, runs: Iterable[dict]):
         self._folder = folder
+        self.kept = {_key(run): run["kept"] for run in runs if "kept" in run}  # older runs do not say it
 
     def file(self, configuration: str, seed: int, stage: str, what: str) -> Path:
         scale = stage.strip("[]").replace(", ", "-").replace(" ", "-")
@@ -179,14 +187,33 @@ class _Place:
         return self.file(configuration, seed, stage, "run").with_suffix("")
 
     def network(self, configuration: str, seed: int, stage: str) -> VGG | None:
+        sha256 = self.kept.get((configuration, seed, stage), {}).get("network")
         try:
-            return load_network(self.file(configuration, seed, stage, "network"))
+            return load_network(self.file(configuration, seed, stage, "network"), sha256)
         except CheckpointError:
             return None
 
     def posteriors(self, configuration: str, seed: int, stage: str) -> dict[str, Tensor]:
         path = self.file(configuration, seed, stage, "posteriors")
-        return load_file(path) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        content, kept = path.read_bytes(), self.kept.get((configuration, seed, stage))
+        try:
+            if kept is None or hashlib.sha256(content).hexdigest() == kept["posteriors"]:
+                return load(content)
+            said = "is damaged, or another study's"
+        except SafetensorError:
+            said = "is damaged"
+        warnings.warn(f"{path} {said}: ensembles with this network stay as the record has them", stacklevel=2)
+        return {}
+
+    def save(self, configuration: str, seed: int, stage: str, net: VGG, posteriors: dict[str, Tensor]) -> dict:
+        """Write what a run gave, and return the SHA-256 of both files, as its record keeps them."""
+        about, content = {"stage": stage, "seed": seed}, save(posteriors)
+        kept = {"network": save_network(net, self.file(configuration, seed, stage, "network"), about)}
+        write_durably(self.file(configuration, seed, stage, "posteriors"), content)
+        self.kept[configuration, seed, stage] = kept | {"posteriors": hashlib.sha256(content).hexdigest()}
+        return self.kept[configuration, seed, stage]
 
 
 def _chain(
@@ -217,9 +244,7 @@ def _chain(
         "conditions": conditions(recipe, device_of(net)),
         "recipe": plain(recipe),
     }
-    save_network(net, place.file(configuration, seed, stage, "network"), {"stage": stage, "seed": seed})
-    save_file(posteriors, place.file(configuration, seed, stage, "posteriors"))
-    yield run
+    yield run | {"kept": place.save(configuration, seed, stage, net, posteriors)}
     shutil.rmtree(running, ignore_errors=True)
 
 
@@ -515,12 +540,12 @@ def ship(name: str, path: Path, seed: int = 0, folder: Path = Path("runs")) -> d
     for run in record["runs"]:
         if (run["configuration"], run["seed"]) != ("D", seed) or run["stage"] not in CHAIN:
             continue
-        source = _Place(Path(folder) / _folder_of(name, record)).file("D", seed, run["stage"], "network")
-        net, test = load_network(source), run["tests"][0]
+        source = _Place(Path(folder) / _folder_of(name, record), [run]).file("D", seed, run["stage"], "network")
+        net, test = load_network(source, run.get("kept", {}).get("network")), run["tests"][0]
         label = f"{name}-D-{run['stage'].strip('[]').replace(', ', '-')}"
         about = {
             "result": name, "configuration": "D", "stage": run["stage"], "seed": seed, "scale": test["scales"][0],
-            "test_accuracy": 1 - test["top1_error"],
+            "test_scale": test["scales"][0], "test_accuracy": 1 - test["top1_error"],
         }  # fmt: skip
         mean, std = net.mean.clone(), net.std.clone()
         net.half()
