@@ -499,6 +499,24 @@ def test_train_and_val_are_not_taken_for_classes(root):
         image_folder(both, classes=("cats", "dogs"))
 
 
+def test_a_class_with_a_slash_is_a_folder_in_a_folder(root):
+    classes = ("cat/tabby", "ant", "bee", "dog")
+    (root / "cat" / "tabby").mkdir()
+    for picture in [file for file in (root / "cat").iterdir() if file.is_file()]:
+        with pytest.raises(
+            DataError, match=r"cat/.* is none of the 4 .*; the pictures of cat/tabby belong into .*tabby$"
+        ):
+            image_folder(root, classes)
+        picture.rename(root / "cat" / "tabby" / picture.name)
+    found = image_folder(root, classes)
+    assert found.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    (root / "cat").rename(root / "cat_tabby")
+    with pytest.raises(
+        DataError, match=r"cat_tabby is none of the 4 .*; the pictures of cat/tabby belong into .*tabby$"
+    ):
+        image_folder(root, classes)
+
+
 def test_classes_may_be_given(root):
     assert image_folder(root, classes=("cat", "dog", "bee", "ant")).labels.tolist() == [0] * 4 + [2] * 4 + [3] * 4
     empty = root.parent / "empty"

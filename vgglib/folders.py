@@ -272,10 +272,7 @@ def read_folder(
             f"{root} holds {' and '.join(found)}, which are sets, not classes; give one of them, such as {root / part}"
         )
     known = _class_names(found if classes is None else classes)
-    if strangers := [name for name in found if name not in known]:
-        raise DataError(
-            f"{root / strangers[0]} is none of the {len(known)} classes, {_listed(known)}; rename or move it"
-        )
+    _expect_no_strangers(root, found, known)
     names, labels, left_out = [], [], Counter()
     for label, name in enumerate(known):
         inside, others = _walked(root, name)
@@ -319,6 +316,20 @@ def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
         if not isinstance(name, str) or name in ("", ".") or ".." in Path(name).parts or Path(name).is_absolute():
             raise ValueError(f"classes must be names of folders, got {name!r}")
     return names
+
+
+def _expect_no_strangers(root: Path, found: list[str], known: tuple[str, ...]) -> None:
+    """Raise DataError for what belongs to no class: a folder, or a picture in folder a of a class a/b beside b."""
+    firsts = {Path(name).parts[0] for name in known}
+    strangers = [name for name in found if name not in firsts]
+    for outer in sorted(firsts - {*known}):
+        inside = _walked(root, outer)[0]
+        strangers += [one for one in inside if not any(Path(one).is_relative_to(name) for name in known)]
+    if strangers:
+        example = next((f"; the pictures of {name} belong into {root / name}" for name in known if "/" in name), "")
+        raise DataError(
+            f"{root / strangers[0]} is none of the {len(known)} classes, {_listed(known)}; rename or move it{example}"
+        )
 
 
 def _listed(names: Sequence[str]) -> str:
