@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import reference
 import torch
+from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize
 
 from vgglib import peers
+from vgglib.checkpoint import CheckpointError
 from vgglib.data import DataError
 from vgglib.evaluation import dense, prepared
 from vgglib.model import VGG, fully_convolutional, vgg
@@ -151,12 +153,13 @@ def test_peers_are_imported_when_called_not_before():
 def small_vgg(monkeypatch):
     """Networks of torchvision's layout, small enough to write to disk."""
 
-    def small(configuration, **options):
-        return VGG(configuration, image_size=32, width=1 / 32, hidden=6, num_classes=5, **options)
+    class Small(VGG):
+        def __init__(self, configuration, **options):
+            super().__init__(configuration, image_size=32, width=1 / 32, hidden=6, num_classes=5, **options)
 
-    monkeypatch.setattr(peers, "VGG", small)
+    monkeypatch.setattr(peers, "VGG", Small)
     torch.manual_seed(5)
-    return small("D").eval()
+    return Small("D").eval()
 
 
 @torch.no_grad()
@@ -190,6 +193,21 @@ def test_a_file_of_weights_cannot_run_code(small_vgg, tmp_path):
         peers.imagenet_network("D", path)
 
 
+@pytest.mark.parametrize("fault", ["empty", "cut", "a list", "nan", "text", "a whole network"])
+def test_a_bad_file_of_weights_is_named_with_the_remedy(small_vgg, tmp_path, fault):
+    path, weights = tmp_path / "vgg16-397923af.pth", small_vgg.state_dict()
+    if fault == "nan":
+        weights["features.0.bias"][1] = torch.nan
+    torch.save({"a list": [1, 2], "a whole network": nn.ReLU()}.get(fault, weights), path)
+    content = {"empty": b"", "cut": path.read_bytes()[:5000], "text": b"<html>not found</html>"}
+    path.write_bytes(content.get(fault, path.read_bytes()))
+    with pytest.raises(CheckpointError) as refused:
+        peers.imagenet_network("D", path)
+    assert str(refused.value) == f"{path} holds no sound weights only: delete it and download it again"
+    said = [refused.value, refused.value.__cause__, refused.value.__cause__.__cause__]
+    assert "weights_only" not in " ".join(map(str, said))
+
+
 @torch.no_grad()
 def test_oxfords_weights_get_oxfords_pictures(small_vgg):
     small_vgg.double()
@@ -199,7 +217,7 @@ def test_oxfords_weights_get_oxfords_pictures(small_vgg):
     net = peers.with_oxford_preprocessing(small_vgg)
     torch.testing.assert_close(net(prepared(net, images.double() / 255)), expected, atol=1e-4, rtol=1e-5)
     with pytest.raises(ValueError, match="three channels, this one 1"):
-        peers.with_oxford_preprocessing(VGG("4 |", in_channels=1, image_size=8, hidden=3))
+        peers.with_oxford_preprocessing(type(small_vgg)("D", in_channels=1))
 
 
 def test_oxfords_weights_are_turned_once(small_vgg):
@@ -207,6 +225,16 @@ def test_oxfords_weights_are_turned_once(small_vgg):
     weight = small_vgg.features[0].weight.clone()
     with pytest.raises(ValueError, match="takes RGB pictures already"):
         peers.with_oxford_preprocessing(small_vgg)
+    assert torch.equal(small_vgg.features[0].weight, weight)
+
+
+def test_oxfords_pictures_are_for_a_vgg_that_is_not_converted(small_vgg):
+    weight = small_vgg.features[0].weight.clone()
+    for wrong in (fully_convolutional(small_vgg), nn.Linear(3, 2)):
+        with pytest.raises(
+            ValueError, match=f"expected a vgglib.model.VGG, got a {type(wrong).__name__}: do this first"
+        ):
+            peers.with_oxford_preprocessing(wrong)
     assert torch.equal(small_vgg.features[0].weight, weight)
 
 

@@ -10,6 +10,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from vgglib.checkpoint import CheckpointError, load_pt
 from vgglib.data import DataError, check, prepare
 from vgglib.devices import cpu_dice
 from vgglib.model import VGG
@@ -89,8 +90,9 @@ def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = 
     """Return our network with the ImageNet weights that torchvision publishes, and with its mean and spread of pixels.
 
     path: the file, by default where torchvision keeps what it has downloaded. Nothing is downloaded here: PeerMissing
-    says how to get the file if it is absent. Raises RuntimeError, naming the keys, if the weights do not fit, and
-    ValueError for C and A-LRN.
+    says how to get the file if it is absent. Raises RuntimeError, naming the keys, if the weights do not fit,
+    CheckpointError, naming the file, if it is damaged or holds anything but finite weights, and ValueError for C and
+    A-LRN.
     """
     if configuration not in TORCHVISION_NAMES:
         raise ValueError(f"torchvision has no configuration {configuration!r}, only {', '.join(TORCHVISION_NAMES)}")
@@ -103,8 +105,12 @@ def imagenet_network(configuration: str = "D", path: str | os.PathLike | None = 
             f"no weights of {name} in {Path(torch.hub.get_dir()) / 'checkpoints'}; to download "
             f'them (about 0.5 GB): torchvision.models.{name}(weights="IMAGENET1K_V1")'
         )
+    try:
+        weights = load_pt(found[0])
+    except CheckpointError as error:
+        raise CheckpointError(f"{found[0]} holds no sound weights only: delete it and download it again") from error
     net = _without_weights(configuration).to_empty(device="cpu")
-    net.load_state_dict(torch.load(found[0], map_location="cpu", weights_only=True))
+    net.load_state_dict(weights)
     net.mean.copy_(torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
     net.std.copy_(torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
     return net.eval()
@@ -117,9 +123,13 @@ def with_oxford_preprocessing(net: VGG) -> VGG:
     """Return ``net``, which holds the weights that the authors published, made to take RGB pictures as all others do.
 
     Their networks expect blue, green, red, pixels in 0..255, less OXFORD_MEAN. The first layer's weights are put in
-    RGB order in place, and the mean goes where prepared() finds it. Raises ValueError unless the network has three
+    RGB order in place, and the mean goes where prepared() finds it. Raises ValueError unless this is a VGG with three
     input channels, and where it was done before: a second time would undo the first.
     """
+    if not isinstance(net, VGG):
+        raise ValueError(
+            f"expected a vgglib.model.VGG, got a {type(net).__name__}: do this first, then convert or wrap it"
+        )
     if net.in_channels != 3:
         raise ValueError(f"Oxford's networks see three channels, this one {net.in_channels}")
     if torch.allclose(net.std, torch.full_like(net.std, 1 / 255)):
