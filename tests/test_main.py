@@ -1104,7 +1104,7 @@ def test_evaluate_by_every_method(trained, sets, capsys):
     error = 100 * top1_error(dense(net, images, 12), labels)
     assert capsys.readouterr().out == (
         f"dense at 12: top-1 error {error:.2f} %, top-5 error "
-        f"{100 * top5_error(dense(net, images, 12), labels):.2f} % of 40 pictures\n"
+        f"{100 * top5_error(dense(net, images, 12), labels):.2f} % of 40 test pictures of Fashion-MNIST\n"
     )
 
 
@@ -1137,6 +1137,24 @@ def test_evaluate_on_canvases_and_folders(trained, sets, capsys, monkeypatch):
     monkeypatch.setattr(Folder, "classes", ("a", "b"))
     assert main(["evaluate", trained, "--data", "photos", "--device", "cpu"]) == 1
     assert "knows 10 classes, the pictures have 2" in capsys.readouterr().err
+
+
+def test_evaluate_says_what_it_tested_on_and_a_study_s_network_has_its_own_scale(sets, tmp_path, capsys):
+    net = VGG("4 | 6 |", 1, 10, image_size=12, width=1.0, hidden=9)
+    path = str(tmp_path / "a.safetensors")
+    save_network(net, path, {"result": "protocol-canvas", "scale": 16})
+    assert main(["evaluate", path, "--device", "cpu"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("dense at 16: ")
+    assert out.endswith(" % of 40 test pictures of Fashion-MNIST\n")
+    assert err == f"vgglib: {path} was trained on canvases, such as --data canvas has\n"
+    assert main(["evaluate", path, "--data", "canvas", "--device", "cpu"]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith(" % of 40 test pictures of Fashion-MNIST on canvases\n")
+    assert not err
+    one, _ = two_classes(tmp_path)
+    assert main(["evaluate", one, "--data", str(tmp_path / "set"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.endswith(f" % of 8 pictures in {tmp_path / 'set'}\n")
 
 
 def test_several_networks_are_tested_together(trained, small, sets, tmp_path, capsys):
@@ -1306,6 +1324,15 @@ def test_a_protocol_that_could_train_nothing_is_refused(asked, said, capsys, mon
     monkeypatch.setattr(protocol, "run_protocol", lambda *_, **__: pytest.fail("trains"))
     assert main(["study", "protocol", *asked.split()]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_protocol_asks_where_its_networks_go_before_it_trains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(protocol, "run_protocol", lambda *_, **__: pytest.fail("trains"))
+    (tmp_path / "file").write_text("x")
+    assert main(["study", "protocol", "--out", str(tmp_path / "file" / "runs")]) == 1
+    assert f"nothing can be written into {tmp_path / 'file'}; name another folder" in capsys.readouterr().err
+    assert main(["study", "lenet", "--out", str(tmp_path)]) == 1
+    assert "study lenet has no --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["lenet", "protocol"])

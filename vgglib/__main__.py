@@ -241,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--pictures", type=int, default=30_000, help="protocol: training pictures (default: 30000)")
     study.add_argument("--longer", type=float, default=1, help="protocol: factor on the epochs (default: 1)")
     study.add_argument("--seeds", type=int, nargs="+", help="protocol: only networks of these seeds (default: all)")
+    study.add_argument("--out", type=Path, default=Path("runs"), help="protocol: folder for networks (default: runs)")
     measured = commands.add_parser("measure-cost", help="time and memory of A to E on this device, in use and training")
     measured.set_defaults(run=_measure_cost)
     measured.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
@@ -421,9 +422,8 @@ def _can_be_written(options: argparse.Namespace) -> None:
         if path.exists() and not path.is_dir():
             raise ValueError(f"--out {options.out}: {path} is a file; name a folder")
     for run in runs if os.environ.get("RANK", "0") == "0" else ():  # under torchrun process 0 alone writes
-        there = next(path for path in (run.absolute(), *run.absolute().parents) if path.exists())
-        if not _takes_files(there) and not (run / "history.json").exists():  # a finished run is only read
-            raise ValueError(f"--out {options.out}: nothing can be written into {there}; name another folder")
+        if not (run / "history.json").exists():  # a finished run is only read
+            _can_take_files(run, f"--out {options.out}")
     _can_hold_a_record(options.result)
 
 
@@ -435,9 +435,14 @@ def _can_hold_a_record(result: str | Path | None) -> None:
         if path.exists() and not path.is_dir():
             raise ValueError(f"--result {result}: {path} is a file; name a file in a folder")
     if result and os.environ.get("RANK", "0") == "0":  # under torchrun process 0 alone writes
-        there = next(path for path in Path(result).absolute().parents if path.exists())
-        if not _takes_files(there):
-            raise ValueError(f"--result {result}: nothing can be written into {there}; name another folder")
+        _can_take_files(Path(result).parent, f"--result {result}")
+
+
+def _can_take_files(folder: Path, option: str) -> None:
+    """Raise ValueError, naming the option, if nothing can be written into a folder, or into where it would be made."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not _takes_files(there):
+        raise ValueError(f"{option}: nothing can be written into {there}; name another folder")
 
 
 def _takes_files(folder: Path) -> bool:
@@ -884,8 +889,9 @@ def _twice(given: list) -> object:
 
 
 def _own_scale(net: object) -> int:
-    """Return the scale at which train tested a network, where it says so; else the side of its crop."""
-    return getattr(net, "about", {}).get("test_scale") or min(net.image_size)
+    """Return the scale at which train, or a study, tested a network, where it says so; else the side of its crop."""
+    about = getattr(net, "about", {})
+    return about.get("test_scale") or about.get("scale") or min(net.image_size)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -914,6 +920,12 @@ def _evaluate(options: argparse.Namespace) -> int:
                 )
         posteriors, labels = tested(net.to(options.device or best_device()), pictures)
         found.append(posteriors.cpu())
+        if options.data == "fashion-mnist" and getattr(net, "about", {}).get("result") == "protocol-canvas":
+            print(f"vgglib: {name} was trained on canvases, such as --data canvas has", file=sys.stderr)
+    shown = {
+        "fashion-mnist": "test pictures of Fashion-MNIST",
+        "canvas": "test pictures of Fashion-MNIST on canvases",
+    }.get(options.data, f"pictures in {options.data}")
     posteriors = ensemble(found)
     own = [_own_scale(net) for net in nets]
     scales = options.scales or sorted({*own})
@@ -939,7 +951,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         who = f"{len(nets)} networks together, " if len(nets) > 1 else ""
         where = ", ".join(map(str, scales))
         where = f"at {where}" if options.scales or len(scales) == 1 else f"each at its own scale ({where})"
-        print(f"{who}{options.method} {where}: {said} of {len(labels):,} pictures")
+        print(f"{who}{options.method} {where}: {said} of {len(labels):,} {shown}")
         for one in result.get("classes", []):
             mostly = f", most often taken for {one['most_often']}" if one["most_often"] else ""
             error = "no pictures" if not one["pictures"] else f"error {100 * one['error']:.2f} % of {one['pictures']:,}"
@@ -1043,16 +1055,17 @@ def _study(options: argparse.Namespace) -> int:
     _can_hold_a_record(options.result)
     if options.name in PROTOCOLS:
         _expect_a_plan(options)
+        _can_take_files(options.out, f"--out {options.out}")
         data = PROTOCOLS[options.name](options.root)
         record = run_protocol(
             options.name, data, options.result, options.device, lambda text: print(text, flush=True), options.networks,
-            options.width, options.pictures, options.longer, seeds=options.seeds,
+            options.width, options.pictures, options.longer, options.out, options.seeds,
         )  # fmt: skip
         for title, table in tables(record).items():
             print(f"\n{title} ({record['pictures']})\n{table}")
         return 0
     if options.name in {*STUDIES, *own, "test-scales"}:
-        usual = {"networks": None, "width": None, "pictures": 30_000, "longer": 1, "seeds": None}
+        usual = {"networks": None, "width": None, "pictures": 30_000, "longer": 1, "seeds": None, "out": Path("runs")}
         if asked := [f"--{name}" for name, value in usual.items() if getattr(options, name) != value]:
             raise ValueError(f"study {options.name} has no {' and no '.join(asked)}: only the protocol's studies have")
     if options.name == "test-scales":
