@@ -296,7 +296,7 @@ def warm_start(deep: VGG, shallow: VGG) -> list[str]:
     """Return the names of the layers that were copied from a shallow, trained network into ``deep``, which it changes.
 
     Section 3.1: configuration A is trained first; its first four convolutions and its fully connected layers go into
-    the deeper ones. Layers are matched by name (conv1_1, conv2_1, conv3_1, conv3_2): A's second layer is not D's.
+    the deeper ones. Layers are matched by name (of A conv1_1, conv2_1, conv3_1, conv3_2): A's second layer is not D's.
     Batch normalisation after a copied layer is copied with it, and so are ``mean`` and ``std``: the first layer learned
     from pictures less that mean. The rest of ``deep`` stays as it was, and every copied layer goes on learning. Raises
     ValueError, before anything is copied, if a layer is missing or of another shape.
