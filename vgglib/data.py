@@ -329,9 +329,10 @@ def image_folder(
     """The pictures in ``root``, a folder for each class inside, as torchvision's ImageFolder has it; read when needed.
 
     classes: the names in the order of their labels; None means the folders' own, sorted. Give the training set's to
-    another set, or a class that is missing there would shift the labels of the rest. channels: 3 (RGB) or 1 (grey),
-    whatever the files hold. workers: processes that read ahead. The set has ``labels``, ``classes``, ``split``,
-    ``mean_and_std``, ``batches`` (section 3.1) and ``pictures`` (for section 3.2); see vgglib/folders.py.
+    another set, or a class that is missing there would shift the labels of the rest; the pictures of a class a/b lie
+    in a folder b in a folder a. channels: 3 (RGB) or 1 (grey), whatever the files hold. workers: processes that read
+    ahead. The set has ``labels``, ``classes``, ``split``, ``mean_and_std``, ``batches`` (section 3.1) and ``pictures``
+    (for section 3.2); see vgglib/folders.py.
     Raises ValueError for a name given twice, DataError for a folder that is not laid out so; files that are no pictures
     are named when they are opened, all of them by ``faults()``. Warns of files that are left out for their suffix.
     """
