@@ -247,7 +247,7 @@ def test_a_network_is_tested_in_parts_that_fit_into_memory(tiny, tmp_path, monke
         tried.append(batch_size)
         if batch_size > 10:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return dense(net, images, scale, batch_size)
+        return dense(net, images, scale, batch_size=batch_size)
 
     monkeypatch.setattr(protocol, "dense", small)
     record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, networks=1, folder=tmp_path)
