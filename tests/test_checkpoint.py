@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vgglib import durable
+from vgglib import checkpoint, durable
 from vgglib.checkpoint import CheckpointError, digest, load_network, load_pt, save_network
 from vgglib.model import VGG, initialise
 
@@ -166,7 +166,12 @@ def test_another_kind_of_safetensors_is_refused(tmp_path):
 def test_weights_that_are_not_finite_are_refused_by_name(net, tmp_path, bad):
     with torch.no_grad():
         net.classifier[3].weight[2, 5] = bad
-    save_network(net, tmp_path / "dead.safetensors")
+    with pytest.raises(ValueError, match=r"classifier\.3\.weight holds numbers that are not finite"):
+        save_network(net, tmp_path / "dead.safetensors")
+    assert not list(tmp_path.iterdir())
+    with pytest.MonkeyPatch.context() as patch:  # as an older version did
+        patch.setattr(checkpoint, "not_finite", lambda tensors: None)
+        save_network(net, tmp_path / "dead.safetensors")
     with pytest.raises(CheckpointError, match=r"dead\.safetensors: classifier\.3\.weight holds numbers that are not"):
         load_network(tmp_path / "dead.safetensors")
 
@@ -438,3 +443,38 @@ def test_a_forward_of_ones_own_is_not_saved_as_if_it_were_ours(tmp_path):
         module.forward = lambda X, plain=plain: 3 * plain(X)
         with pytest.raises(ValueError, match=f"{part or 'VGG'} has a forward of its own"):
             save_network(net, tmp_path / "net.safetensors")
+
+
+def test_flipped_bits_in_weights_of_others_are_seen(net, tmp_path):
+    """Torch alone loads them, as other weights."""
+    path, dice, seen = tmp_path / "net.pt", random.Random(1), 0
+    torch.save(net.state_dict(), path)
+    content, expected = path.read_bytes(), load_pt(path)
+    for _ in range(100):
+        broken = bytearray(content)
+        broken[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        path.write_bytes(broken)
+        found, seen = {}, seen + 1
+        with suppress(CheckpointError):
+            found, seen = load_pt(path), seen - 1
+        # where nothing was seen, what flipped says nothing, as the date of a part
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+    assert seen > 80
+
+
+def test_tensors_without_plain_numbers_are_refused_by_name(tmp_path):
+    path = tmp_path / "net.pt"
+    for tensor, said in (
+        (torch.zeros(2).to(torch.float8_e4m3fn), "'w' is of type Tensor, torch.float8_e4m3fn"),
+        (torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8), "'w' is of type Tensor, torch.qint8"),
+        (torch.empty(2, device="meta"), "'w' is of type Tensor, on the device meta"),
+    ):
+        torch.save({"v": torch.ones(1), "w": tensor}, path)
+        with pytest.raises(CheckpointError, match=said):
+            load_pt(path)
+
+
+def test_a_name_with_and_without_its_prefix_is_refused(tmp_path):
+    torch.save({"module.a": torch.ones(1), "a": torch.zeros(1)}, tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match=r"net\.pt holds 'a' and 'module\.a'"):
+        load_pt(tmp_path / "net.pt")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import torch
@@ -28,8 +29,8 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     about: whatever should be known of it (recipe, seed, accuracy), as plain JSON values; the names of its classes,
     ``net.classes``, are added where there is one for each score. The file appears whole or not at all. What
     torch.compile gave is saved as the network in it. Raises OSError if the folder cannot be written; ValueError for any
-    other kind of network, for a VGG whose layers were exchanged, since load_network would build it without that, and
-    for classes that are no such names.
+    other kind of network, for a VGG whose layers were exchanged, since load_network would build it without that, for
+    weights that are not finite, and for classes that are no such names.
     """
     net = unwrapped(net)
     if not isinstance(net, VGG):
@@ -49,6 +50,8 @@ def save_network(net: VGG, path: str | os.PathLike, about: dict | None = None) -
     }
     _statistics(net)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    if broken := not_finite(tensors):
+        raise ValueError(f"{broken} holds numbers that are not finite: load_network would refuse {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_durably(path, _in_order(save(tensors, metadata=described)))
     return digest(path)
@@ -148,9 +151,8 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
         raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}{other}") from error
     if described.get("format") != FORMAT:
         raise CheckpointError(f"{path.name} was not written by vgglib (format {described.get('format')!r})")
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
+    if broken := not_finite(tensors):
+        raise CheckpointError(f"{path.name}: {broken} holds numbers that are not finite")
     try:
         build = json.loads(described["build"])
         with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are replaced at once
@@ -185,11 +187,14 @@ def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     Such files are pickles, which can run anything when they are opened; this one is read as tensors and plain values
     only. A dictionary with the weights under "state_dict", "model" or "model_state_dict" is understood as well, and
     the prefix "module." that several GPUs leave is taken off. Raises CheckpointError, naming the file, for whole
-    modules, for other objects, and for damage; ``load_network`` is for our own files.
+    modules, for other objects, for tensors that are no plain numbers, and for damage: every byte is checked where torch
+    wrote a zip file, as it has since 1.6; files that are older have no checksum, and bits that flipped in their numbers
+    show only where one is not finite. ``load_network`` is for our own files.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist")
+    _expect_whole(path)
     refused = None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -207,15 +212,44 @@ def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
             found = found[name]
     if not isinstance(found, dict) or not found or not all(map(_is_weight, found, found.values())):
         raise CheckpointError(f"{path.name} holds no weights by name: {_kinds(found)}")
-    found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
-    for name, tensor in found.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
-    return found
+    plain = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    if twice := [name for name in plain if name in found and f"module.{name}" in found]:
+        raise CheckpointError(f"{path.name} holds {twice[0]!r} and 'module.{twice[0]}': one of them would be lost")
+    if broken := not_finite(plain):
+        raise CheckpointError(f"{path.name}: {broken} holds numbers that are not finite")
+    return plain
+
+
+def not_finite(tensors: dict[str, torch.Tensor]) -> str | None:
+    """Return the name of the first tensor with a number that is not finite."""
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
+
+
+def _expect_whole(path: Path) -> None:
+    """Raise CheckpointError for a zip file that its own checksums contradict; torch does not look at them."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            broken = file.testzip()
+    except Exception as error:  # whatever a parser meets in damaged bytes
+        broken = str(error)
+    if broken is not None:
+        raise CheckpointError(f"{path.name} is damaged ({broken}): get it again from where it came")
 
 
 def _is_weight(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided
+    return isinstance(name, str) and isinstance(value, torch.Tensor) and not _unusual(value)
+
+
+def _unusual(tensor: torch.Tensor) -> str:
+    """Return what makes a tensor none of plain numbers, "" if nothing does."""
+    if tensor.layout is not torch.strided:
+        return f", layout {tensor.layout}"
+    if tensor.is_meta:
+        return ", on the device meta, without numbers"
+    narrow = tensor.is_floating_point() and tensor.dtype.itemsize == 1  # float8, which torch cannot compute with
+    return f", {tensor.dtype}" if narrow or tensor.is_quantized else ""
 
 
 def _kinds(found: object) -> str:
@@ -225,8 +259,8 @@ def _kinds(found: object) -> str:
     name, value = next((name, value) for name, value in found.items() if not _is_weight(name, value))
     if not isinstance(name, str):
         return f"its key {name!r} is no name"
-    layout = f", layout {value.layout}" if isinstance(value, torch.Tensor) else ""
-    return f"{name!r} is of type {type(value).__name__}{layout}"
+    unusual = _unusual(value) if isinstance(value, torch.Tensor) else ""
+    return f"{name!r} is of type {type(value).__name__}{unusual}"
 
 
 def digest(path: str | os.PathLike) -> str:

@@ -17,7 +17,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vgglib.checkpoint import CheckpointError
+from vgglib.checkpoint import CheckpointError, not_finite
 from vgglib.durable import write_durably
 from vgglib.sizes import whole
 
@@ -69,7 +69,7 @@ class Checkpoints:
         path = self.folder / NAME.format(epoch, step)
         content = b""
         try:
-            if name := _not_finite(tensors):
+            if name := not_finite(tensors):
                 raise CheckpointError(f"{name} holds numbers that are not finite")
             content = packed(tensors, about)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def unpacked(content: bytes, name: str) -> tuple[dict[str, Tensor], dict]:
         raise CheckpointError(f"{name} is no checkpoint of a run: {error}") from error
     if described.get("format") != FORMAT:
         raise CheckpointError(f"{name} is of another format: {described.get('format')!r}, expected {FORMAT!r}")
-    if broken := _not_finite(tensors):
+    if broken := not_finite(tensors):
         raise CheckpointError(f"{name}: {broken} holds numbers that are not finite")
     return tensors, about
 
@@ -193,9 +193,3 @@ def differences(one: dict, other: dict, prefix: str = "") -> list[str]:
 def _header_end(content: bytes | bytearray) -> int:
     """Return where a safetensors file's header ends."""
     return min(len(content), 8 + int.from_bytes(content[:8], "little"))
-
-
-def _not_finite(tensors: dict[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with a number that is not finite."""
-    floating = ((name, tensor) for name, tensor in tensors.items() if tensor.is_floating_point())
-    return next((name for name, tensor in floating if not tensor.isfinite().all()), None)
