@@ -314,6 +314,29 @@ def test_twelve_bits_in_sixteen_are_refused(tmp_path):
     assert (pixels_of(save(tmp_path / "z.png", np.zeros((9, 9), np.uint16))) == 0).all()
 
 
+def deep_png(path, values, kind):
+    """A PNG of 16 bits, which Pillow does not write but for grey; kind: 2 colours, 4 grey and alpha, 6 both."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", values.shape[1], len(values), 16, kind, 0, 0, 0))]
+    parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    sealed = ((len(part), name + part, zlib.crc32(name + part)) for name, part in parts)
+    said = (struct.pack(">I", size) + part + struct.pack(">I", checksum) for size, part, checksum in sealed)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(said))
+    return path
+
+
+@pytest.mark.parametrize(("kind", "colours", "alpha"), [(2, 3, 0), (4, 1, 1), (6, 3, 1)])
+def test_twelve_bits_in_sixteen_are_refused_in_colour_and_with_transparency_too(tmp_path, kind, colours, alpha):
+    whole = np.concatenate([np.full((9, 9, colours), 4095), np.full((9, 9, alpha), 65_535)], axis=2)
+    for channels in (1, 3):
+        refused(deep_png(tmp_path / "x.png", whole, kind), "no value above 4095.*almost black", channels)
+    refused(deep_png(tmp_path / "x.png", whole // 16, kind), "no value above 255.*almost black")
+    whole[0, 0, 0] = 4096
+    found = pixels_of(deep_png(tmp_path / "y.png", whole, kind))
+    assert (found[1:] == 15).all()
+    assert found[0, 0, 0] == 16
+
+
 def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "folder.png").mkdir()
     refused(tmp_path / "folder.png", "is a folder or a device")

@@ -415,6 +415,7 @@ def _as_tensor(image: Image.Image, path: str | os.PathLike, channels: int) -> Te
     if min(image.size) < 2:
         raise DataError(f"{path} is {image.width} x {image.height} pixels, no picture to learn from; delete it")
     sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM")
+    deep_colours = ";16" in str(image.tile)  # before loading, which leaves their upper 8 bits
     if image.format == "PNG":
         with Image.open(path, formats=("PNG",)) as copy:
             copy.verify()  # its checksums, which loading does not look at
@@ -430,6 +431,8 @@ def _as_tensor(image: Image.Image, path: str | os.PathLike, channels: int) -> Te
         image = Image.fromarray(levels)
     elif image.mode in ("I", "F"):
         raise DataError(f"{path} holds 32-bit numbers, without a range from black to white; save it with 8 or 16 bits")
+    elif deep_colours:
+        _upper_bits(256 * np.asarray(image.convert("RGB")).astype(np.int32) + 255, path)  # at most these
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
