@@ -3,6 +3,7 @@
 import pytest
 import torch
 from test_training import TINY, patterns, run
+from torch.utils.flop_counter import FlopCounterMode
 
 from vgglib.cost import cost
 from vgglib.model import VGG
@@ -47,3 +48,32 @@ def test_in_words():
     assert "0.50 GFLOP/s: 5 % of the 10.00 GFLOP/s of a large matrix product here in float32" in str(
         Throughput(3, 0.5e9, 1e10, False)
     )
+
+
+def flops_by_torch(net, side):
+    """What torch counts over a forward and a backward pass."""
+    X = torch.zeros(1, net.in_channels, side, side)
+    with FlopCounterMode(display=False) as found:
+        net(X).sum().backward()
+    return found.get_total_flops()
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize(
+    "learning", ["", "classifier.6", "classifier", "features.4.bias", "features.5", "features.0.bias", "features.1"]
+)
+def test_frozen_layers_cost_less(learning, batch_norm):
+    net = VGG("8 | 16 |", in_channels=1, num_classes=4, image_size=12, hidden=16, batch_norm=batch_norm).eval()
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad = name.startswith(learning)
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        assert training_flops(net, 12) == 2 * cost(net, 12).macs
+    else:
+        assert training_flops(net, 12) == flops_by_torch(net, 12)
+
+
+@pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
+def test_the_median_of_two_epochs_is_between_them():
+    net, history = run(patterns(), epochs=2)
+    first, second = history.column("images_per_second")
+    assert throughput(net, history).images_per_second == pytest.approx((first + second) / 2)

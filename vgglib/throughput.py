@@ -1,5 +1,6 @@
 """How fast training went: images and FLOPs a second over wall time, and what share of the device's own best that is."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from torch import nn
 from vgglib.cost import cost
 from vgglib.devices import device_of, rounds_to_tf32, synchronise
 from vgglib.history import History
+from vgglib.recording import bare
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ def throughput(net: nn.Module, history: History) -> Throughput:
     """
     if not history.epochs:
         raise ValueError("no epoch was trained: there is no speed yet")
-    speeds = sorted(history.column("images_per_second"))
-    speed, bf16 = speeds[len(speeds) // 2], bool(history.conditions["bf16"])
+    speed, bf16 = statistics.median(history.column("images_per_second")), bool(history.conditions["bf16"])
     processes = history.conditions.get("processes", 1)
     flops = speed * training_flops(net, history.recipe.image_size)
     return Throughput(speed, flops, processes * peak(device_of(net), bf16), bf16)
@@ -56,12 +57,16 @@ def throughput(net: nn.Module, history: History) -> Throughput:
 def training_flops(net: nn.Module, image_size: int) -> int:
     """Return the FLOPs of one training step for one picture.
 
-    Each layer multiplies three times, two FLOPs a MAC: forward, for the gradient of its weights, and for that of its
-    input. The first layer leaves out the last: nobody asks for the gradient of the picture.
+    Each layer multiplies up to three times, two FLOPs a MAC: forward, for the gradient of its weights where they learn,
+    and for that of its input where something before it learns: nobody asks for the gradient of the picture. Raises
+    UnknownCostError for a network whose FLOPs cannot be counted.
     """
-    rows = cost(net, image_size)
-    first = next(row.macs for row in rows if row.macs)
-    return 2 * (3 * rows.macs - first)
+    layers, flops, behind = dict(bare(net).named_modules()), 0, False
+    for row in cost(net, image_size)[1:]:
+        learns = {name: one.requires_grad for name, one in layers[row.name].named_parameters(recurse=False)}
+        flops += 2 * row.macs * (1 + learns.get("weight", False) + behind)
+        behind = behind or any(learns.values())
+    return flops
 
 
 def peak(device: torch.device | str, bf16: bool) -> float:
