@@ -28,6 +28,8 @@ MORE = {  # file: what it may import beyond the core
 TORCHS_OWN = ("forward", "extra_repr")  # methods that torch names and describes
 PRINTERS = {"teaching", "__main__", "doctor"}
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
+LOADERS = {f"torch.{name}" for name in ("load", "serialization.load", "jit.load", "hub.load", "export.load", "package")}
+LOADER_NAMES = {"read_pickle", "Unpickler", "ForkingPickler", "load_state_dict_from_url", "PackageImporter"}
 
 
 def name_of(path):
@@ -70,25 +72,96 @@ def loads_safely(call):
     return any(word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in call.keywords)
 
 
+def full_names(tree):
+    """What each imported name stands for: {"t": "torch", "load": "torch.load"}."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            tops = (alias.name if alias.asname else alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.asname or top: top for alias, top in zip(node.names, tops, strict=True)}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def unpickles(name):
+    """Whether what has this full name unpickles, or may."""
+    parts = name.split(".")
+    whole = any(f"{name}.".startswith(f"{loader}.") for loader in LOADERS)
+    return whole or parts[0] in UNPICKLERS or parts[-1] in LOADER_NAMES
+
+
+def unpickling(tree):
+    """The lines that unpickle or might: torch.load may stand only where it is called, with weights_only=True."""
+    known, safe = full_names(tree), {call.func for name, call in calls(tree) if loads_safely(call)}
+    for node in ast.walk(tree):
+        bad = isinstance(node, ast.keyword) and node.arg == "allow_pickle"
+        if isinstance(node, ast.Import):
+            bad = any(unpickles(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            bad = any(unpickles(f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Attribute | ast.Name):
+            first, dot, rest = ast.unparse(node).partition(".")
+            name = known.get(first, first) + dot + rest
+            bad = unpickles(name) and not (name == "torch.load" and node in safe)
+        elif isinstance(node, ast.Call) and node.args:  # import_module("pickle"), getattr(torch, "load")
+            said = [word.value if isinstance(word, ast.Constant) else ast.unparse(word) for word in node.args[:2]]
+            called = ast.unparse(node.func).rpartition(".")[2]
+            bad = called in ("import_module", "__import__") and unpickles(str(said[0]))
+            bad = bad or (called == "getattr" and unpickles(f"{known.get(said[0], said[0])}.{said[1]}"))
+        if bad:
+            yield getattr(node, "lineno", 0)
+
+
 @pytest.mark.parametrize("path", [*SCRIPTS, *NOTEBOOKS], ids=name_of)
 def test_nothing_is_unpickled(path):
-    tree = tree_of(path)
-    assert not set(imports(tree)) & UNPICKLERS
-    for name, call in calls(tree):
-        if name == "torch.load":
-            assert loads_safely(call), f"line {call.lineno} of {name_of(path)} loads whatever is in a pickle"
-        if name in ("np.load", "numpy.load"):
-            assert not any(word.arg == "allow_pickle" for word in call.keywords)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "torch":
-            assert "load" not in [alias.name for alias in node.names], "write torch.load in full, so that it is checked"
+    assert not list(unpickling(tree_of(path))), f"these lines of {name_of(path)} load whatever is in a pickle"
 
 
-def test_the_rule_sees_an_unsafe_load():
-    (_, unsafe), (_, safe), (_, lying) = calls(
-        ast.parse("torch.load(f)\ntorch.load(f, weights_only=True)\ntorch.load(f, weights_only=False)")
-    )
-    assert [loads_safely(call) for call in (unsafe, safe, lying)] == [False, True, False]
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch; torch.load(f)",
+        "import torch; torch.load(f, weights_only=False)",
+        "import torch as t; t.load(f)",
+        "from torch import load",
+        "import torch; l = torch.load; l(f)",
+        "import torch; l = torch.load; l(f, weights_only=True)",
+        "import torch, functools; functools.partial(torch.load, weights_only=True)",
+        "import torch; getattr(torch, 'load')(f)",
+        "import torch; torch.serialization.load(f)",
+        "import torch; torch.jit.load(f)",
+        "from torch.jit import load",
+        "import torch; torch.hub.load('a/b', 'c')",
+        "import torch; torch.hub.load_state_dict_from_url(u)",
+        "from torch.hub import load_state_dict_from_url as get",
+        "import torch.package",
+        "import torch; torch.package.PackageImporter(f)",
+        "import pandas as pd; pd.read_pickle(f)",
+        "from multiprocessing.reduction import ForkingPickler; ForkingPickler.loads(b)",
+        "import importlib; importlib.import_module('pickle')",
+        "__import__('_pickle')",
+        "import pickle",
+        "from pickle import loads",
+        "import numpy as np; np.load(f, allow_pickle=True)",
+    ],
+)
+def test_the_rule_sees_an_unsafe_load(code):
+    assert list(unpickling(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch; torch.load(f, weights_only=True)",
+        "import torch as t; t.load(f, map_location='cpu', weights_only=True)",
+        "import json; json.load(f)",
+        "import numpy as np; np.load(f)",
+        "import safetensors.torch; safetensors.torch.load(content)",
+    ],
+)
+def test_the_rule_lets_a_safe_load_be(code):
+    assert not list(unpickling(ast.parse(code)))
 
 
 @pytest.mark.parametrize("path", VGGLIB, ids=name_of)
