@@ -1,6 +1,7 @@
 """Scaling out as arithmetic: means of shards, the ring against plain sums, step times against the paper."""
 
 import itertools
+import math
 import random
 import re
 
@@ -189,3 +190,15 @@ def test_no_connection_makes_up_for_uneven_shards(measured):
     with pytest.raises(ValueError, match=r"less than 2\.5 times, got"):
         bandwidth(measured, 4, 5, 1000, 10.0)
     assert bandwidth(2.4, 4, 5, 1000, 10.0) > 0
+
+
+@pytest.mark.parametrize("wrong", [dict(devices=-5), dict(devices=2.5), dict(devices=math.nan), dict(parameters=-1)])
+def test_traffic_of_what_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        traffic(**{"devices": 4, "parameters": 1000, **wrong})
+
+
+@pytest.mark.parametrize("wrong", [dict(batch=2.5), dict(images_per_second=math.inf), dict(bytes_per_second=math.nan)])
+def test_steps_of_what_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        step_seconds(**{**ABOUT, "devices": 4, "bytes_per_second": 1e9, **wrong})

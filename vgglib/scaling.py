@@ -6,6 +6,8 @@ Taught in notebooks/09_scaling_out.ipynb.
 import math
 from collections.abc import Sequence
 
+from vgglib.sizes import whole
+
 BYTES = 4  # a gradient travels in float32
 PATTERNS = ("ring", "star")
 
@@ -59,12 +61,12 @@ def traffic(devices: int, parameters: int, pattern: str = "ring") -> float:
     """Return the bytes that the busiest connection carries, one way, in one step: gradients in, sums out.
 
     "ring": each device passes parts to its neighbour, 2 (n - 1) / n times the gradient in all. "star": one device
-    takes in the gradients of the n - 1 others and sends each the sum. Raises ValueError for another pattern.
+    takes in the gradients of the n - 1 others and sends each the sum. Raises ValueError for another pattern, and for
+    numbers of devices or parameters that are not whole and positive.
     """
     if pattern not in PATTERNS:
         raise ValueError(f"unknown pattern {pattern!r}: choose from {', '.join(PATTERNS)}")
-    if devices < 1:
-        raise ValueError(f"devices must be 1 or more, got {devices}")
+    _refuse(devices=whole(devices, "devices"), parameters=whole(parameters, "parameters"))
     passes = 2 * (devices - 1)
     return BYTES * parameters * (passes / devices if pattern == "ring" else passes)
 
@@ -82,9 +84,10 @@ def step_seconds(
 
     batch: pictures of the whole step. images_per_second: of one device training alone. bytes_per_second: of one
     connection, one way. hidden: the share of the computing time behind which sending may hide, 0 to 1.
-    Raises ValueError for numbers that are not positive.
+    Raises ValueError for numbers that are not positive and finite, and for devices, pictures and parameters that are
+    not whole.
     """
-    _refuse(devices=devices, batch=batch, parameters=parameters)
+    _refuse(devices=whole(devices, "devices"), batch=whole(batch, "batch"))
     _refuse(images_per_second=images_per_second, bytes_per_second=bytes_per_second)
     if not 0 <= hidden <= 1:
         raise ValueError(f"hidden is a share from 0 to 1, got {hidden}")
@@ -99,8 +102,8 @@ def speed_up(devices: int, batch: int, per_device: bool = False, **assumptions: 
     batch: pictures a step, shared out among the devices, or with ``per_device`` for each of them.
     assumptions: as for step_seconds.
     """
-    whole = batch * devices if per_device else batch
-    return whole / step_seconds(devices, whole, **assumptions) * step_seconds(1, batch, **assumptions) / batch
+    every = batch * devices if per_device else batch
+    return every / step_seconds(devices, every, **assumptions) * step_seconds(1, batch, **assumptions) / batch
 
 
 def bandwidth(measured: float, devices: int, batch: int, parameters: int, images_per_second: float, **more) -> float:
@@ -120,5 +123,5 @@ def bandwidth(measured: float, devices: int, batch: int, parameters: int, images
 
 def _refuse(**sizes: float) -> None:
     for name, value in sizes.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
