@@ -106,7 +106,10 @@ def test_an_estimate_trains_nothing(small, tmp_path, capsys, monkeypatch):
     assert main([*small, "--estimate", "--json", "--result", str(tmp_path / "estimate.json")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((tmp_path / "estimate.json").read_text())
-    assert found["seconds_extrapolated"] == pytest.approx(2 * 80 / found["images_per_second"])
+    assert found["seconds_extrapolated"] > 2 * 80 / found["images_per_second"]  # and 20 that are watched
+    assert main([*small, "--validation", "0", "--estimate", "--json"]) == 0
+    unwatched = json.loads(capsys.readouterr().out)
+    assert unwatched["seconds_extrapolated"] == pytest.approx(2 * 100 / unwatched["images_per_second"])
     assert {"device", "torch", "python"} <= found["conditions"].keys()
     assert not (tmp_path / "runs").exists()
     assert main([*small, "--estimate"]) == 0

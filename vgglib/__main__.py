@@ -568,9 +568,9 @@ def _estimate(options: argparse.Namespace, chosen: object) -> int:
     from vgglib.progress import duration
     from vgglib.training import build, conditions, estimate
 
-    train, _, _ = _sets(options, chosen)
+    train, watched, _ = _sets(options, chosen)
     device = options.device or best_device()
-    measured = estimate(build(chosen, train, options.seeds[0]), train, chosen, device=device)
+    measured = estimate(build(chosen, train, options.seeds[0]), train, chosen, device=device, validation=watched)
     where = conditions(chosen, device)
     result = {
         "command": options.command,
@@ -766,7 +766,7 @@ def _trained(
         with contextlib.suppress(OSError):  # fit warns where the folder takes no files
             results.write(checkpoints.folder / "run.json", settings)
     if alone and not checkpoints.paths() and not Progress().visible:  # else fit's own line says it
-        print(foretold(net.to(device or best_device()), part, chosen))
+        print(foretold(net.to(device or best_device()), part, chosen, watched))
     start = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
     first = f"{start} vgglib resume {shlex.quote(str(folder))}"
     again = f"{first} --workers {options.workers}" if options.resumed and options.other_workers else first

@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import platform
+import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -341,7 +342,8 @@ def fit(
 
     if progress.visible and not run.finished:
         with _for_use(net):  # should it be interrupted here
-            progress.show(foretold(net, train, recipe), final=True)
+            done = (run.epoch - 1 + run.seen / len(train)) / recipe.epochs
+            progress.show(foretold(net, train, recipe, validation, done), final=True)
     with progress, Interrupts() as interrupts, kept_memory(settings["keep_memory"]), _for_use(net):
         while not run.finished:
             number = run.epoch
@@ -664,10 +666,11 @@ def estimate(
     device: where fit would train it, by default as for fit; a network that is elsewhere stays there, a copy is timed.
 
     Forward and backward pass on up to a batch of pictures; where one step takes over a second, on a few pictures
-    only. Pictures in files are read by this process; ``workers`` processes are taken to read so many times as fast,
-    while the network is at work. The network is left as it was: no step of the optimiser, gradients and batch
-    statistics put back. Validation and the start-up of a compiled network are not in it. Raises ValueError for a
-    recipe, a set, a network and a device as fit does.
+    only. An optimiser's step is timed by itself, with rate and gradients 0, and counted once a batch. A picture of the
+    validation set is taken to cost a third of a step's work on one: the forward pass. Pictures in files are read by
+    this process; ``workers`` processes are taken to read so many times as fast, while the network is at work. The
+    network is left as it was, gradients and batch statistics put back. The start-up of a compiled network is not in it.
+    Raises ValueError for a recipe, a set, a network and a device as fit does.
     """
     _expect(recipe, train)
     _expect_gradients(net)
@@ -716,6 +719,7 @@ def estimate(
                 if times is None:
                     affordable //= 2
                     release()
+            update = _timed_update(net, recipe, settings["fused"], steps) / min(recipe.batch_size, len(train))
     finally:  # also after Ctrl-C
         for name, buffer in net.named_buffers():
             buffer.copy_(buffers[name])
@@ -727,11 +731,26 @@ def estimate(
     speed = len(some) / seconds[len(seconds) // 2]
     return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some), len(train), recipe.epochs)
 
+    def each(share: float) -> float:
+        """Return the median seconds a picture, of which the network has so large a share of a step's work."""
+        taken = ((reading, share * learning) for reading, learning in times)
+        both = (max(reading / workers, work) if workers else reading + work for reading, work in taken)
+        return statistics.median(both) / len(some)
 
-def foretold(net: nn.Module, train: ImageSet, recipe: Recipe) -> str:
-    """Return how long the whole run will take, as a line to print; each process of a group does its share of it."""
-    seconds = estimate(net, train, recipe, device=device_of(net)).seconds / distributed.world()
-    return f"about {duration(seconds)} on {describe(device_of(net))}"
+    speed = 1 / (each(1) + update)
+    seconds = recipe.epochs * (len(train) / speed + (0 if validation is None else len(validation) * each(1 / 3)))
+    return Estimate(speed, seconds, steps, len(some), len(train), recipe.epochs)
+
+
+def foretold(
+    net: nn.Module, train: ImageSet, recipe: Recipe, validation: ImageSet | None = None, done: float = 0.0
+) -> str:
+    """Return how long the run will take, less a share of it that is ``done``, 0 to 1, as a line to print.
+
+    Each process of a group does its share of it.
+    """
+    seconds = estimate(net, train, recipe, device=device_of(net), validation=validation).seconds / distributed.world()
+    return f"about {duration((1 - done) * seconds)}{' more' if done else ''} on {describe(device_of(net))}"
 
 
 def _on(train: ImageSet, device: torch.device) -> ImageSet:
@@ -761,6 +780,24 @@ def _timed_step(net: nn.Module, images: ImageSet, recipe: Recipe, bf16: bool) ->
         F.cross_entropy(scores.float(), y).backward()
     synchronise(device)
     return reading, time.perf_counter() - started - reading
+
+
+def _timed_update(net: nn.Module, recipe: Recipe, fused: bool, times: int) -> float:
+    """Return the median seconds of an optimiser's step that leaves the parameters as they are, after one to warm up."""
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    if not gradients:
+        return 0.0
+    for gradient in gradients:
+        gradient.zero_()
+    optimiser = torch.optim.SGD(net.parameters(), 0.0, recipe.momentum, fused=fused or None)
+    seconds = []
+    for _ in range(times + 1):
+        synchronise(gradients[0].device)
+        started = time.perf_counter()
+        optimiser.step()
+        synchronise(gradients[0].device)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:])
 
 
 def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bool | int]:
