@@ -1001,3 +1001,20 @@ def narrow(net):
     net.mean.fill_(0.45)
     net.std.fill_(0.22)
     return net
+
+
+def test_pictures_replaced_by_others_of_the_same_size_are_noticed(root, monkeypatch):
+    before, path = image_folder(root), root / "ant" / "00.png"
+    known = before.middles
+    assert image_folder(root).middles == known
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    now = image_folder(root)
+    assert now.contents == before.contents
+    assert now.middles != known
+    monkeypatch.setattr(folders, "SAMPLED", 3)  # the first, one in the middle, the last
+    assert image_folder(root).middles not in (known, now.middles)
+    path.unlink()
+    assert now.middles
+    assert before.read_by.keys() == {"pillow", "torchvision"}

@@ -14,11 +14,13 @@ import stat
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -42,6 +44,7 @@ TURNS = {  # of EXIF's orientation, tag 0x0112
 }
 LARGEST = 89_478_485  # pixels, Pillow's own limit: what says it has more is a mistake or an attack
 SHOWN = 10  # faults that one message names
+SAMPLED = 50_000  # files of which a part is read to tell a set from another
 REPLACE = "delete it or put a good copy in its place"
 MOVE, RELIST = "move it away", "put it back, or list the folder again"
 
@@ -80,6 +83,25 @@ class FolderSet:
                 size = -1
             digest.update(bytes(name) + f"\0{size}\n".encode() + middle)
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def middles(self) -> str:
+        """A digest of 64 bytes in the middle of each file, of 50,000 files evenly spread over the set if it has more.
+
+        It tells a picture from another of the same size. 50,000 files take 1.4 s if the system has them in memory, and
+        else as long as it takes to open them.
+        """
+        count, digest = len(self), hashlib.sha256()
+        for index in range(count) if count <= SAMPLED else torch.linspace(0, count - 1, SAMPLED).long().tolist():
+            with suppress(OSError), open(self.path(index), "rb", buffering=0) as file:  # what is gone is said later
+                file.seek(os.fstat(file.fileno()).st_size // 2)
+                digest.update(file.read(64))
+        return digest.hexdigest()[:16]
+
+    @property
+    def read_by(self) -> dict[str, str]:
+        """What opens and rescales the pictures, with versions: another one may round otherwise."""
+        return {"pillow": Image.__version__, "torchvision": torchvision.__version__}
 
     @cached_property
     def names(self) -> str:

@@ -150,7 +150,7 @@ class Run:
         # older runs know less of their data, and nothing of their network
         was = self._identity | about["run"] | {"data": completed(about["run"]["data"], self._identity["data"])}
         differing = differences(self._identity, was)
-        pictures = [line for line in differing if re.match(r"data\.(watched\.)?contents is", line)]
+        pictures = [line for line in differing if re.match(r"data\.(watched\.)?(contents|middles) is", line)]
         if differing and not (self.checkpoints.changed_pictures and differing == pictures):
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise CheckpointError(
@@ -171,7 +171,7 @@ class Run:
         totals = tensors["totals"].to(self._device)
         self.totals = totals if distributed.rank() == 0 else torch.zeros_like(totals)
         self._gone = position["seconds"]
-        changed = differences(self._history.conditions, about["conditions"])
+        changed = differences(self._history.conditions, completed(about["conditions"], self._history.conditions))
         if not changed and self.step:
             every = range(distributed.world())
             kinds = {name.split(".")[1] for name in tensors if name.startswith("dice.")}
@@ -287,12 +287,12 @@ def run_identity(chosen: object, seed: int, train: ImageSet, watched: ImageSet |
 def told(pictures: ImageSet) -> dict:
     """Return what tells a set from another: how many pictures, and digests of classes and labels, names and pictures.
 
-    The names are those of files, whose order decides who is held out.
+    The names are those of files, whose order decides who is held out; middles are parts of what is in them.
     """
     digest = hashlib.sha256(json.dumps(list(pictures.classes)).encode())
     digest.update(pictures.labels.cpu().numpy().tobytes())
     found = {"pictures": len(pictures), "labels": digest.hexdigest()[:16], "contents": pictures.contents}
-    return found | ({"names": pictures.names} if hasattr(pictures, "names") else {})
+    return found | {key: getattr(pictures, key) for key in ("names", "middles") if hasattr(pictures, key)}
 
 
 def completed(older: dict, now: dict) -> dict:

@@ -312,7 +312,7 @@ def fit(
         raise ValueError(f"the pictures to train on have {channels[0]} channels, those to watch {channels[1]}")
     device = best_device() if device is None else known_device(device)
     net, given, train = net.to(device), train, _on(train, device)
-    settings = conditions(recipe, device)
+    settings = conditions(recipe, device) | getattr(train, "read_by", {})
     if settings["channels_last"]:
         net = net.to(memory_format=torch.channels_last)
     classes = _count_classes(net, train, recipe)
@@ -812,6 +812,7 @@ def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bo
         **({"tf32": rounds_to_tf32(device) and not bf16} if torch.device(device).type == "cuda" else {}),
         "processes": distributed.world(),
         "device": describe(device),
+        "instructions": torch.backends.cpu.get_cpu_capability(),  # of the CPU, for whose sake sums add up otherwise
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
