@@ -34,9 +34,22 @@ CASES = {  # recipe, number of pictures, number format
 }
 
 
+def unused(device: torch.device) -> str:
+    """Return how a network is refused that does not use one of its parameters; "" if it is trained."""
+    train, recipe = patterns(60), replace(SMALL, epochs=1)
+    net = build(recipe, train)
+    net.spare = torch.nn.Linear(3, 2)
+    try:
+        fit(net, train, None, recipe, 3, device)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def main(folder: Path) -> None:
     with distributed.together("cpu") as device:
         rank, world = distributed.rank(), distributed.world()
+        refused = unused(device)
         for name, (recipe, count, dtype) in CASES.items():
             train = patterns(count)
             net = build(recipe, train, seed=3 + rank).to(dtype)  # process 0 decides where all start
@@ -53,6 +66,7 @@ def main(folder: Path) -> None:
                 "pictures": pictures,
                 "conditions": history.conditions,
                 "alone": final,
+                "unused": refused,
             }
             (folder / f"{name}, {rank} of {world}.json").write_text(json.dumps(said))
 

@@ -56,7 +56,8 @@ class Run:
 
     def _begin(self) -> None:
         """Stand before the first step of an epoch."""
-        self.step, self.seen, self.totals = 0, 0, torch.zeros(2, device=self._device)
+        wide = torch.float32 if self._device.type == "mps" else torch.float64
+        self.step, self.seen, self.totals = 0, 0, torch.zeros(2, device=self._device, dtype=wide)
         self._gone = 0.0  # seconds of the epoch in which an earlier process trained
         self.start_clock()
 
@@ -168,7 +169,7 @@ class Run:
         self.micro_batch = self._history.recipe.micro_batch or position["micro_batch"]
         self._begin()
         self.step, self.seen = position["step"], position["seen"]
-        totals = tensors["totals"].to(self._device)
+        totals = tensors["totals"].to(self.totals)  # older runs added up in float32
         self.totals = totals if distributed.rank() == 0 else torch.zeros_like(totals)
         self._gone = position["seconds"]
         changed = differences(self._history.conditions, completed(about["conditions"], self._history.conditions))

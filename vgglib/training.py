@@ -360,7 +360,7 @@ def fit(
                     broken, stop = guard.look(run.step, loss, interrupts.asked is not None)
                     heed(broken)
                     optimiser.step()
-                    run.totals += torch.stack([loss * (count / distributed.world()), right])
+                    run.totals += torch.stack([loss.to(run.totals) * (count / distributed.world()), right])
                     run.seen, run.step = run.seen + count, run.step + 1
                     progress.show(_line(history, number, run.seen, len(train), run.seconds))
                     heed(stop=stop)
@@ -371,7 +371,7 @@ def fit(
             distributed.share_buffers(net)  # those that are saved are those that are tested
             synchronise(device)
             trained = run.seconds
-            loss, right = (distributed.total(run.totals) / run.seen).tolist()
+            loss, right = (total / run.seen for total in distributed.total(run.totals).tolist())
             try:
                 watched = None
                 if validation is not None:
