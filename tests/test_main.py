@@ -415,7 +415,10 @@ def test_settings_that_train_did_not_write_are_refused(content, tmp_path, capsys
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "run.json").write_text(content)
     assert main(["resume", str(tmp_path), "--device", "cpu"]) == 1
-    assert "run.json is not what train wrote" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "run.json is not what train wrote" in said
+    assert "give the run's own train command again" in said
+    assert "Error(" not in said
 
 
 def test_a_value_that_python_cannot_read_is_text(small, capsys):
@@ -1623,3 +1626,40 @@ def test_a_network_without_names_is_said(trained, tmp_path, capsys):
     assert "does not name its classes; the folders are taken in alphabetical order" in capsys.readouterr().err
     assert main([*ask[:1], trained, *ask[2:]]) == 1
     assert "is none of the 10 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate x.png", "predict x.png x.png"])
+def test_a_picture_in_place_of_a_network_is_told(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (9, 9)).save("x.png")
+    assert main(command.split()) == 1
+    said = capsys.readouterr().err
+    assert "x.png is a picture by its name, where a network is expected" in said
+    assert "damaged" not in said
+
+
+def test_a_lost_process_is_told_without_torchs_paths(monkeypatch, capsys):
+    gloo = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer [127.0.0.1]:32108"
+
+    def losing(options):
+        raise RuntimeError(gloo)
+
+    monkeypatch.setattr(__main__, "_cost", losing)
+    assert main(["cost", "A"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("vgglib: another process was lost")
+    assert "/pytorch" not in said
+
+
+def test_a_run_without_its_settings_goes_on_by_the_train_command(small, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        stopping(patch, 6)
+        assert main(small) == 130
+    (tmp_path / "runs" / "laptop-seed0" / "checkpoints" / "run.json").write_text("{")
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path / "runs" / "laptop-seed0"), "--device", "cpu"]) == 1
+    assert "which goes on from the same checkpoints" in capsys.readouterr().err
+    steps, there = [], training.batches
+    monkeypatch.setattr(training, "batches", lambda *of: (steps.append(of[5]), there(*of))[1])
+    assert main(small) == 0
+    assert max(steps) > 0

@@ -73,7 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"interrupted: {interrupt}" if str(interrupt) else "interrupted", file=sys.stderr)
         return 128 + getattr(interrupt, "signal", 2)
     except (ValueError, RuntimeError, OSError, ArithmeticError, AssertionError) as error:  # torch asserts its CUDA
-        print(f"vgglib: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
+        from vgglib.distributed import lost
+
+        said = lost(error) or (str(error) or repr(error)).splitlines()[0]
+        print(f"vgglib: {said}", file=sys.stderr)
         return 1
 
 
@@ -411,6 +414,11 @@ def _network(network: str) -> object:
     from vgglib.checkpoint import load_network, shipped
 
     path = _file_of(network)
+    if path and path.suffix.lower() in (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".gif"):
+        raise ValueError(
+            f"{path} is a picture by its name, where a network is expected: a .safetensors file, a run's folder, or a "
+            "name in data/networks comes first"
+        )
     return load_network(path) if path else shipped(network)
 
 
@@ -481,7 +489,10 @@ def _resume(options: argparse.Namespace) -> int:
             values = {n: tuple(value) if isinstance(value, list) else value for n, value in told["recipe"].items()}
             chosen, seed = Recipe(**values), told["seed"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{settings} is not what train wrote: {error!r}") from error
+            raise ValueError(
+                f"{settings} is not what train wrote ({type(error).__name__}): give the run's own train command again, "
+                "which goes on from the same checkpoints"
+            ) from error
         run = _one_run(options, chosen, seed, folder, device)
     return _summarise(options, {"recipe_name": options.recipe, "resumed": str(folder)}, [run])
 

@@ -212,6 +212,13 @@ def _first_words() -> None:
         sent.wait()
 
 
+def lost(error: Exception) -> str:
+    """Return a sentence for an error of torch's that says another process has gone or is silent, "" for any other."""
+    torchs = isinstance(error, distributed.DistBackendError) or "gloo/transport" in str(error)
+    again = "torchrun starts all anew where --max-restarts allows it, and they go on from the last checkpoint"
+    return f"another process was lost, see its own message; {again}" if torchs else ""
+
+
 def in_torchrun() -> bool:
     """Return whether torchrun started this process together with others."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ

@@ -357,6 +357,7 @@ def fit(
                     count = min(recipe.batch_size, len(train) - run.seen)  # pictures in this step, of all processes
                     optimiser.zero_grad()
                     loss, right = _gradients(forward, X, y, count, settings["bf16"], run, recipe)
+                    _expect_all_used(net)
                     broken, stop = guard.look(run.step, loss, interrupts.asked is not None)
                     heed(broken)
                     optimiser.step()
@@ -868,6 +869,30 @@ def _where_it_broke(
         f"the loss is {loss} at step {step + 1} of epoch {epoch}, at learning rate {rate(epoch, step):g}; the first to "
         f"go non-finite is {first}. Try a tenth of the learning rate, or another initialisation"
     )
+
+
+def _expect_all_used(net: nn.Module) -> None:
+    """Raise ValueError, under several processes, for parameters without a gradient: torch would wait for theirs."""
+    unused = [name for name, one in net.named_parameters() if one.requires_grad and one.grad is None]
+    if unused and distributed.world() > 1:
+        more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+        raise ValueError(
+            f"the network does not use {', '.join(unused[:3])}{more}, whose gradients several processes would wait "
+            "for: say requires_grad_(False) of them, or train in one process"
+        )
+
+
+def _expect_finite(net: nn.Module, run: Run, rate: Rate) -> None:
+    """Raise NonFiniteLossError, in all processes alike, for what an epoch's last step broke: no loss after it tells."""
+    state = net.state_dict().items()
+    tensors = {name: one for name, one in state if isinstance(one, Tensor) and one.is_floating_point()}
+    broken = torch.stack([~tensor.isfinite().all() for tensor in tensors.values()]).float()
+    for name, bad in zip(tensors, distributed.highest(broken).tolist(), strict=True):
+        if bad:
+            raise NonFiniteLossError(
+                f"{name} is not finite after step {run.step} of epoch {run.epoch}, the epoch's last, at learning rate "
+                f"{rate(run.epoch, run.step - 1):g}. Try a tenth of the learning rate, or another initialisation"
+            )
 
 
 def _warn_if_guessing(history: History, steps: int) -> None:
