@@ -77,3 +77,10 @@ def test_what_is_told():
     assert found.brings("bf16") == 2
     with pytest.raises(ValueError, match="at least a batch of 20 pictures"):
         ablation(TINY, patterns(60), pictures=10)
+
+
+def test_a_name_in_place_of_a_recipe_is_refused():
+    with pytest.raises(ValueError, match=r"expected a Recipe, got 'laptop': write recipe\('laptop'\)"):
+        ablation("laptop", patterns(64))
+    with pytest.raises(ValueError, match="expected a set of labelled pictures, got a Tensor"):
+        ablation(TINY, patterns(64).images)

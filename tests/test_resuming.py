@@ -618,3 +618,42 @@ def test_a_stop_during_the_estimate_leaves_a_network_to_use(monkeypatch):
 def test_layers_of_the_same_shapes_that_compute_something_else_are_told_apart(one, other):
     assert run._described(nn.Sequential(one)) != run._described(nn.Sequential(other))
     assert not re.search("padding_mode|groups|ceil|slope|approximate", str(run._described(nn.Sequential(one))))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (dict(checkpoint=""), "checkpoint must be a folder, or Checkpoints\\(folder\\), got ''"),
+        (dict(checkpoint=5), "checkpoint must be a folder, .* got 5"),
+        (dict(every=3), "every=3 saves nothing without a folder"),
+    ],
+)
+def test_a_place_to_save_that_is_none_is_refused(train, wrong, said):
+    with pytest.raises(ValueError, match=said):
+        start(RANDOM, train, **wrong)
+
+
+def test_other_instructions_of_the_processor_are_told(train, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit):
+        start(RANDOM, train, checkpoint=Stopping(tmp_path, 1), every=1)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NO AVX")
+    with pytest.warns(CheckpointWarning, match="not bit for bit .*instructions is 'NO AVX', was "):
+        start(RANDOM, train, checkpoint=tmp_path)
+
+
+@pytest.mark.filterwarnings("error::vgglib.resuming.CheckpointWarning")
+def test_a_checkpoint_of_before_goes_on_without_a_word(train, tmp_path):
+    """It says nothing of the processor's instructions, and its sums are in float32."""
+    whole, expected = start(RANDOM, train)
+    with pytest.raises(SystemExit):
+        start(RANDOM, train, checkpoint=Stopping(tmp_path, 2), every=1)
+    path = Checkpoints(tmp_path).paths()[0]
+    tensors, about = read(path)
+    assert tensors["totals"].dtype == torch.float64
+    tensors["totals"] = tensors["totals"].float()
+    del about["conditions"]["instructions"]
+    path.write_bytes(packed(tensors, about))
+    net, history = start(RANDOM, train, checkpoint=tmp_path)
+    assert same(weights(whole), weights(net))
+    assert history.column("train_loss") == pytest.approx(expected.column("train_loss"))
+    assert losses(history)[2:] == losses(expected)[2:]

@@ -847,3 +847,96 @@ def test_a_channel_that_never_changes_stays_at_zero(normalise):
     net = build(chosen, train)  # each channel has a mean of its own
     assert net.mean.flatten().tolist() == pytest.approx((images.double().mean(dim=(0, 2, 3)) / 255).tolist())
     assert prepared(build(chosen, monochrome), view(monochrome.images, 8)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("what", ["classifier.6.weight", "features.1.running_mean"])
+def test_a_last_step_that_breaks_the_network_is_told(train, monkeypatch, what):
+    """The loss of every step was finite; what came after the last one was not."""
+    changed, step = replace(TINY, batch_norm=True, epochs=1), torch.optim.SGD.step
+    net, steps = build(changed, train), []
+
+    def breaking(optimiser, *arguments):
+        step(optimiser, *arguments)
+        steps.append(1)
+        if len(steps) == 10:
+            with torch.no_grad():
+                net.state_dict()[what][0] = torch.inf
+
+    monkeypatch.setattr(torch.optim.SGD, "step", breaking)
+    with pytest.raises(NonFiniteLossError, match=rf"{what} is not finite after step 10 of epoch 1.*learning rate 0.02"):
+        fit(net, train, None, changed, device="cpu")
+
+
+def test_a_run_of_one_step_that_broke_is_no_success(train):
+    with pytest.raises(NonFiniteLossError, match=r"after step 1 of epoch 1, the epoch's last, at learning rate 1e\+39"):
+        run(train, batch_size=len(train), epochs=1, learning_rate=1e39)
+
+
+def test_accuracies_are_the_nearest_number(train):
+    _, history = run(train[:23], epochs=1)
+    right = history.epochs[0].train_accuracy * 23
+    assert history.epochs[0].train_accuracy == round(right) / 23
+
+
+class Scores(nn.Module):
+    """A network whose scores come in another form."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.layer, self.form = nn.Linear(144, 4), form
+
+    def forward(self, X):
+        return self.form(self.layer(X.flatten(1)))
+
+
+@pytest.mark.filterwarnings("ignore:the recipe says normalise")
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (None, "expected a network, a torch.nn.Module, got None"),
+        ([nn.Linear(2, 2)], "expected a network"),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), r"1\.weight has no shape yet"),
+        (Scores(lambda scores: (scores, 1)), r"\(N, classes\), it gives a tuple"),
+        (Scores(lambda scores: scores[:, :, None, None]), r"it gives shape \(1, 4, 1, 1\)"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(train, net, said):
+    with pytest.raises(ValueError, match=said):
+        fit(net, train, None, TINY, device="cpu")
+
+
+def test_who_cannot_watch_is_refused_before_training(train):
+    with pytest.raises(ValueError, match="watch must be a function of the History, got 5"):
+        fit(build(TINY, train), train, None, TINY, device="cpu", watch=5)
+
+
+@pytest.mark.parametrize("wrong", [dict(start=-1), dict(rank=2, world=2), dict(rank=-1), dict(world=0), dict(rank=0.5)])
+def test_parts_of_batches_that_there_are_not_are_refused(train, wrong):
+    with pytest.raises(ValueError, match=r"start|rank"):
+        next(batches(build(TINY, train), train, TINY, 0, 1, **wrong))
+
+
+def test_an_estimate_counts_the_optimisers_step_and_the_validation(train, monkeypatch):
+    monkeypatch.setattr(training, "_timed_step", lambda _net, few, *_: (0.01 * len(few), 0.03 * len(few)))
+    monkeypatch.setattr(training, "_timed_update", lambda *_: 0.2)
+    alone = estimate(build(TINY, train), train, TINY)  # a batch of 20
+    assert alone.seconds == pytest.approx(TINY.epochs * (200 * 0.04 + 10 * 0.2))
+    watching = estimate(build(TINY, train), train, TINY, validation=train[:50])
+    assert watching.seconds - alone.seconds == pytest.approx(TINY.epochs * 50 * (0.01 + 0.01))
+    assert watching.images_per_second == alone.images_per_second
+
+
+def test_the_optimisers_step_is_timed_without_a_change(train):
+    net = build(TINY, train)
+    before = weights(net)
+    assert training._timed_update(net, TINY, True, 2) == 0
+    net(torch.rand(2, 1, 12, 12)).sum().backward()
+    assert training._timed_update(net, TINY, True, 2) > 0
+    assert same(before, weights(net))
+
+
+def test_what_is_left_of_a_run_is_foretold(train, monkeypatch):
+    monkeypatch.setattr(training, "estimate", lambda *_, **__: Estimate(1.0, 80.0, 3, 8, 200, 4))
+    net = build(TINY, train)
+    assert training.foretold(net, train, TINY).startswith("about 1 min 20 s on ")
+    assert training.foretold(net, train, TINY, None, 0.75).startswith("about 20 s more on ")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vgglib.allocator import can_keep_memory, kept_memory
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, best_device, can_compile, compiled, fast_channels_last, fast_in_bf16, synchronise
-from vgglib.training import Recipe, batches, build, conditions
+from vgglib.training import Recipe, batches, build, conditions, expect_recipe
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def ablation(
     up and does not count. What this device does not profit from is left out of everything, and of the variants.
     apart: every variant of every round in a process of its own; else memory that one variant has left free serves
     the next, which is kind to the one without kept memory. tell: called with a sentence after every round.
-    Raises ValueError for fewer pictures than a batch, or no round.
+    Raises ValueError for what is no Recipe or no set of pictures, for fewer pictures than a batch, or no round.
     """
+    expect_recipe(recipe, train)
     if pictures < recipe.batch_size or rounds < 1:
         raise ValueError(f"take at least a batch of {recipe.batch_size} pictures and 1 round")
     device = best_device() if device is None else torch.device(device)

@@ -44,6 +44,10 @@ class Run:
     ):
         if every is not None and (every := whole(every, "every, a number of steps,")) < 1:
             raise ValueError(f"every must be a number of steps, 1 or more, got {every!r}")
+        if checkpoints == "" or not isinstance(checkpoints, Checkpoints | str | os.PathLike | None):
+            raise ValueError(f"checkpoint must be a folder, or Checkpoints(folder), got {checkpoints!r}")
+        if every is not None and checkpoints is None:
+            raise ValueError(f"every={every} saves nothing without a folder to save to: give checkpoint, too")
         self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
         self._identity = run_identity(history.recipe, history.seed, *pictures) | {"network": _described(net)}
         if isinstance(checkpoints, str | os.PathLike):

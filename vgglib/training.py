@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import UninitializedParameter
 
 from vgglib import distributed
 from vgglib.allocator import can_keep_memory, kept_memory
@@ -54,7 +55,7 @@ _ENOUGH_STEPS = 20  # after fewer, a loss says nothing yet
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became infinite or not a number; the message says where."""
+    """The loss, or the network after a step, became infinite or not a number; the message says where."""
 
 
 class NotLearningWarning(UserWarning):
@@ -198,7 +199,7 @@ def recipe(name: str, **changes: object) -> Recipe:
     return replace(RECIPES[name], **changes)
 
 
-def _expect(chosen: Recipe, *sets: ImageSet) -> None:
+def expect_recipe(chosen: Recipe, *sets: ImageSet) -> None:
     """Raise ValueError for what is no recipe, and for what is no set of labelled pictures."""
     if not isinstance(chosen, Recipe):
         hint = f": write recipe({chosen!r})" if chosen in list(RECIPES) else ""
@@ -221,12 +222,22 @@ def _expect_gradients(net: nn.Module) -> None:
         raise ValueError("no parameter of the network learns: requires_grad is False for all of them")
 
 
+def _expect_trainable(net: nn.Module, watch: object) -> None:
+    """Raise ValueError for what is no network with its shapes known, and for a ``watch`` that cannot be called."""
+    if not isinstance(net, nn.Module):
+        raise ValueError(f"expected a network, a torch.nn.Module, got {net!r}")
+    if lazy := [name for name, one in net.named_parameters() if isinstance(one, UninitializedParameter)]:
+        raise ValueError(f"{lazy[0]} has no shape yet: send one batch through the network first")
+    if watch is not None and not callable(watch):
+        raise ValueError(f"watch must be a function of the History, got {watch!r}")
+
+
 def build(recipe: Recipe, train: ImageSet, seed: int = 0) -> VGG:
     """Return the recipe's network for the pictures and classes of ``train``, its weights drawn from ``seed``.
 
     Raises ValueError for a recipe's name in place of a recipe, and for tensors in place of a set.
     """
-    _expect(recipe, train)
+    expect_recipe(recipe, train)
     seed = whole(seed, "seed")
     with cpu_dice(torch_seed(seed)):
         net = VGG(
@@ -258,7 +269,7 @@ def split(recipe: Recipe, train: ImageSet, test: ImageSet) -> tuple[ImageSet, Im
 
     Raises ValueError for a recipe's name in place of a recipe, and for tensors in place of a set.
     """
-    _expect(recipe, train)
+    expect_recipe(recipe, train)
     if recipe.watch_test:
         return train, test
     return train.split(recipe.validation) if recipe.validation else (train, None)
@@ -292,19 +303,21 @@ def fit(
     A progress line with the time left is shown in terminals and notebooks.
     Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
-    Raises ValueError for labels that the network has no score for, for schedule "plateau" without a validation set
-    and for one with other classes, for a network without a parameter that learns, inside of torch.no_grad() or
-    inference_mode(), and for a device that is not here; NonFiniteLossError within one step of the loss becoming
-    infinite or nan, CheckpointError for the checkpoints of another run, and for processes of a group that do not train
-    and save alike, BatchTooLargeError where memory ends and the recipe allows no smaller parts; warns
-    NotLearningWarning when an epoch's loss is that of guessing.
+    Raises ValueError for what is no network, or gives no (N, classes) scores, for labels that it has no score for, for
+    schedule "plateau" without a validation set and for one with other classes, for a network without a parameter that
+    learns, inside of torch.no_grad() or inference_mode(), for a device that is not here, and in a group of processes for
+    a network with a parameter that is not used; NonFiniteLossError within one step of the loss becoming infinite or nan,
+    and for weights that the last step of an epoch left so; CheckpointError for the checkpoints of another run, and for
+    processes of a group that do not train and save alike; BatchTooLargeError where memory ends and the recipe allows no
+    smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
-    _expect(recipe, train, *([] if validation is None else [validation]))
-    _expect_gradients(net)
+    expect_recipe(recipe, train, *([] if validation is None else [validation]))
     seed = whole(seed, "seed")
     if recipe.schedule == "plateau" and validation is None:
         raise ValueError("schedule 'plateau' drops the rate by the validation accuracy: give fit() a validation set")
+    _expect_trainable(net, watch)
+    _expect_gradients(net)
     if validation is not None and tuple(validation.classes) != tuple(train.classes):
         names = [", ".join(some.classes) for some in (train, validation)]
         raise ValueError(f"the classes to train on are {names[0]}, those of the validation set {names[1]}")
@@ -370,6 +383,7 @@ def fit(
                         run.save()
             heed(*guard.last())
             distributed.share_buffers(net)  # those that are saved are those that are tested
+            _expect_finite(net, run, rate)
             synchronise(device)
             trained = run.seconds
             loss, right = (total / run.seen for total in distributed.total(run.totals).tolist())
@@ -449,8 +463,11 @@ def batches(
     Order and augmentation depend on (seed, epoch, index) alone. start: batches that are left out, being done already.
     rank, world: of each batch this process gets the rank-th of ``world`` parts. A last batch is left out under batch
     normalisation if a part of it would have one picture only. A set with ``batches`` of its own is asked for them.
-    In memory the pictures lie as vgglib.evaluation.laid_out says, unless recipe.channels_last is False.
+    In memory the pictures lie as vgglib.evaluation.laid_out says, unless recipe.channels_last is False. Raises
+    ValueError for a negative start, and for a rank that is none of 0 to world - 1.
     """
+    if whole(start, "start") < 0 or not 0 <= whole(rank, "rank") < whole(world, "world"):
+        raise ValueError(f"start must be 0 or more, rank from 0 to world - 1, got {start}, {rank} of {world}")
 
     def as_wanted(X: Tensor) -> Tensor:
         X = prepared(net, X)
@@ -660,11 +677,17 @@ class Estimate:
 
 
 def estimate(
-    net: nn.Module, train: ImageSet, recipe: Recipe, steps: int = 3, device: torch.device | str | None = None
+    net: nn.Module,
+    train: ImageSet,
+    recipe: Recipe,
+    steps: int = 3,
+    device: torch.device | str | None = None,
+    validation: ImageSet | None = None,
 ) -> Estimate:
     """Return the speed of training ``net``, from ``steps`` steps, and the time of the recipe's epochs.
 
     device: where fit would train it, by default as for fit; a network that is elsewhere stays there, a copy is timed.
+    validation: what is watched after every epoch, if anything.
 
     Forward and backward pass on up to a batch of pictures; where one step takes over a second, on a few pictures
     only. An optimiser's step is timed by itself, with rate and gradients 0, and counted once a batch. A picture of the
@@ -673,7 +696,7 @@ def estimate(
     network is left as it was, gradients and batch statistics put back. The start-up of a compiled network is not in it.
     Raises ValueError for a recipe, a set, a network and a device as fit does.
     """
-    _expect(recipe, train)
+    expect_recipe(recipe, train)
     _expect_gradients(net)
     if whole(steps, "steps") < 1:
         raise ValueError(f"steps must be 1 or more, got {steps}")
@@ -728,9 +751,6 @@ def estimate(
             parameter.data, parameter.grad = layout, gradient
     cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share them
     workers = min(getattr(train, "workers", 0), max(1, cores))
-    seconds = sorted(max(reading / workers, learning) if workers else reading + learning for reading, learning in times)
-    speed = len(some) / seconds[len(seconds) // 2]
-    return Estimate(speed, recipe.epochs * len(train) / speed, steps, len(some), len(train), recipe.epochs)
 
     def each(share: float) -> float:
         """Return the median seconds a picture, of which the network has so large a share of a step's work."""
@@ -820,7 +840,7 @@ def conditions(recipe: Recipe, device: torch.device | str) -> dict[str, str | bo
 
 
 def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
-    """Return the number of scores that ``net`` gives; ValueError if there are no pictures, or labels beyond them."""
+    """Return how many scores ``net`` gives; ValueError for no pictures, labels beyond them, and what are no scores."""
     if len(train) < (2 if recipe.batch_norm else 1):
         raise ValueError(f"{len(train)} training pictures are too few")
     if recipe.batch_norm and min(recipe.batch_size, len(train)) < 2 * distributed.world():
@@ -833,7 +853,11 @@ def _count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
             X = torch.zeros(1, train.channels, recipe.image_size, recipe.image_size, device=device_of(net))
         else:
             X = Augment(recipe.image_size, recipe.scale)(train.images[:1], torch.zeros(1, 4))
-        classes = net(prepared(net, X)).shape[1]
+        scores = net(prepared(net, X))
+    if not isinstance(scores, Tensor) or scores.ndim != 2:
+        what = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        raise ValueError(f"the network must give one row of scores a picture, shape (N, classes), it gives {what}")
+    classes = scores.shape[1]
     low, high = train.labels.min().item(), train.labels.max().item()
     if low < 0 or high >= classes:
         raise ValueError(f"labels run from {low} to {high}, but the network has scores for 0 to {classes - 1} only")
