@@ -31,6 +31,7 @@ from vgglib.augment import Augment, colour_axes, stream, view
 from vgglib.data import DataError, ImageSet, image_folder
 from vgglib.folders import SUFFIXES, TURNS, read_picture, train_and_validation
 from vgglib.model import VGG
+from vgglib.run import completed, told
 from vgglib.tables import as_html
 from vgglib.training import NotLearningWarning, recipe
 
@@ -1001,6 +1002,13 @@ def narrow(net):
     net.mean.fill_(0.45)
     net.std.fill_(0.22)
     return net
+
+
+def test_a_run_that_knew_less_of_its_folder_is_the_same_run(root):
+    now = told(image_folder(root))
+    older = {key: value for key, value in now.items() if key != "middles"}
+    assert older.keys() == {"pictures", "labels", "contents", "names"}
+    assert completed(older, now) == now
 
 
 def test_pictures_replaced_by_others_of_the_same_size_are_noticed(root, monkeypatch):

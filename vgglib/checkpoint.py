@@ -188,8 +188,9 @@ def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     only. A dictionary with the weights under "state_dict", "model" or "model_state_dict" is understood as well, and
     the prefix "module." that several GPUs leave is taken off. Raises CheckpointError, naming the file, for whole
     modules, for other objects, for tensors that are no plain numbers, and for damage: every byte is checked where torch
-    wrote a zip file, as it has since 1.6; files that are older have no checksum, and bits that flipped in their numbers
-    show only where one is not finite. ``load_network`` is for our own files.
+    wrote a zip file, as it has since 1.6 (one that was told to leave the checksums out counts as damaged); files that
+    are older have none, and bits that flipped in their numbers show only where one is not finite. ``load_network`` is
+    for our own files.
     """
     path = Path(path)
     if not path.is_file():
