@@ -255,6 +255,8 @@ RIGHT_WORDS = [
     "It is not always true: 18 weights cannot reach all 25 with one channel between; more channels between help.",
     "With C channels in, between and out it is false, as 18 C^2 numbers are fewer than 25 C^2; more channels help.",
     "18 weights can't give all 25. With C in and out and 4 C channels between it is true.",
+    "18 weights can't give all 25. With C in and out, four channels between are not enough, four times C are.",
+    "18 weights can't give all 25. With C channels in and out four channels between are enough for each single kernel.",
     "Without a ReLU between, the pair is linear with 18 weights for 25; a wider middle layer with more channels helps.",
     "Does a ReLU help? No. With one channel 18 weights face 25 numbers; more channels between do the job.",
     "18 weights cannot give 25. A ReLU hardly helps, but more channels between do.",
@@ -315,6 +317,11 @@ FALSE_WORDS = [
     ("With one channel 18 weights cannot make 25: more input channels help.", "*between* the layers"),
     ("It is false with one channel, 18 weights for 25. More channels at the input would help.", "*between* the"),
     ("With one channel 18 weights cannot give 25. With C in and out and C between it is true.", "C * C"),
+    (
+        "18 weights cannot give 25. For C channels in and out, with four channels in between it is true.",
+        "enough for one kernel",
+    ),
+    ("18 < 25: false. Four channels between are enough for any C channels in and out.", "enough for one kernel"),
 ]
 
 

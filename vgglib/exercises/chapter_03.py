@@ -236,6 +236,8 @@ _HELPS = (
 )
 _MANY = r"\b(more|many|several|multiple|extra|additional|further) (\w+ ){0,2}(channels|maps|filters)"
 _EQUAL = r"\b(?<!\d )(c|equally many|as many) (channels? )?(also |too )?(in )?(between|the middle|everywhere)\b"
+_WIDE = r"\b(?<!\d )(c|64|many|several) (channels? )?in(,? and|, between and) out\b"
+_FEW = r"\b(two|2|four|4) (channels|maps|filters) (in )?(between|the middle)( \w+){0,3} (true|possible|enough|works?)\b"
 _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
     (
         rf"\b(relus?|non-?linear\w*) (\w+ ){{0,6}}{_HELPS}|\bhelps?( is|:)? (an? |the )?(\w+ )?(relu|non-?linear)",
@@ -330,5 +332,10 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         rf"{_EQUAL}.{{0,30}}\b(true|possible|enough|works?)\b|\b(true|possible)\b.{{0,30}}{_EQUAL}",
         _NOT + r"|\bone\b",
         "with C channels in, between and out both counts grow by C * C: 18 C * C against 25 C * C",
+    ),
+    (
+        rf"{_WIDE}.{{0,60}}{_FEW}|{_FEW}.{{0,60}}{_WIDE}",
+        _NOT + r"|\b(one|each|single|per)\b",
+        "four channels between are enough for one kernel: with C in and C out there are C * C of them",
     ),
 )
