@@ -72,6 +72,7 @@ FIGURES = {
     "seen_in_picture": lambda: figures.seen_in_picture(images().images[0, 0], {"unit 0": ((-2, 3), (0, 5))}),
     "windows_on_a_side": lambda: figures.windows_on_a_side([(-2, 3), (2, 7), (6, 11)], 10),
     "effective_fields": lambda: figures.effective_fields({"one layer": effective(nn.Conv2d(1, 1, 3, padding=1), 9)}),
+    "of_what": figures.of_what,
     "stack_against_one": figures.stack_against_one,
     "ladder": lambda: figures.ladder(
         [
@@ -423,6 +424,14 @@ def test_effective_fields_are_told():
         "flat: standard deviation 0.8 pixels in a window of 3."
         in figures.effective_fields({"flat": effective(net, 9)}).text_alternative
     )
+
+
+def test_the_difference_of_weights_is_the_same_for_both():
+    figure = figures.of_what(kernel=3, depth=3)
+    assert str(figure) == "Figure: Weights: 27 C² in the stack, 49 C² in the single layer, 22 C² between."
+    assert words(figure) == ["27 C²", "49 C²", "22 C²: which per cent, of which bar?"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [27, 49, 22]
+    assert words(figures.of_what(kernel=3, depth=2))[:2] == ["18 C²", "25 C²"]
 
 
 def test_a_stack_against_one_layer():

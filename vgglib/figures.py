@@ -985,6 +985,31 @@ def crop_and_posteriors(
     return figure.saying(told or given + ("." if truth is None else f"; its true class is {classes[truth]}."))
 
 
+def of_what(kernel: int = 3, depth: int = 3) -> Picture:
+    """Return the weights of a stack and of the one layer with the same receptive field as bars, and what lies between.
+
+    kernel, depth: of the stack, all layers with C channels in and out, stride 1, no biases.
+    """
+    field = receptive_field([Layer("conv", kernel)] * depth).size
+    stack, single = depth * kernel**2, field**2
+    figure = Picture(6.6, 1.5)
+    axes = figure.subplots()
+    axes.barh((1, 0), (stack, single), color=(BLUE, ORANGE), hatch=("", "//"), edgecolor="white")
+    axes.barh(1, single - stack, left=stack, color="none", edgecolor=GREY, linestyle="--")
+    over = dict(facecolor="white", edgecolor="none", pad=1)
+    for x, y, weights in ((stack / 2, 1, stack), (single / 2, 0, single)):
+        axes.text(x, y, f"{weights} C²", ha="center", va="center", fontsize=9, bbox=over)
+    asked = f"{single - stack} C²: which per cent, of which bar?"
+    axes.text((stack + single) / 2, 1, asked, ha="center", va="center", fontsize=8)
+    axes.set_yticks((1, 0), (f"{depth} of {kernel}x{kernel}", f"1 of {field}x{field}"))
+    axes.set_xticks([])
+    axes.set_xlabel("weights, with C channels in and out", fontsize=8)
+    _plain(axes)
+    return figure.saying(
+        f"Weights: {stack} C² in the stack, {single} C² in the single layer, {single - stack} C² between."
+    )
+
+
 def stack_against_one(kernel: int = 3, depth: int = 3, channels: int = 64, side: int = 56) -> Picture:
     """Return weights, MACs and kept outputs of a stack of layers beside the one layer with the same receptive field.
 
