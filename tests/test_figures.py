@@ -357,6 +357,13 @@ def test_lines_are_labelled_at_their_end():
     assert len({(line.get_linestyle(), line.get_marker()) for line in figure.axes[0].lines}) == 2
 
 
+def test_lines_mark_places():
+    figure = figures.lines({"he": [3.0, 2.0, 1.5]}, "epoch", "loss", at=[2, 3])
+    dotted = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    assert dotted == [2, 3]
+    assert figure.text_alternative == "loss by epoch: he; dotted at 2, 3."
+
+
 def test_a_fifth_line_is_refused_rather_than_left_out():
     with pytest.raises(ValueError, match=r"at most four curves .* got 5"):
         figures.lines({str(n): [1.0] for n in range(5)}, "layer", "spread")

@@ -612,9 +612,17 @@ def confusion_matrix(counts: object, classes: Sequence[str]) -> Picture:
 
 
 def lines(
-    series: Mapping[str, Sequence[float]], xlabel: str, ylabel: str, log: bool = False, told: str = ""
+    series: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+    told: str = "",
+    at: Sequence[int] = (),
 ) -> Picture:
-    """Return up to four labelled curves over 1, 2, 3, ..., on a logarithmic scale if asked; ValueError beyond four."""
+    """Return up to four labelled curves over 1, 2, 3, ..., on a logarithmic scale if asked; ValueError beyond four.
+
+    at: places on the x axis that get a dotted line.
+    """
     if len(series) > 4:
         raise ValueError(f"at most four curves can be told apart by their labels, got {len(series)}")
     figure = Picture(6.0, 3.5)
@@ -625,12 +633,15 @@ def lines(
         axes.plot(x, values, style, color=colour, markersize=4)
         place = dict(xytext=(5, 0), textcoords="offset points")  # beside the last marker, not on it
         axes.annotate(f" {name}", (x[-1], values[-1]), color=colour, fontsize=9, va="center", **place)
+    for x in at:
+        axes.axvline(x, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     longest = max(map(len, series.values()))
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear", xlim=(0.5, 1.3 * longest + 0.5))
     axes.set_xticks(range(1, longest + 1) if longest <= 20 else [1, *range(5, longest + 1, 5)])
     _plain(axes)
     between = "; " if any("," in name for name in series) else ", "
-    return figure.saying(told or f"{ylabel} by {xlabel}: {between.join(series)}.")
+    dotted = f"; dotted at {', '.join(map(str, at))}" if at else ""
+    return figure.saying(told or f"{ylabel} by {xlabel}: {between.join(series)}{dotted}.")
 
 
 def bars(values: Mapping[str, float], xlabel: str, told: str = "", form: str = "{:,.0f}") -> Picture:
