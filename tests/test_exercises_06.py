@@ -244,6 +244,8 @@ WRONG_WORDS = {
     "He's vanish": "Four layers are copied. With He's weights the gradient vanishes, with the paper's it does not.",
     "nothing shrinks": "The signal and gradient do not shrink: the other twelve keep them; four layers are copied.",
     "it does not vanish": "Four layers are copied, so the signal doesn't vanish in the twelve others.",
+    "all kill it": "All 16 layers are copied and kill the signal.",
+    "the same in the others": "Four are copied, the signal is the same in the other twelve layers.",
     "of other things": "The learning rate in the paper is too small of the output, and other things differ.",
     "too short": "four layers, signal vanishes",
 }
@@ -301,7 +303,13 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
      "Only four of the sixteen convolutions are copied. The other twelve have small weights that shrink signal and "
      "gradient to nothing; He's weights keep the signal from vanishing or exploding, so E learns even cold.",
      "Four are copied; the other twelve shrink the signal, and the gradient. He's weights stop it from shrinking or "
-     "growing."],
+     "growing.",
+     "Four layers are copied; the other twelve kill the signal and the gradient.",
+     "Only conv1_1, conv2_1, conv3_1, conv3_2 are copied. The twelve others have a gain of about 0.5, so 0.5^12 of the "
+     "signal is left, and the same for the gradient.",
+     "4 of the 16 layers are copied. The signal arrives times 0.48**12, the gradient about the same.",
+     "4 of 16 layers are copied. With He's weights each layer keeps the variance, with the paper's the signal is "
+     "multiplied with 0.48 in every layer."],
 )  # fmt: skip
 def test_explanations_pass(text):
     assert check.check_explanation(text).status == "passed"

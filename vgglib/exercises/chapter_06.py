@@ -243,7 +243,7 @@ def check_explanation(answer: object) -> Verdict:
         "how few layers are copied": (
             "four|twelve|12|few|quarter|most|remaining|sixteen|the rest|the others|other layers|random",
             r"not copied|uncopied|intermediate|(in|layers) between|middle|three quarters|75 ?(%|per ?cent)",
-            "dozen|4/16|conv1 1",
+            r"dozen|4/16|(4|12) of (the |its |e s )?16|conv1 1",
         ),
         "what happens to the signal": (
             "signal|activation|gradient|forward|outputs|updates|values|numbers|derivatives|standard deviation",
@@ -253,6 +253,7 @@ def check_explanation(answer: object) -> Verdict:
             "vanish|shr[iau]nk|small|half|halv|lost|lose|fad(e|ing)|nothing|dead|die[sd]?|decay|decreas|zero",
             r"squash|starv|collaps|tini|neither|millionth|1e ?6|under (1|one)|by (\w+ )?0[.,]\d",
             "tiny|below 1|less than (1|one)|weak|disappear|attenuat|dwindl|drop|lower|faint|shorter",
+            r"kill|0[.,]\d+( ?\^| ) ?12\b|multipl\w+ (\w+ ){0,3}0[.,]\d|gain (\w+ ){0,3}0[.,][1-9]",
             r"no signal|no gradient|insignificant|reduc|0[.,]48|divid|scal\w+ (\w+ ){0,3}down",
         ),
     }
