@@ -308,8 +308,8 @@ def fit(
     learns, inside of torch.no_grad() or inference_mode(), for a device that is not here, and in a group of processes
     for a network with a parameter that is not used; NonFiniteLossError within one step of the loss becoming infinite or
     nan, and for weights that the last step of an epoch left so; CheckpointError for the checkpoints of another run, and
-    for processes of a group that do not train and save alike; BatchTooLargeError where memory ends and the recipe allows
-    no smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
+    for processes of a group that do not train and save alike; BatchTooLargeError where memory ends and the recipe
+    allows no smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     expect_recipe(recipe, train, *([] if validation is None else [validation]))
