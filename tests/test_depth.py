@@ -95,14 +95,6 @@ def test_every_network_and_seed_is_run_once_and_recorded(data, few, tmp_path):
     assert len(said) == 16
 
 
-def test_fewer_pictures_than_asked_for_are_not_trained_on_again(data, few, tmp_path):
-    said, path = [], tmp_path / "depth.json"
-    record = depth.run_depth(data, path, "cpu", said.append, few, 5_000, (4,))
-    assert {run["pictures"] for run in record["runs"]} == {60 - 20}
-    assert depth.run_depth(data, path, "cpu", said.append, few, 5_000, (4,)) == record
-    assert len(said) == 8
-
-
 def test_a_stopped_study_goes_on(data, few, tmp_path):
     path = tmp_path / "depth.json"
 

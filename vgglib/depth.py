@@ -117,8 +117,7 @@ def _run(
     path = path or results.FOLDER / f"{name}.json"
     record = results.so_far(path, name, "label", "seed", "pictures")
     wanted = {label: recipe_of(label, chosen) for label in labels}
-    as_many = pictures, len(split(chosen, *data)[0][:pictures])  # where there are fewer than asked for, those
-    runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] in as_many]
+    runs = [run for run in record["runs"] if made_by(run, wanted.get(run["label"])) and run["pictures"] == pictures]
     plan = [(label, seed) for seed in seeds for label in wanted]
 
     def recorded(runs: list[dict]) -> dict:
