@@ -275,8 +275,9 @@ def test_what_has_moved_from_its_ring_says_how_often_it_holds_its_value():
 
 
 def test_the_bars_of_08_stand_before_those_of_the_start():
-    start, choices = choices_of("08", "figures.step_memory")
-    lengths = {}
+    opens, choices = choices_of("08", "figures.step_memory")
+    assert opens["batch"] in choices["batch"]
+    start, lengths = dict(opens, batch=32), {}  # the figure above the view; the view opens elsewhere
     for batch in choices["batch"]:
         figure = figures.step_memory("D", 224, batch, start=start)
         (axes,) = figure.axes

@@ -139,6 +139,15 @@ def test_shares_are_of_their_own_sum():
     figure = figures.shares({"conv1_1": (1.0, 3.0), "fc6": (3.0, 1.0)}, ("MACs", "time"))
     assert [patch.get_width() for patch in figure.axes[0].patches] == [25.0, 75.0, 75.0, 25.0]
     assert "largest in time: conv1_1, 75 %" in figure.text_alternative
+    assert not figure.axes[0].get_title()
+
+
+def test_a_marked_share_stands_in_the_title():
+    figure = figures.shares({"conv1_1": (1.0, 3.0), "fc6": (3.0, 1.0)}, ("MACs", "time"), mark="fc6")
+    (axes,) = figure.axes
+    assert axes.get_title() == "fc6: 75.0 % of the MACs, 25.0 % of the time"
+    assert axes.get_title() in figure.text_alternative
+    assert [label.get_fontweight() for label in axes.get_yticklabels()] == ["normal", "bold"]
 
 
 @cache
@@ -951,8 +960,17 @@ def test_a_bar_without_its_point_in_sight_is_not_drawn():
     assert near.get_ylim()[0] == 57.5  # above the first point
 
 
+def test_three_ways_of_shrinking_are_all_drawn():
+    ways = {name: [(10 * n, 59.0, 0.1), (20 * n, 59.5, 0.1)] for n, name in enumerate(("one", "two", "three"), 1)}
+    figure = figures.shrinking(ways, whole=60.0, chosen={"one": 20})
+    for axes in figure.axes:
+        assert [line.get_label() for line in axes.containers] == [*ways]
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [*ways]
+
+
 def test_singular_values_above_all_before_are_counted():
     figure = figures.singular_values([2.0, 1.0, 0.5], torch.tensor([5.0, 2.5, 0.4]))
+    assert list(figure.axes[0].lines[-1].get_ydata()) == pytest.approx([5.0, 2.5, 0.4])  # those after lie on top
     assert figure.axes[0].get_title() == "2 of 3 lie above the largest before training"
     assert words(figure) == ["after", "before training"]
     assert figure.text_alternative == (

@@ -1385,8 +1385,13 @@ def _held(configuration: str, image_size: int, batch: int) -> dict[str, Memory]:
     return {purpose: memory(net, batch, purpose) for purpose in PURPOSES}
 
 
-def shares(pairs: Mapping[str, tuple[float, float]], labels: tuple[str, str], told: str = "") -> Picture:
-    """Return two bars for each name, each number as a per cent of its column's sum: {name: (first, second)}."""
+def shares(
+    pairs: Mapping[str, tuple[float, float]], labels: tuple[str, str], mark: str = "", told: str = ""
+) -> Picture:
+    """Return two bars for each name, each number as a per cent of its column's sum: {name: (first, second)}.
+
+    mark: a name that is written in bold, and whose two shares stand in the title.
+    """
     figure = Picture(6.0, 0.9 + 0.24 * len(pairs))
     axes = figure.subplots()
     sums = [sum(pair[n] for pair in pairs.values()) for n in (0, 1)]
@@ -1398,9 +1403,15 @@ def shares(pairs: Mapping[str, tuple[float, float]], labels: tuple[str, str], to
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_xlabel("per cent of the whole network")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
+    if mark:
+        first, second = (100 * pairs[mark][n] / sums[n] for n in (0, 1))
+        axes.set_title(f"{mark}: {first:.1f} % of the {labels[0]}, {second:.1f} % of the {labels[1]}", fontsize=10)
+        axes.get_yticklabels()[list(pairs).index(mark)].set_fontweight("bold")
     _plain(axes)
     largest = max(pairs, key=lambda name: pairs[name][1] / sums[1])
     spoken = f"largest in {labels[1]}: {largest}, {100 * pairs[largest][1] / sums[1]:.0f} %"
+    if mark:
+        spoken = f"{axes.get_title()}; {spoken}"
     return figure.saying(told or f"{labels[0]} beside {labels[1]}, by layer; {spoken}.")
 
 
@@ -1410,17 +1421,17 @@ def shrinking(
     chosen: Mapping[str, float] | None = None,
     told: str = "",
 ) -> Picture:
-    """Return accuracy over the weights that are left, one curve for each way: {way: [(weights, mean, spread)]}.
+    """Return accuracy over the weights, or bytes, that are left, a curve a way: {way: [(weights, mean, spread)]}.
 
-    Weights and accuracies are in per cent. Two panels: all points, and those near ``whole``, the accuracy before, which
-    is drawn as a dotted line. Bars show the spread of the points in sight.
+    At most three ways. Weights and accuracies are in per cent. Two panels: all points, and those near ``whole``, the
+    accuracy before, which is drawn as a dotted line. Bars show the spread of the points in sight.
     chosen: the weights of one point of each way, which gets a ring.
     """
     figure = Picture(7.4, 3.4)
     every, near = figure.subplots(1, 2)
     for axes, lowest in ((every, -math.inf), (near, whole - 2.5)):
         axes.axhline(whole, color=GREY, linestyle=":", linewidth=1)
-        for (way, points), colour, style in zip(ways.items(), (BLUE, RED), ("o-", "s--"), strict=False):
+        for (way, points), colour, style in zip(ways.items(), (BLUE, RED, GREY), ("o-", "s--", "^:"), strict=False):
             weights, means, spreads = zip(*sorted(points), strict=True)
             bars = [spread if mean >= lowest else 0.0 for mean, spread in zip(means, spreads, strict=True)]
             axes.errorbar(weights, means, bars, fmt=style, color=colour, markersize=4, capsize=2, linewidth=1.2,
@@ -1428,7 +1439,7 @@ def shrinking(
             ringed = [(x, mean) for x, mean in zip(weights, means, strict=True) if x == (chosen or {}).get(way)]
             if ringed:
                 axes.plot(*zip(*ringed, strict=True), "o", color=colour, fillstyle="none", markersize=12)
-        axes.set(xscale="log", xlabel="weights of fc6 that are left (%)", ylabel="accuracy (%)")
+        axes.set(xscale="log", xlabel="weights of fc6, or bytes, that are left (%)", ylabel="accuracy (%)")
         axes.xaxis.set_major_formatter("{x:g}")
         _plain(axes)
     top = max(mean + spread for points in ways.values() for _, mean, spread in points)
@@ -1837,7 +1848,7 @@ def singular_values(before: Sequence[float], after: Sequence[float]) -> Picture:
     before, after = ([float(value) for value in values] for values in (before, after))
     largest, above = max(before), sum(value > max(before) for value in after)
     axes.axhline(largest, color=GREY, linestyle=":", linewidth=1)
-    for values, colour, style in ((after, RED, "o-"), (before, BLUE, "s--")):
+    for values, colour, style in ((before, BLUE, "s--"), (after, RED, "o-")):
         axes.plot(range(1, len(values) + 1), values, style, color=colour, markersize=3, linewidth=1.2)
     axes.annotate("after", (1, after[0]), (8, 0), textcoords="offset points", color=RED, fontsize=9, va="center")
     axes.annotate("before training", (1, largest), (0, -13), textcoords="offset points", color=BLUE, fontsize=9)
