@@ -122,10 +122,10 @@ def run_digits(
     path = path or results.FOLDER / "digits.json"
     runs = [run for run in results.so_far(path, "digits", "label", "seed")["runs"] if made_by(run, CLOTHES)]
     pictures, labels = _digits()
-    part, _ = split(CLOTHES, *data)
 
     @cache
     def network(who: str, seed: int) -> VGG:
+        part, _ = split(CLOTHES, *data)
         net = build(CLOTHES, part, seed)
         if who == "clothes":
             tell(f"training on clothes, seed {seed}: {fit(net, part, None, CLOTHES, seed, device).seconds:.0f} s")
