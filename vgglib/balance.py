@@ -17,6 +17,7 @@ from vgglib.protocol import FULL_FRAMES, STAGES
 
 CLASSES, TRAINING_PICTURES = 10, 60_000  # of Fashion-MNIST
 NOT_MEANT_TO_BE_GOOD = {"batch-size", "rate-drops", "depth-controls"}  # mistrained on purpose, or by three schedules
+OTHER_PICTURES = {"digits"}  # records of networks that were tested on something else
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
     the recipe; "pictures" says how many were trained on where that was not all. Of the study protocol those networks
     count that were trained at a single scale from random numbers, by their centre crops; a record of some "seeds"
     repeats networks of a whole one, and does not count. Other records are passed over, and so are those of
-    NOT_MEANT_TO_BE_GOOD, and garments on canvases. Raises ValueError if there is no such folder.
+    NOT_MEANT_TO_BE_GOOD and OTHER_PICTURES, and garments on canvases. Raises ValueError if there is no such folder.
     """
     folder, found = Path(folder or results.FOLDER), []
     if not folder.is_dir():
@@ -53,7 +54,7 @@ def trained_networks(folder: str | os.PathLike | None = None) -> list[Trained]:
             found += [] if "seeds" in record else _of_protocol(path.stem, record)
             continue
         summaries = record.get("test_accuracy") if isinstance(record, dict) else None
-        if not isinstance(summaries, dict) or path.stem in NOT_MEANT_TO_BE_GOOD:
+        if not isinstance(summaries, dict) or path.stem in NOT_MEANT_TO_BE_GOOD | OTHER_PICTURES:
             continue
         alone = "mean" in summaries
         for label, summary in {path.stem: summaries}.items() if alone else summaries.items():
