@@ -325,6 +325,12 @@ def test_three_questions_are_asked_and_answered(notebook):
     assert all(len(answer.split()) > 4 for _, answer in folds)
 
 
+def test_no_table_is_torn_by_a_bar_within_a_mark(notebook):
+    rows = [line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    marks = [mark for line in rows if line.startswith("|") for mark in prose.MARKED.findall(line)]
+    assert not [mark for mark in marks if "|" in mark]
+
+
 # --- the number check is checked itself ---------------------------------------------------------------------------
 
 
