@@ -125,3 +125,23 @@ def unmarked(markdown: str) -> list[str]:
     ):
         markdown = re.sub(pattern, " ", markdown, flags=re.DOTALL)
     return [markdown[max(0, m.start() - 25) : m.end() + 15] for m in re.finditer(r"\d[\d.,]*", markdown)]
+
+
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
+
+
+def typed(markdown: str) -> list[str]:
+    """Return the numbers that stand in backticks as numbers: not in names, calls, formulas or blocks of code."""
+    plain = re.sub(r"```.*?```|<!--.*?-->", "", markdown, flags=re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", plain)
+    return [
+        number
+        for span in spans
+        if not re.search(r"[A-Za-z_]{3,}|[A-Za-z]\d|[=(\[*_/]", span)
+        for number in NUMBER.findall(span)
+    ]
+
+
+def numbers(text: str) -> set[str]:
+    """Return the numbers in code or output, without the commas of thousands."""
+    return {number.replace(",", "").replace("_", "") for number in NUMBER.findall(text.replace("_", ""))}

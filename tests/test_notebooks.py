@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import prose
 import pytest
+from typed_numbers import SOURCES
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -323,6 +324,36 @@ def test_three_questions_are_asked_and_answered(notebook):
     folds = re.findall(r"(?s)<details><summary>(\d\. .*?)</summary>\n\n(.*?)</details>", end)
     assert [plain(question) for question, _ in folds] == [plain(question) for question in asked]
     assert all(len(answer.split()) > 4 for _, answer in folds)
+
+
+def test_numbers_in_backticks_are_found():
+    markdown = "`2.43` and `-1.80`, `91.85 ± 0.46 %`, `60,000`, `conv3_1`, `f(2)`, `lr=0.1`, `CS231n`, <!--=1-->1, 7"
+    assert prose.typed(markdown + "\n```python\n99\n```") == ["2.43", "1.80", "91.85", "0.46", "60,000"]
+
+
+def said_by(output):
+    """Return the words of an output, without its pictures."""
+    data = output.get("data", {})
+    return "".join((output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_numbers_in_backticks_are_the_chapters_own_or_have_a_source(path):
+    """What a chapter neither computes nor prints stands in typed_numbers.py with its source, and nothing else does."""
+    notebook = nbformat.read(path, as_version=4)
+    shown = [cell.source for cell in code(notebook)] + re.findall(r"(?s)```.*?```", text(notebook))
+    always = [cell for cell in code(notebook) if "nbval-ignore-output" not in cell.metadata.get("tags", [])]
+    own = prose.numbers("\n".join([*shown, *(said_by(output) for cell in always for output in cell.outputs)]))
+    missing = {number for number in prose.typed(text(notebook)) if number.replace(",", "") not in own}
+    assert missing == {*SOURCES.get(path.name[:2], {})}
+
+
+@pytest.mark.parametrize(
+    ("chapter", "number"),
+    [(chapter, number) for chapter, found in SOURCES.items() for number, told in found.items() if told[0] == "="],
+)
+def test_a_source_that_is_an_expression_gives_its_number(chapter, number):
+    assert float(number.replace(",", "")) == eval(SOURCES[chapter][number][1:], dict(prose.NAMES))
 
 
 def test_no_table_is_torn_by_a_bar_within_a_mark(notebook):
