@@ -123,3 +123,17 @@ def test_other_kernels_are_refused():
 def test_branches_are_in_the_mode_of_the_network(mode):
     net = with_branches(VGG("8 8 |", 3, 10, 8, hidden=8, batch_norm=True).train(mode))
     assert {part.training for part in net.modules()} == {mode}
+
+
+@pytest.mark.parametrize(
+    ("norm", "said"),
+    [
+        (torch.nn.BatchNorm2d(3, affine=False), "no scale"),
+        (torch.nn.BatchNorm2d(3, track_running_stats=False), "no running statistics"),
+        (torch.nn.BatchNorm2d(1), "3 outputs meet a normalisation of 1 channels"),
+    ],
+    ids=["no scale", "no statistics", "other channels"],
+)
+def test_norms_that_cannot_be_folded_are_refused(norm, said):
+    with pytest.raises(ValueError, match=said):
+        fold_norm(torch.ones(3, 2, 3, 3), norm.eval())

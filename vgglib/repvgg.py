@@ -5,6 +5,8 @@ Taught in notebooks/10_after_vgg.ipynb.
 """
 
 import copy
+from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +47,32 @@ def fold_norm(weight: Tensor, norm: nn.BatchNorm2d, bias: Tensor | float = 0.0) 
     """Return (weight, bias) of the one convolution that does what a convolution and ``norm`` after it do together.
 
     weight: (out, in, height, width); bias: (out,), or 0. Holds for evaluation, where the normalisation uses its running
-    statistics. Raises ValueError if ``norm`` is in training mode: there the batch decides, and no weights can know it.
+    statistics. Raises ValueError if ``norm`` is in training mode (there the batch decides, and no weights can know it),
+    and for one without a scale, without running statistics, or for other channels.
     """
     if norm.training:
         raise ValueError("in training mode the batch decides mean and spread; call eval() before folding")
     factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return weight * factor[:, None, None, None], norm.bias + (bias - norm.running_mean) * factor
+
+
+def _of_whole_norms(function: Callable) -> Callable:
+    """Return fold_norm for normalisations that have all that it reads, refusing others."""
+
+    @wraps(function)
+    def checked(weight: Tensor, norm: nn.BatchNorm2d, bias: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        if norm.weight is None or norm.running_var is None:
+            raise ValueError(f"{norm} has no scale or no running statistics: it cannot be folded")
+        if len(weight) != norm.num_features:
+            raise ValueError(
+                f"{len(weight)} outputs meet a normalisation of {norm.num_features} channels"
+            )
+        return function(weight, norm, bias)
+
+    return checked
+
+
+fold_norm = _of_whole_norms(fold_norm)  # above it stands as chapter 10 shows it
 
 
 @torch.no_grad()
