@@ -64,9 +64,7 @@ def _of_whole_norms(function: Callable) -> Callable:
         if norm.weight is None or norm.running_var is None:
             raise ValueError(f"{norm} has no scale or no running statistics: it cannot be folded")
         if len(weight) != norm.num_features:
-            raise ValueError(
-                f"{len(weight)} outputs meet a normalisation of {norm.num_features} channels"
-            )
+            raise ValueError(f"{len(weight)} outputs meet a normalisation of {norm.num_features} channels")
         return function(weight, norm, bias)
 
     return checked
