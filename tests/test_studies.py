@@ -7,14 +7,11 @@ import pytest
 import torch
 
 from vgglib import beginnings, depth, later, lighter, protocol, results, studies
-from vgglib.__main__ import main
+from vgglib.__main__ import main, own_studies
 from vgglib.augment import view
-from vgglib.beginnings import run_batch_norm_starts, run_warm_starts
+from vgglib.beginnings import run_warm_starts
 from vgglib.data import ImageSet
-from vgglib.depth import run_controls, run_depth
 from vgglib.evaluation import prepared
-from vgglib.later import run_digits, run_repvgg
-from vgglib.lighter import run_lighter
 from vgglib.protocol import PROTOCOLS, run_protocol
 from vgglib.training import Epoch, History, recipe, split
 
@@ -143,13 +140,7 @@ def test_an_unknown_study_is_refused(capsys):
     assert "choose from three-by-three" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("three-by-three", "batch-size", "rate-drops", "lenet", "warm-start", "batch-norm-start"),
-        *("lighter", "depth", "depth-controls", "repvgg", "digits"),
-    ],
-)
+@pytest.mark.parametrize("name", [*studies.STUDIES, *own_studies()])
 def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, monkeypatch):
     """Also after recipes have got new fields: a record that is not recognised would be overwritten."""
     for module in (studies, beginnings, lighter, depth, later):
@@ -157,16 +148,7 @@ def test_what_is_recorded_is_recognised_and_not_trained_again(name, tmp_path, mo
     path = tmp_path / "record.json"
     path.write_bytes((results.FOLDER / f"{name}.json").read_bytes())
     before = results.read(path)
-    own = {
-        "warm-start": run_warm_starts,
-        "batch-norm-start": run_batch_norm_starts,
-        "lighter": run_lighter,
-        "depth": run_depth,
-        "depth-controls": run_controls,
-        "repvgg": run_repvgg,
-        "digits": run_digits,
-    }
-    run = own.get(name)
+    run = own_studies().get(name)
     after = run(DATA, path) if run else studies.run_study(name, DATA, path)
     assert after["runs"] == before["runs"]
     assert after.get("test_accuracy") == before.get("test_accuracy")

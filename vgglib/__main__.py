@@ -1040,19 +1040,14 @@ def _predict(options: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _study(options: argparse.Namespace) -> int:
-    from vgglib import results
+def own_studies() -> dict[str, object]:
+    """Return the studies that are functions of their own, by name; each takes (data, path, device)."""
     from vgglib.beginnings import run_batch_norm_starts, run_warm_starts
-    from vgglib.clone import IN_CLONE, LEFT_OUT
-    from vgglib.data import fashion_mnist
     from vgglib.depth import run_controls, run_depth
     from vgglib.later import run_digits, run_repvgg
     from vgglib.lighter import run_lighter
-    from vgglib.protocol import PROTOCOLS, run_protocol, tables
-    from vgglib.studies import STUDIES, run_study
-    from vgglib.tolerance import run_test_scales
 
-    own = {
+    return {
         "warm-start": run_warm_starts,
         "batch-norm-start": run_batch_norm_starts,
         "lighter": run_lighter,
@@ -1061,6 +1056,17 @@ def _study(options: argparse.Namespace) -> int:
         "repvgg": run_repvgg,
         "digits": run_digits,
     }
+
+
+def _study(options: argparse.Namespace) -> int:
+    from vgglib import results
+    from vgglib.clone import IN_CLONE, LEFT_OUT
+    from vgglib.data import fashion_mnist
+    from vgglib.protocol import PROTOCOLS, run_protocol, tables
+    from vgglib.studies import STUDIES, run_study
+    from vgglib.tolerance import run_test_scales
+
+    own = own_studies()
     if not IN_CLONE and options.result is None:
         raise ValueError(f"say with --result where to record it: the book's data/results/ is {LEFT_OUT}")
     _can_hold_a_record(options.result)
