@@ -897,8 +897,9 @@ def _where_it_broke(
 
 def _expect_all_used(net: nn.Module) -> None:
     """Raise ValueError, under several processes, for parameters without a gradient: torch would wait for theirs."""
-    unused = [name for name, one in net.named_parameters() if one.requires_grad and one.grad is None]
-    if unused and distributed.world() > 1:
+    if distributed.world() == 1:
+        return
+    if unused := [name for name, one in net.named_parameters() if one.requires_grad and one.grad is None]:
         more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
         raise ValueError(
             f"the network does not use {', '.join(unused[:3])}{more}, whose gradients several processes would wait "
