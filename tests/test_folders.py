@@ -26,7 +26,7 @@ from PIL import Image, ImageFile, ImageOps
 from torch import nn
 from torchvision.datasets import ImageFolder
 
-from vgglib import folders, peers, training
+from vgglib import evaluation, folders, peers, training
 from vgglib.augment import Augment, colour_axes, stream, view
 from vgglib.data import DataError, ImageSet, image_folder
 from vgglib.folders import SUFFIXES, TURNS, read_picture, train_and_validation
@@ -718,7 +718,7 @@ def test_centre_crops_are_those_of_one_crop(root):
 def test_validation_takes_what_fits(root, settings, monkeypatch):
     """Crops of a folder are halved until memory holds them; their order stays."""
     pictures, small = image_folder(root), replace(settings, configuration="4 |", hidden=5)
-    net, asked, there = training.build(small, pictures).eval(), [], training.of_views
+    net, asked, there = training.build(small, pictures).eval(), [], evaluation.of_views
 
     def limited(net, X, bf16):
         asked.append(len(X))
@@ -728,8 +728,8 @@ def test_validation_takes_what_fits(root, settings, monkeypatch):
 
     expected = training.watched_accuracy(net, pictures, False, 20)
     posteriors = torch.cat([there(net, X, False) for X in pictures.centre_crops((16, 16), 20)])
-    assert expected == training.accuracy(posteriors, pictures.labels)
-    monkeypatch.setattr(training, "of_views", limited)
+    assert expected == evaluation.accuracy(posteriors, pictures.labels)
+    monkeypatch.setattr("vgglib.watching.of_views", limited)
     assert training.watched_accuracy(net, pictures, False, 20) == expected
     assert asked == [12, 6, 3, 3, 3, 3]
     one_by_one = SimpleNamespace(batches=None, pictures=pictures.pictures, labels=pictures.labels)
@@ -758,7 +758,9 @@ def test_batches_lie_where_they_are_wanted(root, settings):
 
 def test_an_estimate_counts_the_readers(root, settings, monkeypatch):
     """Eight pictures are read in 4 seconds by one process, and learned in one."""
-    monkeypatch.setattr(training, "_timed_step", lambda net, few, *_: (few.workers == 0 and len(few) / 2, len(few) / 8))
+    monkeypatch.setattr(
+        "vgglib.estimates._timed_step", lambda net, few, *_: (few.workers == 0 and len(few) / 2, len(few) / 8)
+    )
     monkeypatch.setattr(training.os, "cpu_count", lambda: 16)
     pictures, small = image_folder(root), replace(settings, configuration="4 |", hidden=5, batch_size=8)
     net = training.build(small, pictures)

@@ -26,6 +26,7 @@ from vgglib.checkpoint import digest, load_network, save_network
 from vgglib.data import CLASSES, DataError, ImageSet, ReaderDied
 from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error, top5_error
 from vgglib.model import VGG
+from vgglib.recipes import ALLOWED
 from vgglib.resuming import CheckpointWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few steps teach nothing
@@ -1072,7 +1073,7 @@ def test_help_explains_every_field(capsys):
         told = said[start:].partition(f" {value} ")[2].partition(" --")[0]
         assert f"(laptop: {getattr(training.RECIPES['laptop'], field.name)})" in told
         assert len(told.split()) > 4, field.name
-        assert all(word in told for word in training._ALLOWED.get(field.name, ())), field.name
+        assert all(word in told for word in ALLOWED.get(field.name, ())), field.name
     assert "normal-0.01" in said
 
 

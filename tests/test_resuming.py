@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from test_training import TINY, patterns, same, weights
 from torch import nn
 
-from vgglib import resuming, run, training
+from vgglib import estimates, resuming, run, training
 from vgglib.checkpoint import CheckpointError
 from vgglib.data import DataError, ImageSet
 from vgglib.guard import Guard
@@ -560,7 +560,7 @@ def test_an_epoch_is_not_lost_where_a_picture_to_watch_cannot_be_read(tmp_path, 
 
     net = build(settings, patterns(40), 0)
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_accuracy", broken)
+        patched.setattr("vgglib.watching._accuracy", broken)
         with pytest.raises(DataError, match="empty"):
             fit(net, patterns(40), watched, settings, device="cpu", checkpoint=tmp_path)
     assert len(Checkpoints(tmp_path).paths()) == 1
@@ -590,7 +590,7 @@ def test_a_stop_during_the_estimate_leaves_a_network_to_use(monkeypatch):
     net = build(settings, patterns(40), 0)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     monkeypatch.setattr(training.Progress, "visible", True)
-    timed, calls = training._timed_step, []
+    timed, calls = estimates._timed_step, []
 
     def stopped(*about):
         calls.append(timed(*about))
@@ -598,7 +598,7 @@ def test_a_stop_during_the_estimate_leaves_a_network_to_use(monkeypatch):
             raise KeyboardInterrupt
         return calls[-1]
 
-    monkeypatch.setattr(training, "_timed_step", stopped)
+    monkeypatch.setattr("vgglib.estimates._timed_step", stopped)
     with pytest.raises(KeyboardInterrupt):
         fit(net, patterns(40), None, settings, device="cpu")
     assert not net.training

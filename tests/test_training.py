@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vgglib import evaluation, training
+from vgglib import estimates, evaluation, training
 from vgglib.augment import colour_axes, view
 from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
@@ -215,7 +215,7 @@ def test_batches_lie_as_convolutions_are_fastest(train, wanted, fast, so, monkey
 def test_training_lays_its_batches_out_by_its_own_number_format(train, bf16, monkeypatch):
     """As on a GPU, where all channels of a pixel lie side by side for bfloat16 alone."""
     monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: bf16)
-    monkeypatch.setattr(training, "fast_in_bf16", lambda device: bf16)
+    monkeypatch.setattr("vgglib.conditions.fast_in_bf16", lambda device: bf16)
     seen = []
     net = build(TINY, train)
     net.features[0].register_forward_pre_hook(
@@ -276,7 +276,7 @@ def test_an_estimate_times_no_more_steps_than_it_needs(train, monkeypatch, secon
         seen.append(len(few))
         return 0.25 * second * len(few) / 8, 0.75 * second * len(few) / 8
 
-    monkeypatch.setattr(training, "_timed_step", timed)
+    monkeypatch.setattr("vgglib.estimates._timed_step", timed)
     found = estimate(build(TINY, train), train, replace(TINY, batch_size=40), steps)
     assert seen == batches
     assert (found.pictures, found.steps) == (batches[-1], steps)
@@ -339,13 +339,13 @@ def test_a_network_without_a_size_is_watched_by_the_crop_it_learns_from(train):
 @pytest.mark.parametrize("wrap", [nn.Sequential, nn.DataParallel])
 def test_a_wrapped_network_is_watched_at_the_same_scale(train, wrap, monkeypatch):
     part, held_out = train.split(40)
-    chosen, asked, there = replace(TINY, epochs=1, scale=20), [], training.single_crop
+    chosen, asked, there = replace(TINY, epochs=1, scale=20), [], evaluation.single_crop
 
     def single_crop(net, images, scale, *more, **named):
         asked.append(scale)
         return there(net, images, scale, *more, **named)
 
-    monkeypatch.setattr(training, "single_crop", single_crop)
+    monkeypatch.setattr("vgglib.watching.single_crop", single_crop)
     plain = build(chosen, part)
     found = [fit(net, part, held_out, chosen, device="cpu") for net in (plain, wrap(build(chosen, part)))]
     assert asked == [20, 20]
@@ -431,7 +431,7 @@ def test_plateau_stays_at_the_third_drop_whoever_goes_on():
 
 
 def test_plateau_ends_the_run(train, monkeypatch):
-    monkeypatch.setattr(training, "accuracy", lambda *_: 0.25)
+    monkeypatch.setattr("vgglib.watching.accuracy", lambda *_: 0.25)
     _, history = run(train, validation=train[:8], schedule="plateau", patience=1, epochs=30)
     assert history.column("learning_rate") == pytest.approx([0.02, 0.02, 0.002, 0.0002, 0.00002])
 
@@ -917,8 +917,8 @@ def test_parts_of_batches_that_there_are_not_are_refused(train, wrong):
 
 
 def test_an_estimate_counts_the_optimisers_step_and_the_validation(train, monkeypatch):
-    monkeypatch.setattr(training, "_timed_step", lambda _net, few, *_: (0.01 * len(few), 0.03 * len(few)))
-    monkeypatch.setattr(training, "_timed_update", lambda *_: 0.2)
+    monkeypatch.setattr("vgglib.estimates._timed_step", lambda _net, few, *_: (0.01 * len(few), 0.03 * len(few)))
+    monkeypatch.setattr("vgglib.estimates._timed_update", lambda *_: 0.2)
     alone = estimate(build(TINY, train), train, TINY)  # a batch of 20
     assert alone.seconds == pytest.approx(TINY.epochs * (200 * 0.04 + 10 * 0.2))
     watching = estimate(build(TINY, train), train, TINY, validation=train[:50])
@@ -929,14 +929,14 @@ def test_an_estimate_counts_the_optimisers_step_and_the_validation(train, monkey
 def test_the_optimisers_step_is_timed_without_a_change(train):
     net = build(TINY, train)
     before = weights(net)
-    assert training._timed_update(net, TINY, True, 2) == 0
+    assert estimates._timed_update(net, TINY, True, 2) == 0
     net(torch.rand(2, 1, 12, 12)).sum().backward()
-    assert training._timed_update(net, TINY, True, 2) > 0
+    assert estimates._timed_update(net, TINY, True, 2) > 0
     assert same(before, weights(net))
 
 
 def test_what_is_left_of_a_run_is_foretold(train, monkeypatch):
-    monkeypatch.setattr(training, "estimate", lambda *_, **__: Estimate(1.0, 80.0, 3, 8, 200, 4))
+    monkeypatch.setattr("vgglib.estimates.estimate", lambda *_, **__: Estimate(1.0, 80.0, 3, 8, 200, 4))
     net = build(TINY, train)
     assert training.foretold(net, train, TINY).startswith("about 1 min 20 s on ")
     assert training.foretold(net, train, TINY, None, 0.75).startswith("about 20 s more on ")

@@ -1,10 +1,8 @@
 """What a training run did, epoch by epoch."""
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from vgglib.training import Recipe
+from vgglib.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class Epoch:
 class History:
     """What a training run did, epoch by epoch, and under which conditions."""
 
-    recipe: "Recipe"
+    recipe: Recipe
     seed: int
     classes: int
     conditions: dict[str, str | bool]

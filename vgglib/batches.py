@@ -1,0 +1,68 @@
+"""The batches of an epoch: order, crops and flips that depend on (seed, epoch, index) alone, shared among processes."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vgglib.augment import Augment, stream
+from vgglib.data import ImageSet
+from vgglib.devices import device_of
+from vgglib.evaluation import laid_out, prepared
+from vgglib.recipes import Recipe
+from vgglib.sizes import whole
+
+
+def batches(
+    net: nn.Module,
+    train: ImageSet,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch: pictures as ``net`` wants them, float (N, C, side, side), and labels (N,).
+
+    Order and augmentation depend on (seed, epoch, index) alone. start: batches that are left out, being done already.
+    rank, world: of each batch this process gets the rank-th of ``world`` parts. A last batch is left out under batch
+    normalisation if a part of it would have one picture only. A set with ``batches`` of its own is asked for them.
+    In memory the pictures lie as vgglib.evaluation.laid_out says, unless recipe.channels_last is False. Raises
+    ValueError for a negative start, and for a rank that is none of 0 to world - 1.
+    """
+    if whole(start, "start") < 0 or not 0 <= whole(rank, "rank") < whole(world, "world"):
+        raise ValueError(f"start must be 0 or more, rank from 0 to world - 1, got {start}, {rank} of {world}")
+
+    def as_wanted(X: Tensor) -> Tensor:
+        X = prepared(net, X)
+        return X if recipe.channels_last is False else laid_out(net, X, recipe.bf16)
+
+    if is_streamed(train):
+        for X, y in train.batches(recipe, seed, epoch, start, rank, world):
+            yield as_wanted(X.to(device_of(net))), y.to(device_of(net))
+        return
+    colour = recipe.rgb_shift * train.colour_axes if recipe.rgb_shift and train.images.shape[1] > 1 else None
+    augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
+    draws = augment.draws(len(train), seed, epoch).to(train.images.device)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
+    for batch in order.to(train.images.device).split(recipe.batch_size)[start:]:
+        if recipe.batch_norm and len(batch) < 2 * world:
+            continue
+        index = batch.tensor_split(world)[rank]
+        yield as_wanted(augment(train.images[index], draws[index])), train.labels[index]
+
+
+def channels_of(train: ImageSet) -> int:
+    """Return the channels of a set's pictures, whether it has them in memory or in files."""
+    return train.channels if is_streamed(train) else train.images.shape[1]
+
+
+def is_streamed(pictures: ImageSet) -> bool:
+    """Return whether a set reads its pictures while training, as vgglib.data.image_folder's does."""
+    return hasattr(pictures, "batches")
+
+
+def on_device(train: ImageSet, device: torch.device) -> ImageSet:
+    """Return a set on a device; one that is read while training gives its batches there."""
+    return train.to(device) if hasattr(train, "to") else train
