@@ -3,11 +3,12 @@
 ``OMP_NUM_THREADS=1 python tests/benchmarks/asides.py [NAME ...] [--result data/results/asides.json]``
 
 Without names it runs all that is not recorded yet, and writes after each: stopped, it goes on where it was. The trials
-take their settings from the cells around the text that quotes them; they run on the CPU. Some ten minutes on one core.
+take their settings from the cells around the text that quotes them; they run on the CPU, some fifteen minutes.
 """
 
 import argparse
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -22,15 +23,19 @@ from torch.nn import functional as F
 from vgglib import results
 from vgglib.augment import view, whole
 from vgglib.checkpoint import shipped
-from vgglib.compress import pruned, replace_fc6
+from vgglib.compress import lighter_head, pruned, replace_fc6
 from vgglib.configurations import layers
+from vgglib.configurations import names as layer_names
+from vgglib.cost import cost
 from vgglib.data import ImageSet, fashion_mnist, on_canvas
 from vgglib.devices import kept_dice
 from vgglib.earlier import LENET, build_lenet
-from vgglib.evaluation import accuracy_on, prepared
+from vgglib.evaluation import accuracy_on, prepared, single_crop
 from vgglib.gradients import HELD
 from vgglib.lighter import RECIPE, last_maps
+from vgglib.measured_cost import layer_seconds
 from vgglib.model import VGG, fully_convolutional, initialise
+from vgglib.studies import STUDIES
 from vgglib.training import Recipe, batches, build, conditions, fit, recipe
 
 EXACT = dict(bf16=False, fused=False, keep_memory=False)  # no arithmetic that is there for speed
@@ -41,6 +46,9 @@ BARE = replace(PLAIN, channels_last=False)  # for what no `batches` lays out in 
 SICK = replace(PLAIN, configuration="B", initialisation="glorot", epochs=2)  # its exercise 3
 PRUNED = replace(RECIPE, epochs=2)  # chapter 08's `chosen`
 SHORT = replace(LENET, epochs=3)  # chapter 01's `short`
+ONE_RUN = {  # chapter 03's `recipes`
+    name: replace(one, learning_rate=0.03, epochs=4, **EXACT) for name, one in STUDIES["three-by-three"].recipes.items()
+}
 SCALES = (32, 48, 64)
 
 
@@ -284,7 +292,88 @@ def pruning(seeds: tuple[int, ...]) -> dict:
     return {"networks": found}
 
 
+@torch.no_grad()
+def one_run_each(seeds: tuple[int, ...]) -> dict:
+    """Chapter 03: B less five 5x5 layers, one training each, on 2,000 test pictures, and the gap's standard error."""
+    train, test = pictures()
+    found = {"gaps": [], "standard_errors": []}
+    for seed in seeds:
+        right = []
+        for chosen in ONE_RUN.values():
+            net = build(chosen, train[:8_000], seed)
+            with torch.enable_grad():
+                fit(net, train[:8_000], None, chosen, seed, "cpu")
+            answers = single_crop(net, test.images[:2000], bf16=False).argmax(dim=1)
+            right.append(answers.eq(test.labels[:2000]).double())
+        gap = right[0] - right[1]
+        found["gaps"].append(gap.mean().item())
+        found["standard_errors"].append((gap.var() / len(gap)).sqrt().item())
+    return found
+
+
+def layer_times(_: tuple[int, ...]) -> dict:
+    """Chapter 08: the share of D's three fully connected layers in a picture's time, on one thread and on two, and
+    each convolution's milliseconds for a billion MACs on one."""
+    net, X, found = VGG("D").eval(), torch.rand(1, 3, 224, 224), {}
+    work = [row.macs for row in cost(net, 224)[1:]]
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            rounds = [[*layer_seconds(net, X, runs=3).values()] for _ in range(10)]
+            found[f"fc6, {threads} threads"] = [times[-3] / sum(times) for times in rounds]
+            found[f"fc6 to fc8, {threads} threads"] = [sum(times[-3:]) / sum(times) for times in rounds]
+            if threads == 1:
+                medians = map(statistics.median, zip(*rounds, strict=True))
+                paid = zip([*layer_names(layers("D")), "fc6", "fc7", "fc8"], work, medians, strict=True)
+                found["ms per billion MACs"] = {name: 1e12 * took / macs for name, macs, took in paid if macs}
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def average_head(_: tuple[int, ...]) -> dict:
+    """Chapter 08: the share of time that D saves with an average in place of three layers, in five series of seven."""
+    nets = [VGG("D")]
+    nets.append(lighter_head(nets[0], "average"))
+    optimisers = [torch.optim.SGD(net.parameters(), 1e-6, momentum=0.9) for net in nets]
+
+    def use(net: nn.Module, _: object, X: Tensor) -> None:
+        with torch.inference_mode():
+            net.eval()(X)
+
+    def step(net: nn.Module, optimiser: torch.optim.Optimizer, X: Tensor) -> None:
+        optimiser.zero_grad()
+        F.cross_entropy(net.train()(X), torch.zeros(len(X), dtype=torch.long)).backward()
+        optimiser.step()
+
+    found = {}
+    for name, run, batch in (("alone", use, 1), ("among 16", use, 16), ("step", step, 1)):
+        X, found[name] = torch.rand(batch, 3, 224, 224), []
+        for _series in range(5):
+            fastest = [math.inf, math.inf]
+            for _round in range(3 if batch > 1 else 7):
+                for which, (net, optimiser) in enumerate(zip(nets, optimisers, strict=True)):
+                    started = time.perf_counter()
+                    run(net, optimiser, X)
+                    fastest[which] = min(fastest[which], time.perf_counter() - started)
+            found[name].append(1 - fastest[1] / fastest[0])
+    return found
+
+
 TRIALS: dict[str, Trial] = {
+    "one-run-each": Trial(
+        "chapter 03: by how much is B better than five 5x5 layers on 2,000 test pictures, if each is trained once?",
+        one_run_each, 4, (0, 1, 2, 3), ONE_RUN["B"],
+    ),
+    "layer-times": Trial(
+        "chapter 08: which share of a picture's time do D's fully connected layers take, and does time follow MACs?",
+        layer_times, 10, (),
+    ),
+    "average-head": Trial(
+        "chapter 08: which share of the time does D save with an average in the place of its three last layers?",
+        average_head, 5, (),
+    ),
     "equal-weights": Trial(
         "chapter 02: which share of the pixels of D's field at pool5 holds 95 % of the gradient, if all weights are "
         "equal and poolings take the mean?",
