@@ -23,6 +23,7 @@ from vgglib import run as running
 from vgglib.__main__ import main
 from vgglib.augment import view
 from vgglib.checkpoint import digest, load_network, save_network
+from vgglib.commands import evaluate, files, one_run
 from vgglib.data import CLASSES, DataError, ImageSet, ReaderDied
 from vgglib.evaluation import accuracy_on, dense, ensemble, multi_crop, over_scales, single_crop, top1_error, top5_error
 from vgglib.model import VGG
@@ -225,10 +226,10 @@ def test_processes_agree_on_the_test_pictures_and_the_seeds_before_they_train(mo
     monkeypatch.setattr(distributed, "from_all", lambda mine: [mine, torch.tensor(differing)])
     monkeypatch.setattr(distributed, "from_first", lambda _: json.dumps({**wanted, **theirs}).encode())
     if said is None:
-        __main__._expect_agreement(wanted)
+        one_run.expect_agreement(wanted)
     else:
         with pytest.raises(ValueError, match=said):
-            __main__._expect_agreement(wanted)
+            one_run.expect_agreement(wanted)
 
 
 def test_a_finished_run_of_other_pictures_is_not_taken_for_this_one(small, sets, capsys, monkeypatch):
@@ -362,7 +363,7 @@ def test_where_nothing_can_be_written_it_is_said_before_training(small, tmp_path
     def full(dir):
         raise FileNotFoundError(2, "No such file or directory", str(dir))  # what /proc says
 
-    monkeypatch.setattr(__main__.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
     assert main(small) == 1
     assert f"nothing can be written into {tmp_path}; name another folder" in capsys.readouterr().err
 
@@ -661,9 +662,9 @@ def test_readers_that_die_break_no_picture(small, tmp_path, capsys, monkeypatch)
     said = capsys.readouterr().err
     assert said.startswith("vgglib: a process that reads pictures has died; go on with: python -m vgglib resume ")
     assert said.endswith(f"{folder} --workers 0\n")
-    asked = []
-    monkeypatch.setattr(__main__, "_one_run", lambda options, *_: asked.append(options.workers) or {"seed": 0})
-    monkeypatch.setattr(__main__, "_summarise", lambda *_: 0)
+    asked, train = [], "vgglib.commands.train"
+    monkeypatch.setattr(f"{train}.one_run", lambda options, *_: asked.append(options.workers) or {"seed": 0})
+    monkeypatch.setattr(f"{train}._summarise", lambda *_: 0)
     assert main(["resume", str(folder)]) == main(["resume", str(folder), "--workers", "3"]) == 0
     assert asked == [0, 3]
 
@@ -788,7 +789,7 @@ def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(__main__, "_one_run", interrupt)
+    monkeypatch.setattr("vgglib.commands.train.one_run", interrupt)
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -1475,7 +1476,7 @@ def test_the_error_of_each_class(trained, sets, capsys):
     assert len(lines) == 1 + len(CLASSES)
     first = found["classes"][0]
     assert lines[1].startswith(f"{CLASSES[0]}: error {100 * first['error']:.2f} % of 4")
-    assert __main__._by_class(torch.tensor([[0, 0], [3, 1]]), ("ant", "bee")) == [
+    assert evaluate.by_class(torch.tensor([[0, 0], [3, 1]]), ("ant", "bee")) == [
         {"class": "ant", "pictures": 0, "error": None, "most_often": None},
         {"class": "bee", "pictures": 4, "error": 0.75, "most_often": "ant"},
     ]
@@ -1645,7 +1646,7 @@ def test_a_lost_process_is_told_without_torchs_paths(monkeypatch, capsys):
     def losing(options):
         raise RuntimeError(gloo)
 
-    monkeypatch.setattr(__main__, "_cost", losing)
+    monkeypatch.setattr(__main__, "cost_command", losing)
     assert main(["cost", "A"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("vgglib: another process was lost")

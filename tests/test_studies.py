@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from vgglib import beginnings, depth, later, lighter, protocol, results, studies
-from vgglib.__main__ import main, own_studies
+from vgglib.__main__ import main
 from vgglib.augment import view
 from vgglib.beginnings import run_warm_starts
+from vgglib.commands.study import own_studies
 from vgglib.data import ImageSet
 from vgglib.evaluation import prepared
 from vgglib.protocol import PROTOCOLS, run_protocol
