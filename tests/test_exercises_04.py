@@ -412,6 +412,8 @@ GOOD = [
     "The number of output pixels doubles in each direction. The filter stays the same.",
     "The weights are four times more often used, at four times the places, and are the same at each.",
     "MACs = H*W*k*k*Cin*Cout, so 2H*2W gives 4 times. Parameters = k*k*Cin*Cout has no H or W in it.",
+    "MACs are outputs times 9 times channels, and the outputs are four times more. The weights have no height and "
+    "width in their formula.",
     "The parameters are k*k*Cin*Cout and contain neither H nor W, while the MACs are that number times H*W, and that "
     "grows fourfold",
     "H*W becomes 4*H*W, so four times the MACs. A kernel of 3x3xC does not know how large the picture is",

@@ -234,7 +234,8 @@ def check_explanation(answer: object) -> Verdict:
             r"everywhere|unit|appl|times as (many|often)|steps?\b|moved|\d?h [x×·]? ?\d?w\b",
         ),
         "the same weights being used again": (
-            r"(not|n t|t) (be )?(change|grow|increase|alter|need)|constant|remain|neither|no h or w\b|not know",
+            r"(not|n t|t) (be )?(change|grow|increase|alter|need)|constant|remain|neither|not know",
+            r"no (h or w|height|width)\b",
             "same|shar|re ?us|again|depend|independent|regardless|identical|fixed|only on|kernel size",
             "does ?n? ?o?t? care|never|unchanged|stay|(learned|stored) once|used everywhere",
             rf"(no|zero|without) (new |more |extra |further |additional |other )*{_WEIGHTS}\b",
