@@ -187,7 +187,7 @@ def shapes(configuration: str = "A", image_size: int = 224, width: float = 1.0) 
 
 
 def where_it_sits(table: CostTable, title: str = "") -> Picture:
-    """Return three bar charts over the same layers: parameters, MACs and activation bytes, each with its unit."""
+    """Return three bar charts over the same layers: parameters, MACs and activation bytes, with unit and total."""
     figure = Picture(7.2, 0.7 + 0.21 * len(table))
     rows = [row for row in table if row.parameters or row.macs or row.activation_bytes]
     panels = (
@@ -201,7 +201,7 @@ def where_it_sits(table: CostTable, title: str = "") -> Picture:
         for y, value in enumerate(values):
             if value >= 0.02 * max(values):
                 axes.text(value, y, f" {value:.3g}", va="center", fontsize=7)
-        axes.set_title(label, fontsize=9)
+        axes.set_title(f"{label}, {sum(values):.3g} in all", fontsize=9)
         axes.set_xlim(0, 1.25 * max(max(values), 1e-9))
         _plain(axes)
     all_axes[0].set_yticks(range(len(rows)), [f"{row.name}" for row in rows], fontsize=7)
