@@ -155,6 +155,7 @@ def test_the_configuration_view_at_all_corners(monkeypatch):
 
     monkeypatch.setattr(figures, "configuration_costs", quick)
     controls, _, _ = parts(configuration_view())
+    assert asked == [dict(configuration="D", image_size=384, width=1.0)]  # not that of the rings: dots have moved
     options = {name: [control.options[0], control.options[-1]] for name, control in controls.items()}
     assert list(options) == ["configuration", "image size", "width"]
     for corner in itertools.product(*options.values()):

@@ -112,11 +112,14 @@ class View(ipywidgets.VBox):
 
 
 def configuration_view() -> View:
-    """Return the view of chapter 04: where parameters, MACs and memory of a configuration sit."""
-    start = dict(configuration="D", image_size=224, width=1.0)
+    """Return the view of chapter 04: where parameters, MACs and memory of a configuration sit.
+
+    The rings are D at 224 pixels. It opens at 384, so that a page where nothing runs shows which dots have moved.
+    """
+    before = dict(configuration="D", image_size=224, width=1.0)
     return explore(
-        lambda **chosen: figures.configuration_costs(**chosen, start=start),
-        start=start,
+        lambda **chosen: figures.configuration_costs(**chosen, start=before),
+        start=before | dict(image_size=384),
         configuration=tuple(TABLE_1),
         image_size=(32, 64, 128, 224, 256, 384),
         width=(0.25, 0.5, 1.0),
