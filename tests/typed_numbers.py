@@ -24,7 +24,6 @@ SOURCES: dict[str, dict[str, str]] = {  # chapter: number: source
         "27.0": "= reference.LADDER_OF_D[0]",
         "10,000": "Fashion-MNIST",
     },
-    "04": {"0.25": "the figure's other width", "0.17": "an edition of d2l"},
     "05": {
         "1.3": "section 4, million training pictures",
         "1e-9": "the figure's edge",
