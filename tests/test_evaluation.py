@@ -805,3 +805,32 @@ def test_large_pictures_are_tested_few_at_a_time(net, images):
     seen.clear()
     of_pictures(single_crop, net, ((picture, 0) for picture in images), [12], batch_size=8, bf16=False)
     assert max(seen) == 4  # 15 x 22 pixels for 12 x 16
+
+
+class Counting(nn.Module):
+    """Says how many pictures it was given at once."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.image_size, self.seen = (side, side), []
+
+    def forward(self, X):
+        self.seen.append(len(X))
+        return torch.zeros(len(X), 3)
+
+
+@pytest.mark.parametrize(("side", "at_once"), [(28, 500), (64, 500), (224, 40), (2000, 1)])
+def test_large_crops_are_tested_in_smaller_batches(side, at_once):
+    assert evaluation.crops_at_once((side, side)) == at_once
+
+
+def test_a_folder_of_large_pictures_of_one_size_is_not_tested_at_once():
+    pictures = [(torch.zeros(3, 224, 224, dtype=torch.uint8), 0)] * 90
+    net = Counting(224)
+    evaluation.of_pictures(single_crop, net, pictures, [224])
+    assert net.seen == [40, 40, 10]
+    few = ImageSet(torch.zeros(90, 3, 224, 224, dtype=torch.uint8), torch.zeros(90, dtype=torch.int64), ("a", "b", "c"))
+    for how, seen in ((None, [40, 40, 10]), (60, [60, 30])):
+        net.seen.clear()
+        evaluation.accuracy_on(net, few, batch_size=how)
+        assert net.seen == seen

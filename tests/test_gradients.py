@@ -236,3 +236,18 @@ def test_a_reshape_into_the_batch_loses_no_node():
 
     net = Parts()
     assert list(measured(net, (3, 8, 8))) == list(trace(net, (3, 8, 8)))
+
+
+class Permuted(nn.Module):
+    """ConvNeXt's end: the average of each channel, normalised with its channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool, self.norm = nn.Conv2d(1, 6, 3), nn.AdaptiveAvgPool2d(1), nn.LayerNorm(6)
+
+    def forward(self, X):
+        return self.norm(self.pool(self.conv(X)).permute(0, 2, 3, 1)).flatten(1)
+
+
+def test_channels_that_lie_last_are_no_columns():
+    assert effective(Permuted().double(), 12, samples=1).node == "conv"

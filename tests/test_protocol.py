@@ -401,3 +401,14 @@ def test_a_step_in_words():
     assert protocol.described({"n": 5, "mean": -10.34, "standard_error": 0.78}).startswith(
         "rises by 10.34 points, 13.3"
     )
+
+
+def test_one_seed_no_spread_and_many_seeds_are_judged_too():
+    one = protocol.gain({0: 15.0}, {0: 14.0})
+    assert protocol.described(one) == "falls by  1.00 points (n=1, no spread)"
+    assert protocol.judged(one) == "open"
+    alike = protocol.gain({0: 15.0, 1: 14.0}, {0: 14.0, 1: 13.0})
+    assert protocol.described(alike) == "falls by  1.00 points,  inf standard errors (n=2)"
+    assert protocol.judged(alike) == "clear"
+    assert protocol.judged({"n": 11, "mean": 2.5, "standard_error": 1.0}) == "clear"
+    assert protocol.judged({"n": 11, "mean": 2.2, "standard_error": 1.0}) == "open"

@@ -6,9 +6,12 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -305,7 +308,7 @@ def test_the_digest_is_that_of_the_file_without_it(tmp_path):
     tensors, about = read(tmp_path / "c")
     assert torch.equal(tensors["w"], torch.arange(3.0))
     assert about["digest"].startswith('"digest"')
-    assert torch.equal(load(content)["w"], tensors["w"])  # any reader of safetensors opens it
+    assert torch.equal(load(bytes(content))["w"], tensors["w"])  # any reader of safetensors opens it
 
 
 @pytest.mark.parametrize(
@@ -657,3 +660,41 @@ def test_a_checkpoint_of_before_goes_on_without_a_word(train, tmp_path):
     assert same(weights(whole), weights(net))
     assert history.column("train_loss") == pytest.approx(expected.column("train_loss"))
     assert losses(history)[2:] == losses(expected)[2:]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        (nn.GroupNorm(1, 4), nn.GroupNorm(4, 4), "num_groups=4"),
+        (nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(2), "output_size=2"),
+        (nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=3), "scale_factor=3"),
+        (nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=2, mode="bilinear"), "mode=bilinear"),
+        (nn.Conv2d(4, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, padding="valid"), "padding=valid"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else type(given).__name__,
+)
+def test_a_layer_with_the_same_weights_that_computes_something_else_is_another_network(one, other, told):
+    assert run._described(one) != run._described(other)
+    assert told in run._described(other)[""]
+
+
+def test_without_checkpoints_no_picture_is_opened_for_its_digest(train, monkeypatch):
+    monkeypatch.setattr(run, "run_identity", lambda *_: pytest.fail("it is not asked for"))
+    start(RANDOM, train)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux counts the highest memory of a process")
+def test_reading_takes_little_more_memory_than_the_file(tmp_path):
+    """Measured in a process of its own: the state is 80 MB, which copies of the file would double and more."""
+    Checkpoints(tmp_path).save(1, 0, {"net.w": torch.rand(20, 1000, 1000)}, {})
+    program = (
+        "import sys; from pathlib import Path; import torch, vgglib.resuming as resuming\n"
+        "path, = Path(sys.argv[1]).glob('*.safetensors')\n"
+        "tensors = resuming.read(path) if sys.argv[2] == 'read' else None\n"
+        "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    seen = [
+        int(subprocess.run([sys.executable, "-c", program, tmp_path, how], capture_output=True, check=True).stdout)
+        for how in ("not", "read")
+    ]
+    assert (seen[1] - seen[0]) * 1024 < 3 * 80e6

@@ -25,6 +25,7 @@ from vgglib.training import (
     NotLearningWarning,
     Rate,
     Recipe,
+    ShortRunWarning,
     batches,
     build,
     estimate,
@@ -34,7 +35,9 @@ from vgglib.training import (
 )
 
 # runs of a few steps end where they may
-pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::vgglib.training.{kind}") for kind in ("NotLearningWarning", "ShortRunWarning")
+]
 
 CLASSES = ("top left", "top right", "bottom left", "bottom right")
 TINY = Recipe(
@@ -940,3 +943,111 @@ def test_what_is_left_of_a_run_is_foretold(train, monkeypatch):
     net = build(TINY, train)
     assert training.foretold(net, train, TINY).startswith("about 1 min 20 s on ")
     assert training.foretold(net, train, TINY, None, 0.75).startswith("about 20 s more on ")
+
+
+class Viewing(nn.Module):
+    """A network that views its maps as rows, as many do: torch refuses that of maps with their channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.scores = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 36, 4)
+
+    def forward(self, X):
+        maps = F.max_pool2d(self.conv(X).relu(), 2)
+        return self.scores(maps.view(len(maps), -1))
+
+
+def test_a_network_that_views_its_maps_is_not_laid_out_otherwise(train):
+    net, chosen = Viewing(), replace(TINY, normalise="nothing", epochs=1, bf16=None)
+    assert estimate(net, train, chosen, device="cpu").images_per_second > 0
+    history = fit(net, train, None, chosen, device="cpu")
+    assert history.conditions["channels_last"] is False
+    assert net(torch.rand(2, 1, 12, 12)).shape == (2, 4)
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        fit(net, train, None, replace(chosen, channels_last=True), device="cpu")  # as it was asked for
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 4))
+    told = fit(plain, train, None, replace(chosen, channels_last=True), device="cpu")
+    assert told.conditions["channels_last"] is True
+    assert evaluation.takes_any_layout(plain)
+    assert evaluation.takes_any_layout(build(TINY, train))
+    assert not evaluation.takes_any_layout(nn.Sequential(Viewing()))
+    assert not evaluation.takes_any_layout(torch.fx.symbolic_trace(plain))
+
+
+def normed():
+    """A network with batch normalisation, of which the recipe TINY knows nothing."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AvgPool2d(10),
+        nn.Flatten(),
+        nn.BatchNorm1d(4),
+        nn.Linear(4, 4),
+    )
+
+
+def test_batch_normalisation_is_looked_for_in_the_network(train):
+    chosen = replace(TINY, normalise="nothing", epochs=1)
+    history = fit(normed(), train[:161], None, chosen, device="cpu")  # nothing can be learned from a last batch of one
+    assert math.isfinite(history.epochs[0].train_loss)
+    with pytest.raises(ValueError, match="micro_batch with batch normalisation"):
+        fit(normed(), train, None, replace(chosen, micro_batch=5), device="cpu")
+    with pytest.raises(ValueError, match="1 training pictures are too few"):
+        fit(normed(), train[:1], None, chosen, device="cpu")
+    still = normed()
+    for module in still:
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.requires_grad_(False)
+    fit(still, train[:161], None, replace(chosen, micro_batch=5), device="cpu")
+    assert still[1].num_batches_tracked == 0
+
+
+def test_too_few_steps_for_averages_are_told(train):
+    chosen = replace(TINY, normalise="nothing", epochs=1, validation=0)
+    with pytest.warns(ShortRunWarning, match=r"after 10 steps 35 % of the averages .* more epochs or smaller batches"):
+        fit(normed(), train, None, chosen, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ShortRunWarning)
+        fit(normed(), train, None, replace(chosen, epochs=3), device="cpu")  # 4 % are left
+        fit(build(TINY, train), train, None, chosen, device="cpu")  # has none
+        net = normed()
+        for norm in (net[1], net[5]):
+            norm.momentum = None  # a plain mean forgets the beginning at once
+        fit(net, train, None, chosen, device="cpu")
+
+
+class Auxiliary(nn.Module):
+    """Scores from two places in training, from one in evaluation, as GoogLeNet has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(144, 4)
+
+    def forward(self, X):
+        scores = self.linear(X.flatten(1))
+        return (scores, scores) if self.training else scores
+
+
+def test_auxiliary_outputs_are_refused_by_name(train):
+    with pytest.raises(ValueError, match=r"in training the network gives a tuple, .*switch its auxiliary outputs off"):
+        fit(Auxiliary(), train, None, replace(TINY, normalise="nothing"), device="cpu")
+
+
+class Recurrent(nn.Module):
+    """A layer within gives a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.linear = nn.LSTM(12, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, X):
+        return self.linear(self.rows(X.flatten(1, 2))[0][:, -1]) * 1e30
+
+
+def test_what_breaks_behind_a_layer_with_two_outputs_is_named_and_leaves_no_hook(train):
+    net = Recurrent()
+    with pytest.raises(NonFiniteLossError, match=r"the first to go non-finite is linear \(Linear\)"):
+        fit(net, train, None, replace(TINY, normalise="nothing", learning_rate=1e30), device="cpu")
+    assert not any(module._forward_hooks for module in net.modules())

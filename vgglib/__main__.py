@@ -197,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--scales", type=int, nargs="+", help=f"test scales Q in pixels {own}")
         command.add_argument("--grid", type=int, default=GRID, help="multi-crop: crops along each side (default: 5)")
-        command.add_argument("--batch-size", type=int, default=500, help="crops in memory at once (default: 500)")
+        command.add_argument(
+            "--batch-size", type=int, help="crops in memory at once (default: 500, of large ones fewer)"
+        )
         command.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
         command.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     evaluate.add_argument(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vgglib.augment import Augment, stream
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
-from vgglib.evaluation import laid_out, prepared
+from vgglib.evaluation import laid_out, prepared, takes_any_layout
 from vgglib.recipes import Recipe
 from vgglib.sizes import whole
 
@@ -51,6 +51,17 @@ def batches(
             continue
         index = batch.tensor_split(world)[rank]
         yield as_wanted(augment(train.images[index], draws[index])), train.labels[index]
+
+
+def as_laid_out(net: nn.Module, recipe: Recipe, faster: bool) -> bool:
+    """Lay a network's weights out with channels last, in place, where that is faster and it can; return whether it did.
+
+    Its maps then lie so, too. A network that may not bear it, as takes_any_layout says, is laid out so only if the
+    recipe asks for it.
+    """
+    if channels_last := faster and (recipe.channels_last is True or takes_any_layout(net)):
+        net.to(memory_format=torch.channels_last)
+    return channels_last
 
 
 def channels_of(train: ImageSet) -> int:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vgglib import distributed
 from vgglib.allocator import kept_memory
-from vgglib.batches import batches, channels_of, on_device
+from vgglib.batches import as_laid_out, batches, channels_of, on_device
 from vgglib.conditions import conditions
 from vgglib.data import ImageSet
 from vgglib.devices import (
@@ -81,8 +81,7 @@ def estimate(
     net.zero_grad()
     settings, few = conditions(recipe, device), _some(train, min(8, recipe.micro_batch or 8), device)
     layouts = [parameter.data for parameter in net.parameters()]
-    if settings["channels_last"]:
-        net.to(memory_format=torch.channels_last)
+    as_laid_out(net, recipe, settings["channels_last"])
     try:
         with kept_modes(net), kept_dice(), kept_memory(settings["keep_memory"]):
             net.train()

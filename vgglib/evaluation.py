@@ -60,12 +60,19 @@ def laid_out(net: nn.Module, X: Tensor, bf16: bool | None = None) -> Tensor:
     layers then follow, however the weights lie. Only a VGG of torch's layers and ours gets its pictures so: a layer of
     your own may want to view its maps as rows, which torch then refuses.
     """
-    inner = unwrapped(net)
-    known = type(inner) in (VGG, FullyConvolutional) and all(
-        type(module).__module__.partition(".")[0] in ("torch", "vgglib") for module in inner.modules()
-    )
+    known = type(unwrapped(net)) in (VGG, FullyConvolutional) and takes_any_layout(net)
     faster = known and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type) if bf16 is None else bf16)
     return X.to(memory_format=torch.channels_last) if faster else X
+
+
+def takes_any_layout(net: nn.Module) -> bool:
+    """Return whether a network computes with channels last, too: all its modules are torch's, written out, or ours.
+
+    A module of your own may want to view its maps as rows, which torch refuses where they lie so.
+    """
+    traced, modules = (torch.jit.ScriptModule, torch.fx.GraphModule), [*unwrapped(net).modules()]
+    ours = all(type(module).__module__.partition(".")[0] in ("torch", "vgglib") for module in modules)
+    return ours and not any(isinstance(module, traced) for module in modules)
 
 
 def _with_statistics(net: nn.Module) -> nn.Module | None:
@@ -124,7 +131,7 @@ def single_crop(
     net: nn.Module,
     images: Tensor,
     scale: int | None = None,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     bf16: bool | None = None,
     crop: int | tuple[int, int] | None = None,
 ) -> Tensor:
@@ -156,7 +163,7 @@ def of_views(net: nn.Module, views: Tensor, bf16: bool | None = None) -> Tensor:
 
 @torch.no_grad()
 def score_map(
-    net: nn.Module, images: Tensor, scale: int | None = None, batch_size: int = 500, bf16: bool | None = None
+    net: nn.Module, images: Tensor, scale: int | None = None, batch_size: int | None = None, bf16: bool | None = None
 ) -> Tensor:
     """Return the scores (N, classes, h, w) that the fully convolutional network gives over the whole pictures.
 
@@ -174,7 +181,7 @@ def dense(
     images: Tensor,
     scale: int | None = None,
     flip: bool = True,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     bf16: bool | None = None,
 ) -> Tensor:
     """Return the class posteriors (N, classes) of dense evaluation: the soft-max of the mean score over the map.
@@ -182,7 +189,8 @@ def dense(
     The whole picture is seen, without cropping; with ``flip``, posteriors are averaged with the mirrored picture's.
     images: uint8 (N, C, H, W), rescaled so that their smallest side is ``scale`` pixels (the test scale Q; by default
     the smaller side of the network's crop). net: a VGG, or one that fully_convolutional gave. batch_size: how many
-    pictures of the crop's size are in memory at once; of larger ones as many fewer. Section 3.2.
+    pictures of the crop's size are in memory at once; of larger ones as many fewer. By default 500, of crops with more
+    than 64 x 64 pixels as many fewer: 40 of 224 x 224. Section 3.2.
     Raises ValueError for an empty batch and for a scale below the crop.
     """
     expect_truth(flip, "flip")
@@ -201,7 +209,7 @@ def multi_crop(
     scale: int | None = None,
     grid: int = 5,
     flip: bool = True,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     bf16: bool | None = None,
 ) -> Tensor:
     """Return the mean class posteriors (N, classes) of ``grid`` x ``grid`` crops and their mirror images.
@@ -280,21 +288,20 @@ def of_pictures(
     net: nn.Module,
     pictures: "FolderSet | Iterable[tuple[Tensor, int]]",
     scales: Sequence[int],
-    batch_size: int = 500,
+    batch_size: int | None = None,
     **options: object,
 ) -> tuple[Tensor, Tensor]:
     """Return the posteriors (N, classes) and labels (N,) of pictures of any sizes, read one after the other.
 
     pictures: what vgglib.data.image_folder gives, or anything that yields uint8 (C, H, W) and a label. Neighbours of
-    one size are tested together, and no more are ever in memory: at most ``batch_size`` of the network's crop, of
-    larger ones as many fewer. Raises ValueError if there are no pictures, as over_scales does, and for a folder of
-    other classes than the network was trained on.
+    one size are tested together, and no more are ever in memory. batch_size: as for dense. Raises ValueError if there
+    are no pictures, as over_scales does, and for a folder of other classes than the network was trained on.
     """
     if hasattr(pictures, "pictures"):
         expect_classes(net, pictures.classes)
         pictures = pictures.pictures()
     found, labels, waiting = [], [], []
-    batch_size = most = sizes.whole(batch_size, "batch_size")
+    most = 0 if batch_size is None else sizes.whole(batch_size, "batch_size")
 
     def test() -> None:
         if waiting:
@@ -347,7 +354,7 @@ def _testing(
 
 @contextmanager
 def _maps(
-    net: nn.Module, images: Tensor, scale: int | None, batch_size: int, bf16: bool | None, tell: str
+    net: nn.Module, images: Tensor, scale: int | None, batch_size: int | None, bf16: bool | None, tell: str
 ) -> Iterator[Callable[[bool], Iterator[tuple[Tensor, Tensor | None]]]]:
     """Give a function to go through the score maps of whole pictures, and of their mirror images where wanted."""
     full = net if isinstance(unwrapped(net), FullyConvolutional) else fully_convolutional(net)
@@ -391,9 +398,8 @@ def _image_size(net: nn.Module) -> tuple[int, int]:
     return crop
 
 
-def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int) -> int:
+def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: int | None) -> int:
     """Return how many pictures at ``scale`` take the memory of a batch of crops. ValueError if one is too small."""
-    batch_size = sizes.whole(batch_size, "batch_size")
     height, width = (scale * side // min(images.shape[2:]) for side in images.shape[2:])
     if height < crop[0] or width < crop[1]:
         short = min(images.shape[2:])
@@ -405,9 +411,18 @@ def _affordable(images: Tensor, crop: tuple[int, int], scale: int, batch_size: i
     return _per_batch(images, crop, (height, width), batch_size)
 
 
-def _per_batch(images: Tensor, crop: Sequence[int], size: Sequence[int], batch_size: int) -> int:
+def crops_at_once(crop: Sequence[int]) -> int:
+    """Return how many crops of a size (height, width) are tested together by default: 500, of large ones fewer.
+
+    So a VGG-16 at 224 pixels takes about a gigabyte.
+    """
+    return max(1, min(500, 500 * 64 * 64 // math.prod(crop)))
+
+
+def _per_batch(images: Tensor, crop: Sequence[int], size: Sequence[int], batch_size: int | None) -> int:
     """Return how many pictures take the memory of ``batch_size`` crops, at ``size`` or, if that is more, their own."""
-    batch_size, area = sizes.whole(batch_size, "batch_size"), max(math.prod(size), math.prod(images.shape[2:]))
+    batch_size = crops_at_once(crop) if batch_size is None else sizes.whole(batch_size, "batch_size")
+    area = max(math.prod(size), math.prod(images.shape[2:]))
     return max(min(1, batch_size), min(batch_size, batch_size * math.prod(crop) // area))
 
 
@@ -481,18 +496,22 @@ def confusion(posteriors: Tensor, labels: Tensor) -> Tensor:
 
 
 def accuracy_on(
-    net: nn.Module, images: "ImageSet | FolderSet", scale: int | None = None, bf16: bool | None = None
+    net: nn.Module,
+    images: "ImageSet | FolderSet",
+    scale: int | None = None,
+    bf16: bool | None = None,
+    batch_size: int | None = None,
 ) -> float:
     """Return the accuracy of ``net`` by single_crop on a labelled set, in memory or in a folder.
 
-    scale, bf16: as for single_crop.
+    scale, bf16, batch_size: as for single_crop.
     Raises ValueError for a set of other classes than the network was trained on, where it knows their names.
     """
     if hasattr(images, "pictures"):
         scales = [min(_image_size(net)) if scale is None else scale]
-        return accuracy(*of_pictures(single_crop, net, images, scales, bf16=bf16))
+        return accuracy(*of_pictures(single_crop, net, images, scales, batch_size, bf16=bf16))
     expect_classes(net, images.classes)
-    return accuracy(single_crop(net, images.images, scale, bf16=bf16), images.labels)
+    return accuracy(single_crop(net, images.images, scale, batch_size, bf16), images.labels)
 
 
 def expect_classes(net: nn.Module, classes: Sequence[str]) -> None:

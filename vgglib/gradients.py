@@ -130,7 +130,11 @@ def effective(
         found.name: (found.place, view, field_of(view, recording)) for found, view in views(recording, strict=False)
     }
     if node is None:
-        node = next((name for name in reversed(maps) if maps[name][2].units.size != (1, 1)), None)
+        # not those that only look like maps: a vector's elements may stand where a map has its columns
+        with_places = (
+            name for name, (_, view, _) in maps.items() if any(s.dimension() is not None for s in view.sides)
+        )
+        node = next(reversed([*with_places]), None)
     if node not in maps:
         raise ValueError(f"{type(module).__name__} has no node {node!r} with more than one unit: choose from {[*maps]}")
     place, view, field = maps[node]

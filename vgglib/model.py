@@ -236,8 +236,10 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
         raise ValueError("this network is fully convolutional already")
     if not isinstance(net, VGG):
         kind = type(net)
-        of = f" of {kind.__module__}" if kind.__name__ == "VGG" else ""
-        raise ValueError(f"expected a vgglib.model.VGG, got a {kind.__name__}{of} (see peers.from_torchvision)")
+        of, hint = "", "; single_crop and multi_crop test other kinds"
+        if kind.__name__ == "VGG":
+            of, hint = f" of {kind.__module__}", " (see peers.from_torchvision)"
+        raise ValueError(f"expected a vgglib.model.VGG, got a {kind.__name__}{of}{hint}")
     adaptive = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for layer in net.features)
     if adaptive or not isinstance(net.classifier[0], nn.Linear):
         raise ValueError(

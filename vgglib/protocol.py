@@ -6,6 +6,7 @@ The scales are the paper's divided by 8, so that score maps have the paper's siz
 """
 
 import hashlib
+import math
 import re
 import shutil
 import time
@@ -522,12 +523,19 @@ def described(step: dict) -> str:
     """Return what :func:`gain` found, in words: the error falls or rises, by how much, and how sure that is."""
     n, points = step["n"], abs(step["mean"])
     way = "falls" if step["mean"] > 0 else "rises"
-    return f"{way} by {points:>5.2f} points, {points / step['standard_error']:>4.1f} standard errors (n={n})"
+    if step["standard_error"] is None:
+        return f"{way} by {points:>5.2f} points (n={n}, no spread)"
+    errors = points / step["standard_error"] if step["standard_error"] else math.inf
+    return f"{way} by {points:>5.2f} points, {errors:>4.1f} standard errors (n={n})"
 
 
 def judged(step: dict) -> str:
-    """Return whether what :func:`gain` found is "clear" or "open", by Student's t over n paired differences."""
-    return "clear" if abs(step["mean"]) > CLEAR_BEYOND[step["n"]] * step["standard_error"] else "open"
+    """Return whether what :func:`gain` found is "clear" or "open", by Student's t over n paired differences.
+
+    Of one seed alone nothing is clear. For more than ten seeds the limit is that of ten, which is a little too strict.
+    """
+    limit = CLEAR_BEYOND.get(step["n"], CLEAR_BEYOND[max(CLEAR_BEYOND)])
+    return "clear" if step["n"] > 1 and abs(step["mean"]) > limit * step["standard_error"] else "open"
 
 
 def ship(name: str, path: Path, seed: int = 0, folder: Path = Path("runs")) -> dict[str, dict]:

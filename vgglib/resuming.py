@@ -128,7 +128,7 @@ class Checkpoints:
         return f"{path} could not be written ({why}{space}); training goes on, {kept}"
 
 
-def packed(tensors: dict[str, Tensor], about: dict) -> bytes:
+def packed(tensors: dict[str, Tensor], about: dict) -> bytearray:
     """Return the content of a checkpoint: a safetensors file with its description and digest in the header."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {"format": FORMAT, "about": json.dumps(about, allow_nan=False), "digest": 64 * "0"}
@@ -138,7 +138,7 @@ def packed(tensors: dict[str, Tensor], about: dict) -> bytes:
         raise CheckpointError(str(error).strip().splitlines()[0]) from error
     place = content.index(_NO_DIGEST, 8, _header_end(content)) + len(b'"digest":"')
     content[place : place + 64] = hashlib.sha256(content).hexdigest().encode()
-    return bytes(content)
+    return content
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
@@ -157,18 +157,19 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict]:
 
 def unpacked(content: bytes, name: str) -> tuple[dict[str, Tensor], dict]:
     """Return the tensors and the description in a checkpoint's content; ``name`` is for errors, those of read."""
-    content = bytearray(content)
     found = _DIGEST.search(content, 8, _header_end(content))
     if found is None:
         raise CheckpointError(f"{name} is damaged, or no checkpoint of a run of vgglib: it has no digest")
-    expected = found[1].decode()
-    content[found.start(1) : found.end(1)] = 64 * b"0"
-    if (actual := hashlib.sha256(content).hexdigest()) != expected:
+    expected, parts = found[1].decode(), memoryview(content)
+    digest = hashlib.sha256(parts[: found.start(1)])  # in pieces, since a copy would take as much memory again
+    digest.update(64 * b"0")
+    digest.update(parts[found.end(1) :])
+    if (actual := digest.hexdigest()) != expected:
         raise CheckpointError(f"{name} is damaged (sha256 {actual[:12]}..., expected {expected[:12]}...)")
     try:
         end = _header_end(content)
         described = json.loads(content[8:end])["__metadata__"]
-        tensors, about = safetensors.torch.load(bytes(content)), json.loads(described["about"])
+        tensors, about = safetensors.torch.load(content), json.loads(described["about"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{name} is no checkpoint of a run: {error}") from error
     if described.get("format") != FORMAT:

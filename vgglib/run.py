@@ -49,7 +49,9 @@ class Run:
         if every is not None and checkpoints is None:
             raise ValueError(f"every={every} saves nothing without a folder to save to: give checkpoint, too")
         self._net, self._optimiser, self._rate, self._history = net, optimiser, rate, history
-        self._identity = run_identity(history.recipe, history.seed, *pictures) | {"network": _described(net)}
+        self._identity = {}  # a folder's pictures are opened for it
+        if checkpoints is not None or distributed.world() > 1:
+            self._identity = run_identity(history.recipe, history.seed, *pictures) | {"network": _described(net)}
         if isinstance(checkpoints, str | os.PathLike):
             checkpoints = Checkpoints(checkpoints)
         self.checkpoints, self._every, self._device = checkpoints, every, device_of(net)
@@ -147,7 +149,7 @@ class Run:
         self._expect_agreement()
         found = self.checkpoints.newest() if self.checkpoints and distributed.rank() == 0 else None
         if self.checkpoints and distributed.world() > 1:
-            content = distributed.from_first(packed(*found) if found else b"")
+            content = distributed.from_first(bytes(packed(*found)) if found else b"")
             found = unpacked(content, "the checkpoint of process 0") if content else None
         if found is None:
             return False
@@ -251,7 +253,7 @@ def _described(net: nn.Module) -> dict[str, str]:
     found = {}
     for name, module in net.named_modules():
         settings = ((what, getattr(module, what, None)) for what in _SETTINGS)
-        said = [f"{what}={value}" for what, value in settings if isinstance(value, int | float | tuple)]
+        said = [f"{what}={value}" for what, value in settings if isinstance(value, int | float | tuple | str)]
         more = ((what, getattr(module, what, usual), usual) for what, usual in _UNUSUAL.items())
         said += [f"{what}={value}" for what, value, usual in more if value != usual]
         said += [f"{what} frozen" for what, one in module.named_parameters(recurse=False) if not one.requires_grad]
@@ -265,6 +267,9 @@ _REPLACED = (
     "(in Python Checkpoints(folder, changed_pictures=True))"
 )
 _UNUSUAL = {"padding_mode": "zeros", "groups": 1, "ceil_mode": False, "negative_slope": 0.01, "approximate": "none"}
+_UNUSUAL |= dict.fromkeys(
+    ("num_groups", "normalized_shape", "output_size", "scale_factor", "mode")
+)  # None: told if there
 _SETTINGS = ("p", "kernel_size", "stride", "padding", "dilation", "eps", "momentum", "alpha", "beta", "k")
 
 

@@ -17,10 +17,12 @@ from vgglib.evaluation import prepared
 from vgglib.history import History
 from vgglib.model import unwrapped
 from vgglib.modes import evaluation
+from vgglib.norms import share_left
 from vgglib.recipes import Rate, Recipe
 from vgglib.run import Run
 
 _ENOUGH_STEPS = 20  # after fewer, a loss says nothing yet
+_STAYS = 0.05  # of averages, the share from which on they spoil a test
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -29,6 +31,10 @@ class NonFiniteLossError(ArithmeticError):
 
 class NotLearningWarning(UserWarning):
     """The loss stays where pure guessing would have it."""
+
+
+class ShortRunWarning(UserWarning):
+    """The averages of batch normalisation are still near those that the network began with."""
 
 
 def expect_trainable(net: nn.Module, watch: object) -> None:
@@ -103,6 +109,17 @@ def warn_if_unprepared(net: nn.Module, recipe: Recipe) -> None:
         )
 
 
+def warn_if_averages_stay(net: nn.Module, steps: int) -> None:
+    """Warn if a run is too short for the averages of its batch normalisations, by which it is tested."""
+    if (left := share_left(net, steps)) > _STAYS:
+        warnings.warn(
+            f"after {steps} steps {100 * left:.0f} % of the averages of batch normalisation are still those that the "
+            "network began with, and it is tested by them: take more epochs or smaller batches",
+            ShortRunWarning,
+            stacklevel=3,
+        )
+
+
 def expect_all_used(net: nn.Module) -> None:
     """Raise ValueError, under several processes, for parameters without a gradient: torch would wait for theirs."""
     if distributed.world() == 1:
@@ -139,7 +156,7 @@ def where_it_broke(
 
     def hook(name: str):
         def look(module: nn.Module, _inputs: object, output: Tensor) -> None:
-            if not broken and not output.isfinite().all():
+            if not broken and isinstance(output, Tensor) and not output.isfinite().all():
                 broken.append(f"{name} ({type(module).__name__})")
 
         return look
@@ -147,10 +164,12 @@ def where_it_broke(
     leaves = [(name, module) for name, module in net.named_modules() if not any(module.children())]
     hooks = [module.register_forward_hook(hook(name)) for name, module in leaves]
     X, y = next(batches(net, train, recipe, seed, epoch, step))  # those of all processes
-    with torch.no_grad():
-        scores = torch.cat([net(part) for part in X.split(at_once or math.ceil(len(X) / distributed.world()))])
-    for handle in hooks:
-        handle.remove()
+    try:
+        with torch.no_grad():
+            scores = torch.cat([net(part) for part in X.split(at_once or math.ceil(len(X) / distributed.world()))])
+    finally:
+        for handle in hooks:
+            handle.remove()
     loss = F.cross_entropy(scores.float(), y).item()
     first = "the pictures themselves" if not X.isfinite().all() else broken[0] if broken else "the loss alone"
     return (

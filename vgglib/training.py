@@ -10,10 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from vgglib import distributed
 from vgglib.allocator import kept_memory
-from vgglib.batches import batches, channels_of, on_device
+from vgglib.batches import as_laid_out, batches, channels_of, on_device
 from vgglib.conditions import conditions
 from vgglib.data import DataError, ImageSet
 from vgglib.devices import autocast, best_device, compiled, cpu_dice, describe, known_device, out_of_memory, synchronise
@@ -23,6 +24,7 @@ from vgglib.history import Epoch, History
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits
 from vgglib.model import VGG, initialise
+from vgglib.norms import frozen, normalising
 from vgglib.progress import Progress, duration
 from vgglib.recipes import RECIPES, Rate, Recipe, expect_recipe, recipe
 from vgglib.resuming import NAME, Checkpoints
@@ -31,12 +33,14 @@ from vgglib.sizes import torch_seed, whole
 from vgglib.soundness import (
     NonFiniteLossError,
     NotLearningWarning,
+    ShortRunWarning,
     count_classes,
     expect_alike,
     expect_all_used,
     expect_finite,
     expect_gradients,
     expect_trainable,
+    warn_if_averages_stay,
     warn_if_guessing,
     warn_if_unprepared,
     where_it_broke,
@@ -45,8 +49,8 @@ from vgglib.watching import watched_accuracy, watched_at
 
 __all__ = [  # a training's whole vocabulary, from this one place
     "RECIPES", "Epoch", "Estimate", "History", "Interrupted", "NonFiniteLossError", "NotLearningWarning", "Rate",
-    "Recipe", "batches", "build", "conditions", "estimate", "expect_recipe", "fit", "foretold", "recipe", "split",
-    "watched_accuracy",
+    "Recipe", "ShortRunWarning", "batches", "build", "conditions", "estimate", "expect_recipe", "fit", "foretold",
+    "recipe", "split", "watched_accuracy",
 ]  # fmt: skip
 
 
@@ -117,7 +121,8 @@ def fit(
     for a network with a parameter that is not used; NonFiniteLossError within one step of the loss becoming infinite or
     nan, and for weights that the last step of an epoch left so; CheckpointError for the checkpoints of another run, and
     for processes of a group that do not train and save alike; BatchTooLargeError where memory ends and the recipe
-    allows no smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing.
+    allows no smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing, ShortRunWarning where
+    batch normalisation would be tested by averages that the run hardly moves.
     Called by every process of a torch.distributed group, all of them train on their share of each batch.
     """
     expect_recipe(recipe, train, *([] if validation is None else [validation]))
@@ -128,10 +133,16 @@ def fit(
     device = best_device() if device is None else known_device(device)
     net, given, train = net.to(device), train, on_device(train, device)
     settings = conditions(recipe, device) | getattr(train, "read_by", {})
-    if settings["channels_last"]:
-        net = net.to(memory_format=torch.channels_last)
-    classes = count_classes(net, train, recipe)
+    settings["channels_last"] = as_laid_out(net, recipe, settings["channels_last"])
+    as_set = replace(
+        recipe, bf16=settings["bf16"], channels_last=settings["channels_last"],
+        batch_norm=recipe.batch_norm or any(normalising(net)),
+    )  # fmt: skip
+    classes = count_classes(net, train, as_set)
     warn_if_unprepared(net, recipe)
+    steps = math.ceil(len(train) / recipe.batch_size)
+    if distributed.rank() == 0:
+        warn_if_averages_stay(net, steps * recipe.epochs)
     names = tuple(map(str, train.classes))
     net.classes = names if len(names) == classes else None  # of more scores than classes nobody knows the names
     optimiser = torch.optim.SGD(
@@ -139,19 +150,18 @@ def fit(
         fused=settings["fused"] or None,  # None: all tensors in one pass where torch does so by itself
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
-    progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, math.ceil(len(train) / recipe.batch_size))
+    progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, steps)
     run = Run(net, optimiser, rate, history, (given, validation), checkpoint, every)
     run.restore()
     forward = distributed.replicated(net)
     forward = compiled(forward) if settings["compile"] else forward
-    as_set = replace(recipe, bf16=settings["bf16"], channels_last=settings["channels_last"])
     guard = Guard(optimiser, device, wait=device.type != "cuda" or not settings["fused"])
 
     def heed(broken: int | None = None, stop: bool = False) -> None:
         """Raise for a step whose loss is not finite, and for a stop."""
         if broken is not None:
             at_once = run.micro_batch
-            raise NonFiniteLossError(where_it_broke(net, train, recipe, seed, run.epoch, broken, rate, at_once))
+            raise NonFiniteLossError(where_it_broke(net, train, as_set, seed, run.epoch, broken, rate, at_once))
         if stop:
             raise _interrupted(run, history, interrupts.asked)
 
@@ -171,7 +181,7 @@ def fit(
                         group["lr"] = rate(number, run.step)
                     count = min(recipe.batch_size, len(train) - run.seen)  # pictures in this step, of all processes
                     optimiser.zero_grad()
-                    loss, right = _gradients(forward, X, y, count, settings["bf16"], run, recipe)
+                    loss, right = _gradients(forward, X, y, count, settings["bf16"], run, as_set)
                     expect_all_used(net)
                     broken, stop = guard.look(run.step, loss, interrupts.asked is not None)
                     heed(broken)
@@ -195,7 +205,7 @@ def fit(
             progress.show(str(history), final=True)
             run.next_epoch(rate.goes_on(watched) and number < recipe.epochs)
             if distributed.rank() == 0:
-                warn_if_guessing(history, math.ceil(len(train) / recipe.batch_size))
+                warn_if_guessing(history, steps)
             if watch is not None:
                 watch(history)
             if interrupts.asked is not None and distributed.world() == 1:
@@ -238,8 +248,7 @@ def _learning(net: nn.Module) -> None:
     """Set the training mode, but for a batch normalisation that is frozen: its averages would go on moving."""
     net.train()
     for module in net.modules():
-        frozen = [not parameter.requires_grad for parameter in module.parameters(recurse=False)]
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and frozen and all(frozen):
+        if isinstance(module, _BatchNorm) and frozen(module):
             module.eval()
 
 
@@ -271,6 +280,11 @@ def _in_parts(
             with alone:
                 with autocast(X.device, bf16):
                     scores = forward(some)
+                if not isinstance(scores, Tensor):
+                    raise ValueError(
+                        f"in training the network gives a {type(scores).__name__}, where scores (N, classes) are "
+                        "wanted: switch its auxiliary outputs off"
+                    )
                 scores = scores.float() if scores.dtype == torch.bfloat16 else scores
                 part_loss = F.cross_entropy(scores, labels, reduction="sum") / share
                 part_loss.backward()

@@ -7,7 +7,7 @@ from vgglib import distributed
 from vgglib.batches import is_streamed
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
-from vgglib.evaluation import accuracy, crop_of, of_views, single_crop
+from vgglib.evaluation import accuracy, crop_of, crops_at_once, of_views, single_crop
 from vgglib.largest_batch import halving
 from vgglib.recipes import Recipe
 
@@ -43,7 +43,8 @@ def _accuracy(
         found = [single_crop(net, picture[None], scale, bf16=bf16, crop=crop) for picture, _ in pictures.pictures()]
         return accuracy(torch.cat(found), pictures.labels)
     # until a batch fits into memory: the epoch that was trained must not be lost
-    posteriors = halving(lambda size: single_crop(net, pictures.images, scale, size, bf16, crop), 500)
+    most = crops_at_once(crop or pictures.images.shape[2:])
+    posteriors = halving(lambda size: single_crop(net, pictures.images, scale, size, bf16, crop), most)
     return accuracy(posteriors, pictures.labels)
 
 
