@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -760,8 +760,6 @@ def test_sliding_marks_the_place_and_writes_its_value():
     answer = figures.correlate(torch.tensor(padded)[None], torch.tensor(kernel)[None, None], 3)
     assert figure.axes[2].get_xlabel() == f"from {answer.min():.2f} to {answer.max():.2f}"
     assert figures.sliding(torch.zeros(4, 4, dtype=torch.uint8)).axes[2].get_xlabel() == "from 0.00 to 0.00"
-    said = words(figure)
-    assert [word for word in said if word in ("2", "-3", "5", "7", "11", "-13")] == ["2", "-3", "5", "7", "11", "-13"]
     assert "over 8 x 8 pixels, padded by 1, gives" in figure.text_alternative
     hatched = [patch for patch in figure.axes[0].patches if patch.get_hatch()]
     assert sum(patch.get_width() * patch.get_height() for patch in hatched) == 10 * 10 - 8 * 8
@@ -775,6 +773,24 @@ def test_sliding_marks_the_place_and_writes_its_value():
         figures.sliding(picture, ((1,) * 9,) * 9)
     with pytest.raises(ValueError, match="padding at least 0"):
         figures.sliding(picture, kernel, padding=-1)
+
+
+@pytest.mark.parametrize("kernel", [((2, -3), (5, 7), (11, -13)), ((1, 0), (0, -1))])
+def test_each_weight_stands_over_its_pixel(kernel):
+    """What is to be multiplied stands together, and the frame round it is the one on the picture."""
+    picture = images().images[0, 0]
+    figure = figures.sliding(picture, kernel, row=2, column=1, stride=3, padding=2)
+    under = (nn.functional.pad(picture, (2,) * 4) / 255)[6 : 6 + len(kernel), 3 : 3 + len(kernel[0])]
+    pairs = zip(np.ravel(kernel), under.flatten().tolist(), strict=True)
+    assert words(figure) == [f"{weight}\n{pixel:.2f}" for weight, pixel in pairs]
+    for axes in figure.axes[:2]:
+        frame = axes.patches[0]
+        assert (frame.get_width(), frame.get_height()) == (len(kernel[0]), len(kernel))
+        assert to_hex(frame.get_edgecolor()) == figures.ORANGE.lower()
+    tall = figures.sliding(picture, ((1,) * 5,) * 5)
+    tall.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in tall.axes[1].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 PICTURED = {
@@ -808,6 +824,7 @@ def test_the_places_drawn_are_those_of_torch():
         hatched = {patch.get_x() + 0.5 for patch in axes.patches if patch.get_hatch()}
         assert hatched == {*range(size)} - {pixel for found in read for pixel in found.tolist()}
         assert f"{len(units)} place" in axes.get_title()
+        assert re.findall(r"never read: (\d+)", axes.get_title()) == [f"{pixel:.0f}" for pixel in hatched]
     assert "stride 2: 3 (never read: 6)" in str(figure)
 
 
@@ -870,6 +887,8 @@ def test_titles_over_a_sliding_kernel_are_whole():
     figure = figures.sliding(torch.zeros(28, 28, dtype=torch.uint8), padding=2)
     figure.savefig(io.BytesIO(), format="png")
     assert all(axes.title.get_window_extent().y1 < figure.bbox.y1 for axes in figure.axes)
+    sides = [axes.title.get_window_extent().intervalx for axes in figure.axes]
+    assert all(before[1] < after[0] for before, after in pairwise(sides))
     frame, *hatched = figure.axes[0].patches[:5]
     assert all(frame.get_zorder() > one.get_zorder() for one in hatched)
 

@@ -351,10 +351,10 @@ def sliding(
 ) -> Picture:
     """Return a kernel over a greyscale picture (H, W, uint8) at one place of its map, its numbers, and the whole map.
 
-    Pixels count from 0 (white in the figure) to 1 (black), zeros of the padding are hatched. In the map blue is
-    negative, white zero, red positive, as strong for small values as for large ones: the least, the greatest and that
-    of the marked place are written out. Raises ValueError for a picture of another format, a kernel that does not fit,
-    a negative padding, and a place that the map does not have.
+    Below each weight stands the pixel that it lies on. Pixels count from 0 (white in the figure) to 1 (black), zeros
+    of the padding are hatched. In the map blue is negative, white zero, red positive, as strong for small values as
+    for large ones: the least, the greatest and that of the marked place are written out. Raises ValueError for a
+    picture of another format, a kernel that does not fit, a negative padding, and a place that the map does not have.
     """
     weights, X = torch.tensor(kernel, dtype=torch.float64), _bytes(picture).double() / 255
     answer = correlate(X[None], weights[None, None], stride, padding)[0]
@@ -367,15 +367,18 @@ def sliding(
     left.imshow(np.asarray(X), cmap="gray_r", vmin=0, vmax=1)
     corner = (column * stride - 0.5, row * stride - 0.5)
     left.add_patch(Rectangle(corner, weights.shape[1], weights.shape[0], **edges))
-    size = f"{picture.shape[0]} x {picture.shape[1]} pixels" + f", padded by {padding}" * bool(padding)
-    left.set_title(size, fontsize=9)
+    pixels = f"{picture.shape[0]} x {picture.shape[1]} pixels" + f", padded by {padding}" * bool(padding)
+    left.set_title(pixels, fontsize=9)
     if padding:
         _padding(left, picture.shape, padding)
     _signed(middle, weights, paler=2.5)
     for i, line in enumerate(weights.tolist()):
         for j, weight in enumerate(line):
-            middle.text(j, i, f"{weight:g}", ha="center", va="center", fontsize=9)
-    middle.set_title("kernel", fontsize=9)
+            pixel = X[row * stride + i, column * stride + j].item()
+            size = 9 if len(weights) < 4 else 7
+            middle.text(j, i, f"{weight:g}\n{pixel:.2f}", ha="center", va="center", fontsize=size)
+    middle.set_title("kernel over its pixels", fontsize=9)
+    middle.add_patch(Rectangle((-0.5, -0.5), weights.shape[1], weights.shape[0], clip_on=False, **edges))
     _signed(right, answer)
     right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **edges))
     value = round(answer[row, column].item(), 2) + 0.0  # no -0.00
@@ -386,7 +389,7 @@ def sliding(
         axes.set_xticks([])
         axes.set_yticks([])
     return figure.saying(
-        f"A {weights.shape[0]}x{weights.shape[1]} kernel over {size}{',' * bool(padding)} gives a map of "
+        f"A {weights.shape[0]}x{weights.shape[1]} kernel over {pixels}{',' * bool(padding)} gives a map of "
         f"{answer.shape[0]} x {answer.shape[1]}; at row {row}, column {column} it is {value:.2f}."
     )
 
@@ -419,9 +422,10 @@ def convolution(in_channels: int = 3, out_channels: int = 2, size: int = 6, kern
     for axes, places, move in zip(below.subplots(1, len(MOVES)), read, MOVES, strict=True):
         moved = " ".join(f"{name} {amount}" for name, amount in move.items()) or "as it is"
         _draw_places(axes, size, places, move.get("padding", 0))
-        axes.set_title(f"{moved}:\n{len(places)} place{'s' * (len(places) > 1)}", fontsize=9)
-        unread = sorted({*range(size)} - {pixel for place in places for pixel in place})
-        told.append(f"{moved}: {len(places)}" + f" (never read: {', '.join(map(str, unread))})" * bool(unread))
+        unread = ", ".join(map(str, sorted({*range(size)} - {pixel for place in places for pixel in place})))
+        counted = f"{len(places)} place{'s' * (len(places) > 1)}" + f", never read: {unread}" * bool(unread)
+        axes.set_title(f"{moved}:\n{counted}", fontsize=9)
+        told.append(f"{moved}: {len(places)}" + f" (never read: {unread})" * bool(unread))
     return figure.saying(
         f"{in_channels} channels in, {out_channels} out: {out_channels} kernels of {in_channels} slices, "
         f"whose products are added up. Places of a kernel of {kernel} along {size} pixels: {'; '.join(told)}."
@@ -439,8 +443,10 @@ def _draw_places(axes: Axes, size: int, places: Sequence[range], padding: int) -
     for pixel in range(-padding, size + padding):
         inside = 0 <= pixel < size
         look = dict(facecolor="#EEEEEE" if inside else "white", edgecolor="black" if inside else GREY, linewidth=0.8)
-        look |= dict(linestyle="-" if inside else "--", hatch="//" if pixel in unread else None)
-        axes.add_patch(Rectangle((pixel - 0.5, 0.1), 1, 0.9, **look))
+        axes.add_patch(Rectangle((pixel - 0.5, 0.1), 1, 0.9, linestyle="-" if inside else "--", **look))
+        if pixel in unread:  # pale, so that its number can be read
+            pale = dict(fill=False, edgecolor="#BBBBBB", hatch="////", linewidth=0)
+            axes.add_patch(Rectangle((pixel - 0.5, 0.1), 1, 0.9, **pale))
         axes.text(pixel, 0.52, str(pixel) if inside else "", ha="center", va="center", fontsize=8)
     for row, place in enumerate(places):
         axes.plot([*place], [-0.6 * (row + 1)] * len(place), "o-", color=BLUE, markersize=4, linewidth=1)
