@@ -356,6 +356,17 @@ def test_explanations_that_lack_a_point_fail(wrong):
     assert check.check_drop(SHARES, wrong).status == "failed"
 
 
+def test_half_an_explanation_is_told_which_program_it_leaves_out():
+    answer = (
+        "Inside the old rate is in the velocity already, so it goes down slowly; outside the rate is applied after."
+    )
+    verdict = check.check_drop(SHARES, answer)
+    assert verdict.status == "failed"
+    assert "does not speak of how the program with the rate outside reacts yet" in verdict.text
+    whole = answer.replace("applied after.", "applied after, and shortens the next step at once.")
+    assert check.check_drop(SHARES, whole).status == "passed"
+
+
 RIGHT = [
     "The inside program overshoots for some time: its velocity was built from steps with the higher rate, and only 10% "
     "of it fades per step. The outside program immediately makes steps that are ten times smaller.",

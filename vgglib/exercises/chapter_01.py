@@ -227,7 +227,7 @@ def _explained(answer: object) -> Verdict:
             "full of|large rate|large step|high(er)? rate|0[.]9|built|fade|90 ?%|contain|terms|surviv|hardly changed",
             "unaffected|dies? out|lost|half|hold|came in|enter",
         ),
-        "how the other one reacts": (
+        "how the program with the rate outside reacts": (
             r"0[.]1|tenfold|ten fold|10 ?x|1/10|10 ?%|right now",
             "at once|immediate|instant|same step|right away|next|first step|tenth|direct",
             "factor (of )?(10|ten)|(10|ten) times|by (10|ten)|sudden|abrupt|straight|without delay|0 1",
