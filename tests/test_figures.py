@@ -87,6 +87,7 @@ FIGURES = {
     ),
     "step_memory": figures.step_memory,
     "ring": figures.ring,
+    "steps_in_time": figures.steps_in_time,
     "shares": lambda: figures.shares({"conv1_1": (1.0, 3.0), "fc6": (2.0, 1.0)}, ("MACs", "time")),
     "shrinking": lambda: figures.shrinking(
         {"low rank": [(100, 58.0, 2.0), (10, 20.0, 1.0)]}, whole=60.0, chosen={"low rank": 100}
@@ -905,6 +906,17 @@ def test_a_speed_up_of_a_thousand_is_written_out():
     axes = figures.speed_ups(images_per_second=4000).axes[0]
     assert "  one device" in {text.get_text() for text in axes.texts}
     assert min(axes.get_ylim()) < 0.6 * 0.0625, "a label at a curve's end keeps clear of the axis"
+
+
+def test_a_step_in_time_is_work_and_then_talk():
+    figure = figures.steps_in_time((4, 64), 256, parameters=1_000_000, images_per_second=16, gigabytes_per_second=0.5)
+    for axes, devices, work in zip(figure.axes, (4, 64), (4.0, 0.25), strict=True):
+        talk = 2 * (devices - 1) / devices * 0.004 / 0.5
+        bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
+        assert bars == [(0, pytest.approx(work))] * devices + [(pytest.approx(work), pytest.approx(talk))] * devices
+        assert axes.get_title(loc="left") == f"{devices} devices, {256 // devices} pictures each"
+        assert axes.get_xlim()[1] > 4.012
+    assert "4 devices, each work 4.00 s, then talk 0.01 s; 64 devices, each work 0.25 s" in figure.text_alternative
 
 
 EXTREMES = [

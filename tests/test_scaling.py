@@ -93,6 +93,8 @@ def test_the_ring_is_drawn_as_it_runs():
     assert texts[0] == ["1"] * 3 + ["2"] * 3 + ["3"] * 3
     assert [step.count("all") for step in texts] == [0, 0, 3, 6, 9]
     assert "0, 0, 3, 6, 9 of 9" in figure.text_alternative
+    rounds = ["start", *["reduce-scatter"] * 2, *["all-gather"] * 2]
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes] == rounds
     framed = [sum(patch.get_linewidth() > 2 for patch in axes.patches) for axes in figure.axes]
     assert framed == [0, 3, 3, 3, 3]
     arrows = [

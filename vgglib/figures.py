@@ -32,7 +32,7 @@ from vgglib.localisation import Box, corners, iou
 from vgglib.memory import PURPOSES, Memory, memory
 from vgglib.model import INITIALISATIONS, VGG, initialise, map_size
 from vgglib.receptive_field import receptive_field
-from vgglib.scaling import PATTERNS, ring_steps, speed_up
+from vgglib.scaling import PATTERNS, ring_steps, speed_up, step_seconds, traffic
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#777777"
 
@@ -1284,16 +1284,47 @@ def speed_ups(
     return figure.saying(f"{settings}. {figure.text_alternative.capitalize()}")
 
 
+def steps_in_time(
+    devices: Sequence[int] = (4, 64),
+    batch: int = 256,
+    parameters: int = 138_357_544,
+    images_per_second: float = 16.7,
+    gigabytes_per_second: float = 3.25,
+) -> Picture:
+    """Return one step of a ring in time (scaling.step_seconds), for several numbers of devices on one axis of seconds.
+
+    A bar for each device: its work, then, hatched, the talk. gigabytes_per_second: of one connection, one way.
+    """
+    figure = Picture(6.0, 0.5 + 0.9 * len(devices))
+    spoken, longest = [], 0.0
+    for axes, n in zip(figure.subplots(len(devices), sharex=True, squeeze=False)[:, 0], devices, strict=True):
+        talk = traffic(n, parameters) / (1e9 * gigabytes_per_second)
+        seconds = step_seconds(n, batch, parameters, images_per_second, 1e9 * gigabytes_per_second)
+        bar = dict(height=0.8 if n < 16 else 1.0, linewidth=0)
+        axes.barh(range(n), seconds - talk, color=BLUE, **bar)
+        axes.barh(range(n), talk, left=seconds - talk, color=ORANGE, hatch="//", edgecolor="white", **bar)
+        told = f"work {seconds - talk:.2f} s, then talk {talk:.2f} s"
+        axes.text(seconds, (n - 1) / 2, f"  {told}", va="center", fontsize=9)
+        axes.set(ylim=(n - 0.5, -0.5), yticks=[])
+        axes.set_title(f"{n} devices, {math.ceil(batch / n)} pictures each", fontsize=9, loc="left")
+        _plain(axes)
+        spoken.append(f"{n} devices, each {told}")
+        longest = max(longest, seconds)
+    axes.set(xlabel="seconds", xlim=(0, 1.6 * longest))
+    return figure.saying(f"A step of {batch} pictures in a ring: {'; '.join(spoken)}.")
+
+
 def ring(devices: int = 3) -> Picture:
     """Return what the devices of a ring hold, part by part, at the start and after every pass (scaling.ring_steps).
 
     A row is a device, a column a part of the gradient; in a field stand the devices whose numbers are added up in it.
-    A part that has just come has a thick frame and an arrow. Drawn for 2 to 5 devices; ValueError for others.
+    A part that has just come has a thick frame and an arrow; a title names the round and the pass. Drawn for 2 to 5
+    devices; ValueError for others.
     """
     if not 2 <= devices <= 5:
         raise ValueError(f"the fields get too small or too few to read: take 2 to 5 devices, got {devices}")
     held, everybody = ring_steps(devices), set(range(1, devices + 1))
-    figure = Picture(min(12.0, 1.6 * len(held)), 2.1 if devices < 4 else 2.6)
+    figure = Picture(min(12.0, 1.6 * len(held)), 2.3 if devices < 4 else 2.8)
     done = []
     for step, (axes, rows) in enumerate(zip(figure.subplots(1, len(held)), held, strict=True)):
         axes.set(xlim=(0, devices), ylim=(devices, -0.3), xticks=[], yticks=[], aspect="equal")
@@ -1314,7 +1345,8 @@ def ring(devices: int = 3) -> Picture:
             axes.set_xticks([part + 0.5 for part in range(devices)], [f"{part + 1}" for part in range(devices)])
             axes.set_xlabel("part", fontsize=9)
             axes.tick_params(length=0, labelsize=9)
-        axes.set_title("start" if step == 0 else f"pass {step}", fontsize=9)
+        meant = "reduce-scatter" if step < devices else "all-gather"
+        axes.set_title(f"{meant}\npass {step}" if step else "start", fontsize=9)
         axes.spines[:].set_visible(False)
         done.append(sum(part == everybody for parts in rows for part in parts))
     return figure.saying(
