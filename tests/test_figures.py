@@ -980,6 +980,19 @@ def test_a_loss_that_is_not_finite_has_a_cross_of_its_own():
     assert list(figure.axes[0].lines[3].get_ydata()) == [1.0]
     assert figure.axes[0].get_ylim()[0] < 1.0
     assert "0.1 gives 2.00; another seed: 1.00." in str(figure)
+    assert words(figure) == ["guessing: 2.30", "1.50", "2.00", "seed 0", "seed 1"]
+    figure = figures.loss_by_rate({0.1: math.nan, 0.01: 1.5}, guessing=2.3, others=[{0.01: 1.0, 0.1: math.nan}])
+    assert "nan, all seeds" in words(figure)
+    figure = figures.loss_by_rate({0.1: math.nan, 0.01: 1.5}, guessing=2.3, others=[{0.01: 1.0, 0.1: 1.2}])
+    assert "nan" in words(figure)
+
+
+def test_a_curve_of_one_s_own_lies_hollow_behind_those_of_the_book():
+    curves = {line.get_color(): line for line in figures.signals({"he": [1, 0.5], "mine": [1, 0.5]}).axes[0].lines[1:]}
+    mine, he = curves["black"], curves[figures.ORANGE]
+    assert mine.get_zorder() < he.get_zorder()
+    assert mine.get_markerfacecolor() == "none"
+    assert mine.get_markersize() > he.get_markersize()
 
 
 def test_a_bar_without_its_point_in_sight_is_not_drawn():

@@ -698,8 +698,8 @@ def signal(std: float | None = None, channels: int = 64, depth: int = 16) -> Pic
 def signals(curves: Mapping[str, Sequence[float]], network: str = "") -> Picture:
     """Return the signal after every convolution, a curve for each start; ten to the power of -9 and less is cut off.
 
-    curves: what signal_by_layer gave, by initialisation; one that the book does not know is drawn dashed. network:
-    words for the alternative text.
+    curves: what signal_by_layer gave, by initialisation; one that the book does not know is drawn dashed, with large
+    hollow marks behind the others. network: words for the alternative text.
     """
     known = dict(zip(INITIALISATIONS, ((BLUE, "o-"), (RED, "s-"), (GREEN, "^-"), (ORANGE, "v-")), strict=True))
     depth, low, high = max(map(len, curves.values())), -9, 4  # powers of ten
@@ -709,7 +709,8 @@ def signals(curves: Mapping[str, Sequence[float]], network: str = "") -> Picture
     place = low - 0.5
     for name, values in sorted(curves.items(), key=lambda curve: curve[1][-1]):
         colour, style = known.get(name, ("black", "D--"))
-        axes.plot(range(1, depth + 1), values, style, color=colour, markersize=4, linewidth=1.2)
+        behind = {} if name in known else dict(markersize=8, markerfacecolor="none", zorder=1.5)
+        axes.plot(range(1, depth + 1), values, style, color=colour, **{"markersize": 4, "linewidth": 1.2, **behind})
         end = math.log10(max(values[-1], 1e-300))
         arrow = " ↓" if end < low else " ↑" if end > high else ""
         place = max(place + 0.9, min(end, high - 0.3))  # labels keep a distance
@@ -1840,11 +1841,16 @@ def windows_on_a_side(windows: Sequence[tuple[int, int]], size: int) -> Picture:
 
 
 def loss_by_rate(
-    losses: Mapping[float, float], guessing: float, others: Sequence[Mapping[float, float]] = (), told: str = ""
+    losses: Mapping[float, float],
+    guessing: float,
+    others: Sequence[Mapping[float, float]] = (),
+    told: str = "",
+    ylabel: str = "loss",
 ) -> Picture:
     """Return the loss reached at each learning rate, on a logarithmic axis; where it is not finite, a cross at the top.
 
-    guessing: the loss of equal scores, drawn as a dashed line. others: the same from other seeds, as thin curves.
+    guessing: the loss of equal scores, drawn as a dashed line. others: the same from seeds 1, 2, ..., as thin curves;
+    each curve then has its seed beside its first point.
     """
     figure = Picture(6.0, 3.2)
     axes = figure.subplots()
@@ -1857,16 +1863,23 @@ def loss_by_rate(
     axes.axhline(guessing, color=GREY, linestyle="--", linewidth=1)
     axes.text(min(losses), guessing, f"guessing: {guessing:.2f}", color=GREY, fontsize=9, va="bottom")
     axes.plot(list(reached), list(reached.values()), "o-", color=BLUE)
+    beside = dict(textcoords="offset points", va="center", fontsize=8)
+    ground = dict(boxstyle="square,pad=0.1", facecolor="white", edgecolor="none")
     for rate, loss in reached.items():
-        axes.annotate(f"{loss:.2f}", (rate, loss), (0, -14), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(f"{loss:.2f}", (rate, loss), (7, 0), ha="left", bbox=ground, **beside)
+    for seed, one in enumerate((reached, *thin) if thin else ()):
+        colour = GREY if seed else BLUE
+        for start in [*one.items()][:1]:
+            axes.annotate(f"seed {seed}", start, (-7, 0), ha="right", color=colour, **beside)
     axes.plot(lost, [top] * len(lost), "x", color=RED, markersize=9, markeredgewidth=2)
     for one in thin:
         axes.plot(list(one), list(one.values()), ".-", color=SKY, linewidth=0.8, zorder=1)
     for rate in lost:
-        axes.annotate("nan", (rate, top), (0, -14), textcoords="offset points", ha="center", color=RED, fontsize=9)
+        name = "nan, all seeds" if thin and not any(rate in one for one in thin) else "nan"
+        axes.annotate(name, (rate, top), (0, -14), textcoords="offset points", ha="center", color=RED, fontsize=9)
     limits = (low - 0.2 * (top - low), top + 0.1 * (top - low))
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=limits)
-    axes.margins(x=0.12)
+    axes.set(xscale="log", xlabel="learning rate", ylabel=ylabel, ylim=limits)
+    axes.margins(x=0.15)
     axes.set_xticks(list(losses), [f"{rate:g}" for rate in losses])
     axes.xaxis.set_minor_locator(NullLocator())
     _plain(axes)
