@@ -91,6 +91,7 @@ WHY_WRONG_RATES = {
     "a lowest rate in place of three drops": "count the drops",
     "an equal accuracy counts as better": "an accuracy equal to the best is no new best",
     "compares with the epoch before": "not with the epoch before",
+    "compares with the epoch before, and drops without end": "not with the epoch before; and three drops",
     "drops in every epoch after the first drop": "not in the next epoch",
     "drops once": "after `patience` more epochs",
     "an epoch too late": "an epoch too late",
@@ -115,6 +116,9 @@ WRONG_RATES = {
     "a lowest rate in place of three drops": lambda *a: max(rate_after(*a, most=99), 1e-5),
     "an equal accuracy counts as better": lambda *a: rate_after(*a, better=lambda new, best, before: new >= best),
     "compares with the epoch before": lambda *a: rate_after(*a, better=lambda new, best, before: new > before),
+    "compares with the epoch before, and drops without end": lambda *a: rate_after(
+        *a, better=lambda new, best, before: new > before, most=99
+    ),
     "drops in every epoch after the first drop": lambda *a: rate_after(*a, reset=False),
     "drops without end": lambda *a: rate_after(*a, most=99),
     "one drop at most": lambda *a: rate_after(*a, most=1),

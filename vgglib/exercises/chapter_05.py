@@ -124,6 +124,9 @@ def _waits_in_total(accuracies: Sequence[float], patience: int, start: float) ->
 
 _WRONG_RATES = {
     "compare with the best so far, not with the epoch before": _by(better=lambda new, best, before: new > before),
+    "compare with the best so far, not with the epoch before; and three drops at most": _by(
+        better=lambda new, best, before: new > before, rate=lambda start, drops: start / 10**drops
+    ),
     "an accuracy equal to the best is no new best": _by(better=lambda new, best, before: new >= best),
     "however small, a gain over the best is a new best": _by(better=lambda new, best, before: new > best + 1e-4),
     "that is an epoch too late: the rate drops as soon as `patience` epochs brought no new best": _by(
