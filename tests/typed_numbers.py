@@ -30,7 +30,6 @@ SOURCES: dict[str, dict[str, str]] = {  # chapter: number: source
         "192": "= 12 * 1024 // 64",
         "10.00": "the exercise's accuracy",
         "9.87": "the exercise's accuracy",
-        "92": "the example's accuracy",
         "103": "d2l's history, counted runs",
         "91.85": "d2l's history, mean",
         "0.46": "d2l's history, standard deviation",
