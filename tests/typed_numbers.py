@@ -2,7 +2,7 @@
 
 A number in backticks is printed or computed by its own chapter, or stands here with its source: an expression, which
 is evaluated (after "="), or where it was read. What this book measured has a record in data/results/ and is marked in
-the text (prose.py); the few that were only watched on one machine say "watched".
+the text (prose.py).
 """
 
 SET = "a setting of the study"
@@ -62,13 +62,8 @@ SOURCES: dict[str, dict[str, str]] = {  # chapter: number: source
         "27.3": "Table 3, E at S = Q = 256",
         "31": '= round(2 * macs("D") / 1e9)',
         "15.2": "= round(15_227_688 / 1e6, 1)",
-        "73.1": "watched: what autograd keeps of one picture",
-        "13": "watched: shares and times of layers, one thread",
-        "17": "watched: times of layers, one thread",
-        "23": "watched: times of layers, one thread",
+        "73.1": "= round(2_337_993_988 / 32 / 1e6, 1)",
         "2.6": '= round(macs("E") / macs("A"), 1)',
-        "35": "watched: a step without the fully connected layers",
-        "44": "watched: a step without the fully connected layers",
         "10.3": "Han et al. (2015)",
         "138": "Han et al. (2015)",
         "0.3": "= round(0.30, 1)",
