@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, pairwise
 
@@ -1021,3 +1022,10 @@ def test_singular_values_above_all_before_are_counted():
         "3 singular values: before training from 2.00 down to 0.50, after training from 5.00 down to 0.40, "
         "2 of them above the largest before."
     )
+
+
+def test_both_sides_of_a_run_count_the_same_epochs():
+    made = run()
+    long = replace(made, epochs=[replace(made.epochs[0], number=number) for number in range(1, 9)])
+    left, right = figures.history(replace(long, recipe=replace(made.recipe, epochs=8))).axes
+    assert [*left.get_xticks()] == [*right.get_xticks()] == [2, 4, 6, 8]

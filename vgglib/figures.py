@@ -579,10 +579,12 @@ def history(run: object) -> Picture:
         right.plot(epochs, watched, color=RED, linestyle="--", marker="s", markersize=3)
         _label_end(right, epochs, watched, run.watched, RED, 1)
     right.set(xlabel="epoch", title="accuracy")
+    left.set_xlim(0.5, run.recipe.epochs + 0.5)
+    right.set_xlim(0.5, 1.28 * run.recipe.epochs + 0.5)
+    left.xaxis.get_major_locator().set_params(integer=True)
+    ticks = [tick for tick in left.get_xticks() if 1 <= tick <= run.recipe.epochs]  # not beside the labels
     for axes in (left, right):
-        axes.set_xlim(0.5, run.recipe.epochs + 0.5 + 0.28 * run.recipe.epochs * (axes is right))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= run.recipe.epochs])  # not beside the labels
+        axes.set_xticks(ticks)
         _plain(axes)
     return figure.saying(f"Training run: {run}.")
 
