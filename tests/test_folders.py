@@ -729,7 +729,7 @@ def test_validation_takes_what_fits(root, settings, monkeypatch):
     expected = training.watched_accuracy(net, pictures, False, 20)
     posteriors = torch.cat([there(net, X, False) for X in pictures.centre_crops((16, 16), 20)])
     assert expected == evaluation.accuracy(posteriors, pictures.labels)
-    monkeypatch.setattr("vgglib.watching.of_views", limited)
+    monkeypatch.setattr("vgglib.evaluation.of_views", limited)
     assert training.watched_accuracy(net, pictures, False, 20) == expected
     assert asked == [12, 6, 3, 3, 3, 3]
     one_by_one = SimpleNamespace(batches=None, pictures=pictures.pictures, labels=pictures.labels)

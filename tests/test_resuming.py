@@ -558,12 +558,12 @@ def test_an_epoch_is_not_lost_where_a_picture_to_watch_cannot_be_read(tmp_path, 
     undisturbed = build(settings, patterns(40), 0)
     wanted = fit(undisturbed, patterns(40), watched, settings, device="cpu")
 
-    def broken(*_):
+    def broken(*_, **__):
         raise DataError("a picture is empty")
 
     net = build(settings, patterns(40), 0)
     with monkeypatch.context() as patched:
-        patched.setattr("vgglib.watching._accuracy", broken)
+        patched.setattr("vgglib.watching.accuracy_by_crops", broken)
         with pytest.raises(DataError, match="empty"):
             fit(net, patterns(40), watched, settings, device="cpu", checkpoint=tmp_path)
     assert len(Checkpoints(tmp_path).paths()) == 1

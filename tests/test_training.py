@@ -348,7 +348,7 @@ def test_a_wrapped_network_is_watched_at_the_same_scale(train, wrap, monkeypatch
         asked.append(scale)
         return there(net, images, scale, *more, **named)
 
-    monkeypatch.setattr("vgglib.watching.single_crop", single_crop)
+    monkeypatch.setattr("vgglib.evaluation.single_crop", single_crop)
     plain = build(chosen, part)
     found = [fit(net, part, held_out, chosen, device="cpu") for net in (plain, wrap(build(chosen, part)))]
     assert asked == [20, 20]
@@ -434,7 +434,7 @@ def test_plateau_stays_at_the_third_drop_whoever_goes_on():
 
 
 def test_plateau_ends_the_run(train, monkeypatch):
-    monkeypatch.setattr("vgglib.watching.accuracy", lambda *_: 0.25)
+    monkeypatch.setattr("vgglib.watching.accuracy_by_crops", lambda *_, **__: 0.25)
     _, history = run(train, validation=train[:8], schedule="plateau", patience=1, epochs=30)
     assert history.column("learning_rate") == pytest.approx([0.02, 0.02, 0.002, 0.0002, 0.00002])
 

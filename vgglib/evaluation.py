@@ -19,6 +19,7 @@ from vgglib import sizes
 from vgglib.augment import crop_offsets, expect_pictures, expect_truth, view, whole
 from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_channels_last, fast_in_bf16
+from vgglib.largest_batch import halving
 from vgglib.model import VGG, FullyConvolutional, fully_convolutional, unwrapped
 from vgglib.modes import evaluation
 from vgglib.progress import Progress, duration
@@ -504,14 +505,41 @@ def accuracy_on(
 ) -> float:
     """Return the accuracy of ``net`` by single_crop on a labelled set, in memory or in a folder.
 
-    scale, bf16, batch_size: as for single_crop.
+    scale, bf16, batch_size: as for single_crop; where memory ends, a batch is halved.
     Raises ValueError for a set of other classes than the network was trained on, where it knows their names.
     """
-    if hasattr(images, "pictures"):
-        scales = [min(_image_size(net)) if scale is None else scale]
-        return accuracy(*of_pictures(single_crop, net, images, scales, batch_size, bf16=bf16))
     expect_classes(net, images.classes)
-    return accuracy(single_crop(net, images.images, scale, batch_size, bf16), images.labels)
+    return accuracy_by_crops(net, images, scale, bf16, batch_size)
+
+
+def accuracy_by_crops(
+    net: nn.Module,
+    images: "ImageSet | FolderSet",
+    scale: int | None = None,
+    bf16: bool | None = None,
+    batch_size: int | None = None,
+    crop: tuple[int, int] | None = None,
+) -> float:
+    """Return what accuracy_on does, whatever the classes are called; of fewer classes than scores, too.
+
+    crop: as for single_crop.
+    """
+    if not hasattr(images, "pictures"):
+        most = batch_size or crops_at_once(crop or crop_of(net) or images.images.shape[2:])
+        found = halving(lambda size: single_crop(net, images.images, scale, size, bf16, crop), most)
+        return accuracy(found, images.labels)
+    crop = _image_size(net) if crop is None else crop
+    if not hasattr(images, "centre_crops"):  # one after the other
+        scales = [min(crop) if scale is None else scale]
+        posteriors, labels = of_pictures(single_crop, net, images.pictures(), scales, batch_size, bf16=bf16, crop=crop)
+        return accuracy(posteriors, labels)
+    views = images.centre_crops(crop, scale, batch_size or 32)
+    return accuracy(torch.cat([_what_fits(net, X, bf16) for X in views]), images.labels)
+
+
+def _what_fits(net: nn.Module, X: Tensor, bf16: bool | None) -> Tensor:
+    """Return the posteriors of crops, in as many parts as memory asks for."""
+    return halving(lambda size: torch.cat([of_views(net, part, bf16) for part in X.split(size)]), len(X))
 
 
 def expect_classes(net: nn.Module, classes: Sequence[str]) -> None:
