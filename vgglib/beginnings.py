@@ -48,18 +48,19 @@ INPUTS = {
 }  # of a unit, in the paper
 
 
-def paper_gain(net: VGG, seed: int = 0) -> VGG:
+def paper_gain(net: VGG, seed: int = 0, std: float = 0.01) -> VGG:
     """Return ``net`` with normal weights that do to a signal what N(0, 0.01) does in the paper's network; biases 0.
 
     A layer multiplies the size of a signal by its standard deviation times the root of its inputs. A narrow network
-    has fewer inputs, so each standard deviation here is 0.01 times the root of how many times fewer they are.
+    has fewer inputs, so each standard deviation here is ``std`` times the root of how many times fewer they are. std:
+    0.01, or 0.1 for the other reading of the paper's "10^-2 variance".
     """
     generator = torch.Generator().manual_seed(torch_seed(seed))
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             inputs = module.weight[0].numel()
             nn.init.normal_(
-                module.weight, std=0.01 * (INPUTS.get(name, inputs / net.width) / inputs) ** 0.5, generator=generator
+                module.weight, std=std * (INPUTS.get(name, inputs / net.width) / inputs) ** 0.5, generator=generator
             )
             nn.init.zeros_(module.bias)
     return net
