@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from vgglib import explorers, figures
+from vgglib.configurations import TABLE_1
 from vgglib.explorers import KERNELS, LivePlot, configuration_view, explore, kernel_view
 from vgglib.figures import Picture
 from vgglib.training import Epoch, History, Recipe
@@ -182,7 +183,7 @@ def choices_of(chapter, figure):
     ]
     found = {}
     catching = type("", (), {"explore": lambda one, start=None, **choices: found.update(choices, start=start)})
-    about = dict(explorers=catching, figures=figures, TABLE_1=figures.TABLE_1)
+    about = dict(explorers=catching, figures=figures, TABLE_1=TABLE_1)
     exec(re.sub(r"(?m)^(from|import) .*", "", source), about)
     return found.pop("start"), found
 

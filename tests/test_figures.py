@@ -26,6 +26,7 @@ from vgglib.balance import Trained, trained_networks
 from vgglib.configurations import TABLE_1
 from vgglib.cost import cost
 from vgglib.data import ImageSet
+from vgglib.foundations import correlate
 from vgglib.memory import PURPOSES, memory
 from vgglib.model import VGG
 from vgglib.protocol import Rung
@@ -759,7 +760,7 @@ def test_sliding_marks_the_place_and_writes_its_value():
     padded = np.pad(np.asarray(picture) / 255, 1)
     value = (padded[3:6, 6:8] * np.array(kernel)).sum()
     assert f"gives a map of 3 x 3; at row 1, column 2 it is {value:.2f}." in figure.text_alternative
-    answer = figures.correlate(torch.tensor(padded)[None], torch.tensor(kernel)[None, None], 3)
+    answer = correlate(torch.tensor(padded)[None], torch.tensor(kernel)[None, None], 3)
     assert figure.axes[2].get_xlabel() == f"from {answer.min():.2f} to {answer.max():.2f}"
     assert figures.sliding(torch.zeros(4, 4, dtype=torch.uint8)).axes[2].get_xlabel() == "from 0.00 to 0.00"
     assert "over 8 x 8 pixels, padded by 1, gives" in figure.text_alternative
