@@ -10,7 +10,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from vgglib import distributed
 from vgglib.augment import Augment
-from vgglib.batches import batches, channels_of, is_streamed
+from vgglib.batches import channels_of, is_streamed
 from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.evaluation import prepared
@@ -145,12 +145,10 @@ def expect_finite(net: nn.Module, run: Run, rate: Rate) -> None:
             )
 
 
-def where_it_broke(
-    net: nn.Module, train: ImageSet, recipe: Recipe, seed: int, epoch: int, step: int, rate: Rate, at_once: int | None
-) -> str:
+def where_it_broke(net: nn.Module, X: Tensor, y: Tensor, epoch: int, step: int, rate: Rate, at_once: int | None) -> str:
     """Return a sentence that names the step, the learning rate and the first layer whose output is not finite.
 
-    at_once: the pictures that fit into memory together, None for the share of each process.
+    X, y: the whole batch. at_once: the pictures that fit into memory together, None for the share of each process.
     """
     broken: list[str] = []
 
@@ -163,7 +161,6 @@ def where_it_broke(
 
     leaves = [(name, module) for name, module in net.named_modules() if not any(module.children())]
     hooks = [module.register_forward_hook(hook(name)) for name, module in leaves]
-    X, y = next(batches(net, train, recipe, seed, epoch, step))  # those of all processes
     try:
         with torch.no_grad():
             scores = torch.cat([net(part) for part in X.split(at_once or math.ceil(len(X) / distributed.world()))])

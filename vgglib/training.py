@@ -160,8 +160,8 @@ def fit(
     def heed(broken: int | None = None, stop: bool = False) -> None:
         """Raise for a step whose loss is not finite, and for a stop."""
         if broken is not None:
-            at_once = run.micro_batch
-            raise NonFiniteLossError(where_it_broke(net, train, as_set, seed, run.epoch, broken, rate, at_once))
+            again = next(batches(net, train, as_set, seed, run.epoch, broken))  # the pictures of all processes
+            raise NonFiniteLossError(where_it_broke(net, *again, run.epoch, broken, rate, run.micro_batch))
         if stop:
             raise _interrupted(run, history, interrupts.asked)
 
