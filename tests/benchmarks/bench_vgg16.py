@@ -20,10 +20,9 @@ import torch
 from torch.nn import functional as F
 
 from vgglib import results
-from vgglib.__main__ import _check_device
 from vgglib.cost import cost
 from vgglib.data import ImageSet
-from vgglib.devices import autocast, best_device, can_compile, compiled, synchronise
+from vgglib.devices import autocast, best_device, can_compile, compiled, known_device, synchronise
 from vgglib.throughput import measured_peak, training_flops
 from vgglib.training import Recipe, batches, build, conditions
 
@@ -104,9 +103,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--result", help="also write the result to this JSON file")
     options = parser.parse_args()
-    if options.device:
-        _check_device(options.device)
-    device = torch.device(options.device or best_device())
+    device = known_device(options.device) if options.device else best_device()
     large = device.type == "cuda"
     batch, steps = options.batch or (256 if large else 2), options.steps or (20 if large else 1)
     recipe = Recipe(

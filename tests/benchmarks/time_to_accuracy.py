@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vgglib import results
-from vgglib.__main__ import _value
+from vgglib.commands.train import value_of
 from vgglib.data import fashion_mnist
 from vgglib.devices import best_device, describe, device_of, known_device
 from vgglib.evaluation import accuracy_on
@@ -28,7 +28,7 @@ def parsed(text: str) -> Recipe:
     """Return the recipe in an argument."""
     name, _, changes = text.partition(":")
     pairs = (change.partition("=") for change in changes.split(",") if change)
-    return recipe(name, **{field: _value(value) for field, _, value in pairs})
+    return recipe(name, **{field: value_of(value) for field, _, value in pairs})
 
 
 def run(label: str, seed: int, data: tuple, device: object) -> dict:

@@ -24,7 +24,7 @@ def train_command(options: argparse.Namespace) -> int:
 
     said = {name.removeprefix("field_"): text for name, text in vars(options).items() if name.startswith("field_")}
     texts = {field.name for field in fields(Recipe) if field.type in (str, "str")}
-    changes = {name: text if name in texts else _value(text) for name, text in said.items() if text is not None}
+    changes = {name: text if name in texts else value_of(text) for name, text in said.items() if text is not None}
     if given_twice(options.seeds) is not None:
         raise ValueError("a seed is given twice: it would give the same network again")
     chosen = recipe(options.recipe, **changes)
@@ -230,7 +230,7 @@ def _summarise(options: argparse.Namespace, about: dict, runs: list[dict]) -> in
     return 0
 
 
-def _value(text: str) -> object:
+def value_of(text: str) -> object:
     """Return an option's text as a number, pair, truth value or None where it is one, else as the text itself."""
     try:
         return ast.literal_eval(text.capitalize() if text.lower() in ("true", "false", "none") else text)
