@@ -834,3 +834,5 @@ def test_a_folder_of_large_pictures_of_one_size_is_not_tested_at_once():
         net.seen.clear()
         evaluation.accuracy_on(net, few, batch_size=how)
         assert net.seen == seen
+    with pytest.raises(ValueError, match="batch_size must be 1 or more, got 0"):
+        evaluation.accuracy_on(net, few, batch_size=0)

@@ -524,6 +524,8 @@ def accuracy_by_crops(
 
     crop: as for single_crop.
     """
+    if batch_size is not None and sizes.whole(batch_size, "batch_size") < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     if not hasattr(images, "pictures"):
         most = batch_size or crops_at_once(crop or crop_of(net) or images.images.shape[2:])
         found = halving(lambda size: single_crop(net, images.images, scale, size, bf16, crop), most)
