@@ -1,7 +1,7 @@
 """How deep networks begin (section 3.1): the paper's normal weights, Glorot's, He's, each with and without A's layers.
 
 A warmed network comes after A, which has seen every picture twice itself. "longer" is the control: the deep network
-alone, from He's weights, for as many steps as both.
+alone, from Glorot's or He's weights, for as many steps as both.
 
 ``python -m vgglib study warm-start`` trains what is not recorded yet; so does ``batch-norm-start``, which sets batch
 normalisation beside the warm start. Taught in notebooks/06_training_scale.ipynb and 10_after_vgg.ipynb.
@@ -25,7 +25,7 @@ from vgglib.training import NotLearningWarning, Recipe, build, conditions, fit, 
 
 DEEP = ("B", "E")
 WAYS = ("paper", "glorot", "he")
-BEGUN = ("paper", "paper, warm", "glorot", "glorot, warm", "he", "he, warm", "he, longer")
+BEGUN = ("paper", "paper, warm", "glorot", "glorot, warm", "glorot, longer", "he", "he, warm", "he, longer")
 LABELS = tuple(f"{name}, {begun}" for name in DEEP for begun in BEGUN)
 NORMED = tuple(f"E, {way}{more}" for way in WAYS for more in ("", ", warm", ", batch norm"))
 SEEDS = (0, 1, 2, 3, 4)
