@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from matplotlib import cbook, image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -255,6 +256,34 @@ def other_reading(seeds: tuple[int, ...]) -> dict:
     return {"loss not finite at step": found}
 
 
+def first_steps(seeds: tuple[int, ...]) -> dict:
+    """Chapter 06: A as in the paper, both readings of its "10^-2 variance": the loss of each step, four views a step,
+    and how large the first gradient of conv1_1 is beside what weight decay adds to it."""
+    path = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    photograph = torch.tensor(image.imread(path)).permute(2, 0, 1)[None]
+    found = {}
+    for way, steps in (("normal-0.1", 2), ("normal-0.01", 4)):
+        found[way] = {"loss": [], "gradient": [], "weight decay": []}
+        for seed in seeds:
+            net = initialise(VGG("A", dropout=0.0), way, seed)
+            optimiser = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+            large = 255 * whole(photograph, scale=256)
+            places = torch.Generator().manual_seed(seed)
+            corners = [torch.randint(side - 223, (4,), generator=places).tolist() for side in large.shape[2:]]
+            X = torch.cat([large[..., i : i + 224, j : j + 224] for i, j in zip(*corners, strict=True)])
+            weight = net.features[0].weight
+            decay = 5e-4 * weight.detach().abs().max().item()
+            losses = []
+            for step in range(steps):
+                losses += by_hand(net, [(X - X.mean((0, 2, 3), keepdim=True), torch.arange(4))], optimiser)
+                if step == 0:
+                    gradient = weight.grad.abs().max().item()
+            found[way]["loss"].append([finite(loss) for loss in losses])
+            found[way]["gradient"].append(finite(gradient))
+            found[way]["weight decay"].append(decay)
+    return found
+
+
 @torch.no_grad()
 def averages(seeds: tuple[int, ...]) -> dict:
     """Chapter 07: wrong answers for 500 canvases at three scales, by what is averaged."""
@@ -423,6 +452,10 @@ TRIALS: dict[str, Trial] = {
     "other-reading": Trial(
         "chapter 06: at which step does a network break whose layers have the gain of a standard deviation of 0.1?",
         other_reading, 5, (0, 1, 2, 3, 4), replace(recipe_for("E"), **EXACT),
+    ),
+    "first-steps": Trial(
+        "chapter 06: do the first steps of A at full size end in nan, and does a gradient arrive at its first layer?",
+        first_steps, 3, (0, 1, 2),
     ),
     "averages": Trial(
         "chapter 07: how many of 500 canvases are wrong by averaged posteriors, by averaged scores, by sums over the "
