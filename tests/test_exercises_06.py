@@ -296,6 +296,8 @@ def test_whole_numbers_of_torch_and_numpy_are_whole_numbers(kind):
      "Every layer between the copied ones has a gain well under one, and there are a dozen of them; the product is a "
      "millionth for the values and also for the derivatives.",
      "They copy just conv1_1, conv2_1, conv3_1 and conv3_2; the rest make the numbers tinier and tinier both ways.",
+     "Four are copied; in the twelve others the signal fades to a millionth. He's weights shrink it only a little.",
+     "Four are copied; twelve starve the rest. With He's weights the gradient shrinks far less, to a tenth.",
      "Four layers are copied. He's weights do not shrink the signal, the paper's do, in each of the twelve others.",
      "Four layers are copied. Unlike He's weights the paper's shrink the signal in the twelve others, again and again.",
      "Only four are copied. The signal shrinks in the other twelve layers. He's weights would not let it shrink.",

@@ -268,7 +268,7 @@ _REVERSED = (  # what is claimed in a sentence, what makes it no such claim, the
     (
         rf"(?<!unlike )(?<!than )(?<!without )(?<!not )\bhe(['’]s| et al)?\b"
         rf"((?!n['’]t|(not|never|no|nor|neither|stop|prevent|avoid|keep|would|could|from)\b)[^,;]){{0,30}}?\b{_SHRINKS}",
-        r"\b(unlike|instead of)\b",
+        r"\b(unlike|instead of|a (little|bit)|little by little|slightly|hardly|barely|(far|much) less|times less)\b",
         "you say that He's weights shrink it: compare the lines `he` and `paper` in the figure above",
     ),
     (
