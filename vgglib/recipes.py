@@ -23,7 +23,7 @@ class Recipe:
     image_size: int = 224  # side of the crop that the network sees, in pixels
     scale: int | tuple[int, int] = 224  # training scale S in pixels, or (S_min, S_max) for scale jitter
     flip: bool = False  # mirror half of the pictures
-    rgb_shift: float = 0.0  # standard deviation, in those of the training set's colours; nothing to grey pictures
+    rgb_shift: float = 0.0  # standard deviation, in those of the training set's colours; off for grey pictures
     normalise: str = "nothing"  # to pixels in 0..1; "mean": less the training mean; "mean and std": over std too
     initialisation: str = "he"  # a key of vgglib.model.INITIALISATIONS
     zero_biases: bool = True  # False: the biases start as PyTorch draws them
