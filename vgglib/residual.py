@@ -29,9 +29,9 @@ def with_shortcuts(net: VGG, from_zero: bool = True) -> VGG:
 
     Convolutions pair up from the start of each block; a pair that changes the number of channels, and a convolution
     that is left over, stay as they are. Each branch starts by adding nothing: the scale and shift of its last
-    batch normalisation are set to 0, or the weights and biases of its last convolution where there is none (Goyal et
-    al. 2017). All else keeps its values, and so do these with from_zero=False, as in He et al. 2016. Raises ValueError
-    if no pair keeps its channels.
+    batch normalisation are set to 0 (Goyal et al. 2017 set the scale), or the weights and biases of its last
+    convolution where there is none. All else keeps its values, and so do these with from_zero=False, as in He et al.
+    2016. Raises ValueError if no pair keeps its channels.
     """
     net, modules, found = copy.deepcopy(net), [], 0
     for block in net.blocks:
