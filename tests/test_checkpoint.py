@@ -162,6 +162,12 @@ def test_another_kind_of_safetensors_is_refused(tmp_path):
         load_network(tmp_path / "other.safetensors")
 
 
+def test_the_saved_state_of_a_run_is_called_one(tmp_path):
+    save_file({"x": torch.ones(1)}, tmp_path / "state.safetensors", {"format": "vgglib run 1"})
+    with pytest.raises(CheckpointError, match="is the saved state of a run, not a network: fit.*resume"):
+        load_network(tmp_path / "state.safetensors")
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_weights_that_are_not_finite_are_refused_by_name(net, tmp_path, bad):
     with torch.no_grad():
@@ -177,9 +183,15 @@ def test_weights_that_are_not_finite_are_refused_by_name(net, tmp_path, bad):
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
-    for path in (tmp_path / "none.safetensors", tmp_path):
-        with pytest.raises(CheckpointError, match="does not exist"):
-            load_network(path)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_network(tmp_path / "none.safetensors")
+    with pytest.raises(CheckpointError, match="is a folder: give a file in it$"):
+        load_network(tmp_path)
+    (tmp_path / "network.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"is a folder: give a file in it, such as .*network\.safetensors$"):
+        load_network(tmp_path)
+    with pytest.raises(CheckpointError, match="is a folder: give a file in it$"):
+        load_pt(tmp_path)
 
 
 def test_nothing_is_left_where_saving_fails(net, path, monkeypatch):

@@ -380,7 +380,8 @@ def test_a_full_disk_stops_nothing(two, train, monkeypatch, number):
 
 def test_a_folder_that_cannot_be_made_stops_nothing(train, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(CheckpointWarning, match="there is no checkpoint yet"):
+    said = r"\(file is a file, checkpoints need a folder\); training goes on, there is no checkpoint yet"
+    with pytest.warns(CheckpointWarning, match=said):
         net, _ = start(TINY, train, checkpoint=tmp_path / "file")
     assert same(weights(net), weights(start(TINY, train)[0]))
 

@@ -137,9 +137,7 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     sha256: the digest that the file must have. Raises CheckpointError, naming the file, if it is missing, damaged,
     of another kind, or holds weights that are not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
+    path = _file(path, "network.safetensors")
     if sha256 is not None and digest(path) != sha256:
         raise CheckpointError(f"{path.name} is damaged (sha256 {digest(path)[:12]}..., expected {sha256[:12]}...)")
     try:
@@ -149,8 +147,14 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     except (SafetensorError, OSError) as error:
         other = "; vgglib.checkpoint.load_pt reads weights of others" if path.suffix in (".pt", ".pth") else ""
         raise CheckpointError(f"{path.name} is damaged or no safetensors file: {error}{other}") from error
-    if described.get("format") != FORMAT:
-        raise CheckpointError(f"{path.name} was not written by vgglib (format {described.get('format')!r})")
+    kind = described.get("format")
+    if str(kind).startswith("vgglib run "):
+        raise CheckpointError(
+            f"{path.name} is the saved state of a run, not a network: fit(..., checkpoint={str(path.parent)!r}) goes on "
+            "from it, and so does python -m vgglib resume"
+        )
+    if kind != FORMAT:
+        raise CheckpointError(f"{path.name} was not written by vgglib (format {kind!r})")
     if broken := not_finite(tensors):
         raise CheckpointError(f"{path.name}: {broken} holds numbers that are not finite")
     try:
@@ -168,6 +172,17 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(f"{path.name} is damaged: weights and description do not fit: {error}") from error
     return net.eval()
+
+
+def _file(path: str | os.PathLike, inside: str = "") -> Path:
+    """Return the path of a file that is there; CheckpointError, which names the file ``inside`` a folder, if not."""
+    path = Path(path)
+    if path.is_dir():
+        there = f", such as {path / inside}" if inside and (path / inside).is_file() else ""
+        raise CheckpointError(f"{path} is a folder: give a file in it{there}")
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    return path
 
 
 def _classes(names: object, count: int) -> tuple[str, ...] | None:
@@ -192,9 +207,7 @@ def load_pt(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     are older have none, and bits that flipped in their numbers show only where one is not finite. ``load_network`` is
     for our own files.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist")
+    path = _file(path)
     _expect_whole(path)
     refused = None
     try:

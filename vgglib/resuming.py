@@ -119,7 +119,9 @@ class Checkpoints:
     def _failure(self, path: Path, error: Exception, needed: int) -> str:
         """Return the sentence of the one warning."""
         why, space = getattr(error, "strerror", None) or str(error), ""
-        if needed:
+        if self.folder.exists() and not self.folder.is_dir():
+            why = f"{self.folder.name} is a file, checkpoints need a folder"
+        elif needed:
             with suppress(OSError):
                 there = next(folder for folder in path.parents if folder.exists())
                 space = f": {needed:,} bytes needed, {shutil.disk_usage(there).free:,} free"
