@@ -164,7 +164,7 @@ def test_another_kind_of_safetensors_is_refused(tmp_path):
 
 def test_the_saved_state_of_a_run_is_called_one(tmp_path):
     save_file({"x": torch.ones(1)}, tmp_path / "state.safetensors", {"format": "vgglib run 1"})
-    with pytest.raises(CheckpointError, match="is the saved state of a run, not a network: fit.*resume"):
+    with pytest.raises(CheckpointError, match=r"is the saved state of a run, not a network: fit.*resume"):
         load_network(tmp_path / "state.safetensors")
 
 
@@ -185,12 +185,12 @@ def test_weights_that_are_not_finite_are_refused_by_name(net, tmp_path, bad):
 def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         load_network(tmp_path / "none.safetensors")
-    with pytest.raises(CheckpointError, match="is a folder: give a file in it$"):
+    with pytest.raises(CheckpointError, match=r"is a folder: give a file in it$"):
         load_network(tmp_path)
     (tmp_path / "network.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"is a folder: give a file in it, such as .*network\.safetensors$"):
         load_network(tmp_path)
-    with pytest.raises(CheckpointError, match="is a folder: give a file in it$"):
+    with pytest.raises(CheckpointError, match=r"is a folder: give a file in it$"):
         load_pt(tmp_path)
 
 

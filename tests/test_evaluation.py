@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as V
 
-from vgglib import evaluation
+from vgglib import evaluation, preparing
 from vgglib.augment import view, whole
 from vgglib.configurations import layers
 from vgglib.data import ImageSet, image_folder
@@ -411,7 +411,7 @@ def test_the_network_keeps_its_modes_and_weights(net, images, method, training):
 @pytest.mark.parametrize("method", EVERY)
 def test_pictures_lie_as_convolutions_are_fastest(exact, images, method, fast, monkeypatch):
     expected, seen = method(exact, images, 28), []
-    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: fast)
+    monkeypatch.setattr(preparing, "fast_channels_last", lambda device, bf16: fast)
     maps = exact.features[3].register_forward_hook(lambda layer, X, Y: seen.append(Y))
     torch.testing.assert_close(method(exact, images, 28), expected, rtol=1e-12, atol=1e-12)
     maps.remove()
@@ -420,7 +420,7 @@ def test_pictures_lie_as_convolutions_are_fastest(exact, images, method, fast, m
 
 @pytest.mark.parametrize("method", EVERY)
 def test_a_layer_of_ones_own_can_view_its_maps_as_rows(exact, images, method, monkeypatch):
-    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: True)
+    monkeypatch.setattr(preparing, "fast_channels_last", lambda device, bf16: True)
 
     class Rows(nn.Module):
         def forward(self, X):

@@ -26,11 +26,12 @@ from PIL import Image, ImageFile, ImageOps
 from torch import nn
 from torchvision.datasets import ImageFolder
 
-from vgglib import evaluation, folders, peers, training
+from vgglib import evaluation, folders, peers, picture_file, training
 from vgglib.augment import Augment, colour_axes, stream, view
 from vgglib.data import DataError, ImageSet, image_folder
-from vgglib.folders import SUFFIXES, TURNS, read_picture, train_and_validation
+from vgglib.folders import SUFFIXES, read_picture, train_and_validation
 from vgglib.model import VGG
+from vgglib.picture_file import TURNS
 from vgglib.run import completed, told
 from vgglib.tables import as_html
 from vgglib.training import NotLearningWarning, recipe
@@ -300,7 +301,7 @@ def test_bombs_are_refused_unopened(tmp_path, sides):
 
 def test_a_lifted_limit_of_pillow_lifts_no_limit_of_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    monkeypatch.setattr(folders, "LARGEST", 100)
+    monkeypatch.setattr(picture_file, "LARGEST", 100)
     refused(save(tmp_path / "x.png", noise(20, 20)), "more than 100 pixels")
 
 

@@ -23,6 +23,7 @@ MORE = {  # file, or a folder of them: what it may import beyond the core
     "progress": {"IPython"},
     "peers": {"torchvision", "d2l"},
     "folders": {"torchvision", "PIL"},
+    "picture_file": {"PIL"},
     "doctor": {"packaging"},
 }
 TORCHS_OWN = ("forward", "extra_repr")  # methods that torch names and describes

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vgglib import estimates, evaluation, training
+from vgglib import estimates, evaluation, preparing, training
 from vgglib.augment import colour_axes, view
 from vgglib.checkpoint import load_network, save_network
 from vgglib.configurations import TABLE_1, layers
@@ -206,7 +206,7 @@ def test_batches_lie_as_convolutions_are_fastest(train, wanted, fast, so, monkey
     plain = replace(TINY, channels_last=False)
     net = build(plain, train).double()
     (right, _), *_ = batches(net, train, plain, seed=0, epoch=1)
-    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: fast)
+    monkeypatch.setattr(preparing, "fast_channels_last", lambda device, bf16: fast)
     (X, _), *_ = batches(net, train, replace(TINY, channels_last=wanted), seed=0, epoch=1)
     assert torch.equal(X, right)
     maps = net.features[0](X)
@@ -217,7 +217,7 @@ def test_batches_lie_as_convolutions_are_fastest(train, wanted, fast, so, monkey
 @pytest.mark.parametrize("bf16", [False, True])
 def test_training_lays_its_batches_out_by_its_own_number_format(train, bf16, monkeypatch):
     """As on a GPU, where all channels of a pixel lie side by side for bfloat16 alone."""
-    monkeypatch.setattr(evaluation, "fast_channels_last", lambda device, bf16: bf16)
+    monkeypatch.setattr(preparing, "fast_channels_last", lambda device, bf16: bf16)
     monkeypatch.setattr("vgglib.conditions.fast_in_bf16", lambda device: bf16)
     seen = []
     net = build(TINY, train)
@@ -968,10 +968,10 @@ def test_a_network_that_views_its_maps_is_not_laid_out_otherwise(train):
     plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 4))
     told = fit(plain, train, None, replace(chosen, channels_last=True), device="cpu")
     assert told.conditions["channels_last"] is True
-    assert evaluation.takes_any_layout(plain)
-    assert evaluation.takes_any_layout(build(TINY, train))
-    assert not evaluation.takes_any_layout(nn.Sequential(Viewing()))
-    assert not evaluation.takes_any_layout(torch.fx.symbolic_trace(plain))
+    assert preparing.takes_any_layout(plain)
+    assert preparing.takes_any_layout(build(TINY, train))
+    assert not preparing.takes_any_layout(nn.Sequential(Viewing()))
+    assert not preparing.takes_any_layout(torch.fx.symbolic_trace(plain))
 
 
 def normed():

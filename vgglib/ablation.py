@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vgglib.allocator import can_keep_memory, kept_memory
-from vgglib.data import ImageSet
 from vgglib.devices import autocast, best_device, can_compile, compiled, fast_channels_last, fast_in_bf16, synchronise
+from vgglib.image_set import ImageSet
 from vgglib.training import Recipe, batches, build, conditions, expect_recipe
 
 

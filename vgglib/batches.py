@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from vgglib.augment import Augment, stream
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
-from vgglib.evaluation import laid_out, prepared, takes_any_layout
+from vgglib.image_set import ImageSet, is_streamed
+from vgglib.preparing import laid_out, prepared, takes_any_layout
 from vgglib.recipes import Recipe
 from vgglib.sizes import whole
 
@@ -28,11 +28,10 @@ def batches(
     Order and augmentation depend on (seed, epoch, index) alone. start: batches that are left out, being done already.
     rank, world: of each batch this process gets the rank-th of ``world`` parts. A last batch is left out under batch
     normalisation if a part of it would have one picture only. A set with ``batches`` of its own is asked for them.
-    In memory the pictures lie as vgglib.evaluation.laid_out says, unless recipe.channels_last is False. Raises
+    In memory the pictures lie as vgglib.preparing.laid_out says, unless recipe.channels_last is False. Raises
     ValueError for a negative start, and for a rank that is none of 0 to world - 1.
     """
-    if whole(start, "start") < 0 or not 0 <= whole(rank, "rank") < whole(world, "world"):
-        raise ValueError(f"start must be 0 or more, rank from 0 to world - 1, got {start}, {rank} of {world}")
+    _expect_part(start, rank, world)
 
     def as_wanted(X: Tensor) -> Tensor:
         X = prepared(net, X)
@@ -45,12 +44,34 @@ def batches(
     colour = recipe.rgb_shift * train.colour_axes if recipe.rgb_shift and train.images.shape[1] > 1 else None
     augment = Augment(recipe.image_size, recipe.scale, recipe.flip, colour)
     draws = augment.draws(len(train), seed, epoch).to(train.images.device)
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(stream(seed, epoch, "order")))
-    for batch in order.to(train.images.device).split(recipe.batch_size)[start:]:
-        if recipe.batch_norm and len(batch) < 2 * world:
-            continue
-        index = batch.tensor_split(world)[rank]
+    for index in parts(len(train), recipe, seed, epoch, start, rank, world, train.images.device):
         yield as_wanted(augment(train.images[index], draws[index])), train.labels[index]
+
+
+def parts(
+    count: int,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    device: str | torch.device = "cpu",
+) -> list[Tensor]:
+    """Return the positions, int64 on ``device``, of the pictures that this process gets in each batch of an epoch.
+
+    count: pictures in the set. The rest as for batches; a part may be empty at the end of an epoch.
+    """
+    _expect_part(start, rank, world)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(stream(seed, epoch, "order"))).to(device)
+    fewest = 2 * world if recipe.batch_norm else 1  # a part of one picture has no spread to divide by
+    left = order.split(recipe.batch_size)[start:]
+    return [batch.tensor_split(world)[rank] for batch in left if len(batch) >= fewest]
+
+
+def _expect_part(start: int, rank: int, world: int) -> None:
+    if whole(start, "start") < 0 or not 0 <= whole(rank, "rank") < whole(world, "world"):
+        raise ValueError(f"start must be 0 or more, rank from 0 to world - 1, got {start}, {rank} of {world}")
 
 
 def as_laid_out(net: nn.Module, recipe: Recipe, faster: bool) -> bool:
@@ -62,18 +83,3 @@ def as_laid_out(net: nn.Module, recipe: Recipe, faster: bool) -> bool:
     if channels_last := faster and (recipe.channels_last is True or takes_any_layout(net)):
         net.to(memory_format=torch.channels_last)
     return channels_last
-
-
-def channels_of(train: ImageSet) -> int:
-    """Return the channels of a set's pictures, whether it has them in memory or in files."""
-    return train.channels if is_streamed(train) else train.images.shape[1]
-
-
-def is_streamed(pictures: ImageSet) -> bool:
-    """Return whether a set reads its pictures while training, as vgglib.data.image_folder's does."""
-    return hasattr(pictures, "batches")
-
-
-def on_device(train: ImageSet, device: torch.device) -> ImageSet:
-    """Return a set on a device; one that is read while training gives its batches there."""
-    return train.to(device) if hasattr(train, "to") else train

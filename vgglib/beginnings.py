@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from vgglib import results
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
+from vgglib.image_set import ImageSet
 from vgglib.model import VGG, initialise, warm_start
 from vgglib.sizes import torch_seed
 from vgglib.studies import go_on, made_by, plain, summaries

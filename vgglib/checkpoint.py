@@ -150,8 +150,8 @@ def load_network(path: str | os.PathLike, sha256: str | None = None) -> VGG:
     kind = described.get("format")
     if str(kind).startswith("vgglib run "):
         raise CheckpointError(
-            f"{path.name} is the saved state of a run, not a network: fit(..., checkpoint={str(path.parent)!r}) goes on "
-            "from it, and so does python -m vgglib resume"
+            f"{path.name} is the saved state of a run, not a network: fit(..., checkpoint={str(path.parent)!r}) goes "
+            "on from it, and so does python -m vgglib resume"
         )
     if kind != FORMAT:
         raise CheckpointError(f"{path.name} was not written by vgglib (format {kind!r})")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from vgglib import results
 from vgglib.cost import cost
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.evaluation import accuracy_on
+from vgglib.image_set import ImageSet
 from vgglib.model import VGG
 from vgglib.residual import twice, with_shortcuts
 from vgglib.studies import go_on, made_by, plain, summaries

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from vgglib.cost import cost
-from vgglib.data import ImageSet
 from vgglib.devices import cpu_dice
+from vgglib.image_set import ImageSet
 from vgglib.sizes import torch_seed
 from vgglib.tables import Table
 from vgglib.training import Recipe, recipe

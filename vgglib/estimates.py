@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from vgglib import distributed
 from vgglib.allocator import kept_memory
-from vgglib.batches import as_laid_out, batches, channels_of, on_device
+from vgglib.batches import as_laid_out, batches
 from vgglib.conditions import conditions
-from vgglib.data import ImageSet
 from vgglib.devices import (
     autocast,
     best_device,
@@ -25,6 +24,7 @@ from vgglib.devices import (
     out_of_memory,
     synchronise,
 )
+from vgglib.image_set import ImageSet, channels_of, on_device
 from vgglib.largest_batch import release
 from vgglib.modes import kept_modes
 from vgglib.progress import duration

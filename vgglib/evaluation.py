@@ -17,114 +17,21 @@ from torch import Tensor, nn
 
 from vgglib import sizes
 from vgglib.augment import crop_offsets, expect_pictures, expect_truth, view, whole
-from vgglib.data import ImageSet
-from vgglib.devices import autocast, device_of, fast_channels_last, fast_in_bf16
+from vgglib.devices import autocast, device_of, fast_in_bf16
+from vgglib.image_set import ImageSet
 from vgglib.largest_batch import halving
+from vgglib.metrics import accuracy as accuracy  # the measures are part of this interface
+from vgglib.metrics import confusion as confusion
+from vgglib.metrics import top1_error as top1_error
+from vgglib.metrics import top5_error as top5_error
 from vgglib.model import VGG, FullyConvolutional, fully_convolutional, unwrapped
 from vgglib.modes import evaluation
+from vgglib.preparing import laid_out as laid_out
+from vgglib.preparing import prepared as prepared
 from vgglib.progress import Progress, duration
 
 if TYPE_CHECKING:
     from vgglib.folders import FolderSet
-
-
-def prepared(net: nn.Module, pictures: Tensor) -> Tensor:
-    """Return pictures in 0..1 less the network's mean, over its standard deviation (0 and 1 where it has none).
-
-    pictures: floats (N, C, H, W), as vgglib.augment's view and whole give them; what comes back has the number format
-    of the network's weights. A VGG inside of another module, such as what DistributedDataParallel, torch.compile or
-    nn.Sequential made of it, is found, and so is what torch.jit and torch.export made of one. A network of your own
-    that has buffers ``mean`` and ``std`` says by ``takes_prepared`` whether its pictures should come so (True), or it
-    takes them off itself (False). Raises ValueError if it does not say, for a torch.fx module without them, for two
-    networks with unlike ones in one module, for another number of channels, which the subtraction would otherwise
-    spread one over, for whole numbers, and for pixels in 0..255 (on a CPU; a GPU would have to wait for that look).
-    """
-    weight = next(net.parameters(), None)
-    net = _with_statistics(net)
-    channels = pictures.shape[1] if net is None else net.mean.shape[1]
-    if pictures.shape[1] != channels:
-        raise ValueError(f"the network was built for {channels} channels, the pictures have {pictures.shape[1]}")
-    if not pictures.is_floating_point():
-        raise ValueError(f"expected pictures in 0..1, got {pictures.dtype}: divide by 255")
-    if pictures.device.type == "cpu" and pictures.numel() and (most := pictures.detach().amax().item()) > _NO_PIXEL:
-        raise ValueError(f"expected pictures in 0..1, got values up to {most:g}: divide by 255")
-    found = pictures if net is None else (pictures - net.mean) / net.std
-    return found.to(weight.dtype) if weight is not None and weight.is_floating_point() else found
-
-
-def laid_out(net: nn.Module, X: Tensor, bf16: bool | None = None) -> Tensor:
-    """Return prepared pictures (N, C, H, W) with the same values, in memory as the network's convolutions are fastest.
-
-    bf16: whether it computes in bfloat16; by default as torch's autocast is set here.
-
-    That is with all channels of a pixel side by side, where vgglib.devices.fast_channels_last says so; the maps of all
-    layers then follow, however the weights lie. Only a VGG of torch's layers and ours gets its pictures so: a layer of
-    your own may want to view its maps as rows, which torch then refuses.
-    """
-    known = type(unwrapped(net)) in (VGG, FullyConvolutional) and takes_any_layout(net)
-    faster = known and fast_channels_last(X.device, torch.is_autocast_enabled(X.device.type) if bf16 is None else bf16)
-    return X.to(memory_format=torch.channels_last) if faster else X
-
-
-def takes_any_layout(net: nn.Module) -> bool:
-    """Return whether a network computes with channels last, too: all its modules are torch's, written out, or ours.
-
-    A module of your own may want to view its maps as rows, which torch refuses where they lie so.
-    """
-    traced, modules = (torch.jit.ScriptModule, torch.fx.GraphModule), [*unwrapped(net).modules()]
-    ours = all(type(module).__module__.partition(".")[0] in ("torch", "vgglib") for module in modules)
-    return ours and not any(isinstance(module, traced) for module in modules)
-
-
-def _with_statistics(net: nn.Module) -> nn.Module | None:
-    """Return the network inside of ``net`` whose mean and standard deviation the pictures want, None for 0 and 1."""
-    net, inside = unwrapped(net), list(_that_take_prepared(net))
-    has = hasattr(net, "mean") and hasattr(net, "std")
-    if net not in inside and not _says(net) and (has or isinstance(net, torch.fx.GraphModule)):
-        raise ValueError(
-            f"a {type(net).__name__} has a mean and a std: set its takes_prepared to True if its pictures should come "
-            "less that mean, over that std, and to False if it does so itself"
-            if has
-            else "torch.fx leaves a network's mean and std behind: set them, net.mean, net.std = its.mean, its.std, "
-            "and net.takes_prepared = True; or net.takes_prepared = False, if it takes pictures in 0..1"
-        )
-    for other in inside[1:]:
-        if not (torch.equal(inside[0].mean, other.mean) and torch.equal(inside[0].std, other.std)):
-            raise ValueError(
-                f"two networks inside of this {type(net).__name__} want pictures less unlike means: let each prepare "
-                "its own in forward, and set takes_prepared = False"
-            )
-    return inside[0] if inside else None
-
-
-def _says(module: nn.Module) -> bool:
-    return getattr(module, "takes_prepared", None) is not None
-
-
-def _that_take_prepared(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield the outermost modules whose pictures come prepared, none from inside of one that prepares them itself."""
-    if _takes_prepared(module):
-        yield module
-    elif not _says(module):
-        for child in module.children():
-            yield from _that_take_prepared(child)
-
-
-def _takes_prepared(module: nn.Module) -> bool:
-    """Return whether a module says, or torch.jit or torch.export say for it, that its pictures come prepared."""
-    if _says(module):
-        return module.takes_prepared is True and hasattr(module, "mean") and hasattr(module, "std")
-    if not hasattr(module, "mean") or not hasattr(module, "std"):
-        return False
-    if isinstance(module, torch.jit.ScriptModule):
-        return module.original_name in ("VGG", "FullyConvolutional", "LeNet5")
-    if isinstance(module, torch.fx.GraphModule):  # torch.export keeps what forward does not use
-        used = {node.target for node in module.graph.nodes if node.op == "get_attr" and node.users}
-        return not used & {"mean", "std"}
-    return False
-
-
-_NO_PIXEL = 16  # nothing in 0..1 comes so far, also with shifted colours; pixels in 0..255 go beyond it
 
 
 @torch.no_grad()
@@ -439,61 +346,6 @@ def _posteriors(scores: Tensor) -> Tensor:
             f"expected scores (N, classes), the network gives maps {tuple(scores.shape)}: average them first"
         )
     return _wide(scores.flatten(1)).softmax(dim=1)
-
-
-def accuracy(posteriors: Tensor, labels: Tensor) -> float:
-    """Return the share of pictures whose largest posterior is that of their label, from 0 to 1.
-
-    A row that is not finite counts as wrong: a network that died must not score the share of class 0.
-    """
-    _check(posteriors, labels)
-    right = (posteriors.argmax(dim=1) == labels.to(posteriors.device)) & posteriors.isfinite().all(dim=1)
-    return right.sum().item() / len(right)
-
-
-def top1_error(posteriors: Tensor, labels: Tensor) -> float:
-    """Return the share of pictures that are classified wrongly, from 0 to 1 (the paper prints it in percent)."""
-    return 1 - accuracy(posteriors, labels)
-
-
-def top5_error(posteriors: Tensor, labels: Tensor) -> float:
-    """Return the share of pictures whose label is not among the five largest posteriors, from 0 to 1 (section 4).
-
-    Raises ValueError for five classes or fewer, where it could not but be 0. A row that is not finite counts as wrong.
-    """
-    _check(posteriors, labels)
-    if posteriors.shape[1] <= 5:
-        raise ValueError(f"the top-5 error needs more than 5 classes, got {posteriors.shape[1]}")
-    found = (posteriors.topk(5).indices == labels.to(posteriors.device)[:, None]).any(dim=1)
-    return 1 - (found & posteriors.isfinite().all(dim=1)).sum().item() / len(labels)
-
-
-def _check(posteriors: Tensor, labels: Tensor) -> None:
-    for what, given in (("posteriors", posteriors), ("labels", labels)):
-        if not isinstance(given, Tensor):
-            raise ValueError(f"{what} must be a tensor, got a {type(given).__name__}: torch.as_tensor makes one")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise ValueError(f"labels must be whole numbers, the places of the classes, got {labels.dtype}")
-    if posteriors.dim() != 2 or labels.dim() != 1 or len(posteriors) != len(labels) or len(labels) == 0:
-        raise ValueError(
-            f"expected posteriors (N, classes) and N labels, got {tuple(posteriors.shape)} and {tuple(labels.shape)}"
-        )
-    low, high, classes = labels.min().item(), labels.max().item(), posteriors.shape[1]
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels run from {low} to {high}, but the posteriors are for 0 to {classes - 1} only")
-
-
-def confusion(posteriors: Tensor, labels: Tensor) -> Tensor:
-    """Return counts (classes, classes): how often a picture of the row's class was given the column's class.
-
-    Raises ValueError for posteriors that are not finite: a network that died gives no answers to count.
-    """
-    _check(posteriors, labels)
-    if dead := (~posteriors.isfinite().all(dim=1)).sum().item():
-        raise ValueError(f"{dead} of {len(posteriors)} rows of posteriors are not finite: the network has died")
-    classes = posteriors.shape[1]
-    pairs = labels.to(posteriors.device, torch.int64) * classes + posteriors.argmax(dim=1)
-    return pairs.bincount(minlength=classes**2).view(classes, classes)
 
 
 def accuracy_on(

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from vgglib import results
 from vgglib.cost import cost
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.evaluation import accuracy, single_crop
+from vgglib.image_set import ImageSet
 from vgglib.model import VGG
 from vgglib.peers import peer
 from vgglib.repvgg import folded, with_branches

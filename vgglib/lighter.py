@@ -15,10 +15,12 @@ from vgglib import results
 from vgglib.augment import view
 from vgglib.compress import lighter_head, low_rank, nonzero, pruned
 from vgglib.cost import cost
-from vgglib.data import ImageSet
 from vgglib.devices import autocast, device_of, fast_in_bf16
-from vgglib.evaluation import accuracy, accuracy_on, prepared
+from vgglib.evaluation import accuracy_on
+from vgglib.image_set import ImageSet
+from vgglib.metrics import accuracy
 from vgglib.model import VGG
+from vgglib.preparing import prepared
 from vgglib.studies import go_on, made_by, plain, summaries
 from vgglib.training import Recipe, build, conditions, fit, recipe, split
 

@@ -23,10 +23,11 @@ from torch import Tensor
 from vgglib import results
 from vgglib.checkpoint import CheckpointError, load_network, save_network
 from vgglib.configurations import TABLE_1
-from vgglib.data import ImageSet, fashion_mnist, fashion_mnist_on_canvas
+from vgglib.data import fashion_mnist, fashion_mnist_on_canvas
 from vgglib.devices import device_of
 from vgglib.durable import write_durably
 from vgglib.evaluation import dense, ensemble, multi_crop, single_crop, top1_error
+from vgglib.image_set import ImageSet
 from vgglib.largest_batch import halving
 from vgglib.model import VGG
 from vgglib.studies import made_by, plain

@@ -7,7 +7,7 @@ from typing import get_origin
 
 import numpy as np
 
-from vgglib.data import ImageSet
+from vgglib.image_set import ImageSet
 from vgglib.model import INITIALISATIONS
 
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from vgglib import distributed
 from vgglib.augment import stream
 from vgglib.checkpoint import CheckpointError
-from vgglib.data import ImageSet
 from vgglib.devices import device_of, kept_dice
 from vgglib.history import Epoch, History
+from vgglib.image_set import ImageSet
 from vgglib.resuming import Checkpoints, CheckpointWarning, differences, packed, unpacked
 from vgglib.sizes import whole
 

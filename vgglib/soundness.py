@@ -10,14 +10,13 @@ from torch.nn.parameter import UninitializedParameter
 
 from vgglib import distributed
 from vgglib.augment import Augment
-from vgglib.batches import channels_of, is_streamed
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
-from vgglib.evaluation import prepared
 from vgglib.history import History
+from vgglib.image_set import ImageSet, channels_of, is_streamed
 from vgglib.model import unwrapped
 from vgglib.modes import evaluation
 from vgglib.norms import share_left
+from vgglib.preparing import prepared
 from vgglib.recipes import Rate, Recipe
 from vgglib.run import Run
 

@@ -13,10 +13,11 @@ from torch.optim.swa_utils import update_bn
 from vgglib import results
 from vgglib.augment import view
 from vgglib.cost import cost
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.earlier import LENET, build_lenet
-from vgglib.evaluation import accuracy_on, prepared
+from vgglib.evaluation import accuracy_on
+from vgglib.image_set import ImageSet
+from vgglib.preparing import prepared
 from vgglib.training import Recipe, build, conditions, fit, recipe, split
 
 

@@ -12,9 +12,9 @@ import torch
 
 from vgglib import results
 from vgglib.checkpoint import shipped
-from vgglib.data import ImageSet
 from vgglib.devices import best_device, describe, fast_in_bf16
 from vgglib.evaluation import dense, top1_error
+from vgglib.image_set import ImageSet
 from vgglib.protocol import CHAIN, PROTOCOLS
 
 COMMAND = "python -m vgglib study test-scales"

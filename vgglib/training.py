@@ -14,13 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vgglib import distributed
 from vgglib.allocator import kept_memory
-from vgglib.batches import as_laid_out, batches, channels_of, on_device
+from vgglib.batches import as_laid_out, batches
 from vgglib.conditions import conditions
-from vgglib.data import DataError, ImageSet
+from vgglib.data import DataError
 from vgglib.devices import autocast, best_device, compiled, cpu_dice, describe, known_device, out_of_memory, synchronise
 from vgglib.estimates import Estimate, estimate, foretold
 from vgglib.guard import Guard
 from vgglib.history import Epoch, History
+from vgglib.image_set import ImageSet, channels_of, on_device
 from vgglib.interrupts import Interrupted, Interrupts
 from vgglib.largest_batch import BatchTooLargeError, MicroBatchWarning, largest_that_fits
 from vgglib.model import VGG, initialise

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from vgglib import sizes
 from vgglib.augment import whole
 from vgglib.devices import device_of
-from vgglib.evaluation import laid_out, prepared
 from vgglib.model import VGG, fully_convolutional
 from vgglib.modes import evaluation
+from vgglib.preparing import laid_out, prepared
 
 
 @torch.no_grad()

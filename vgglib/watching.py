@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from vgglib import distributed
-from vgglib.data import ImageSet
 from vgglib.devices import device_of
 from vgglib.evaluation import accuracy_by_crops, crop_of
+from vgglib.image_set import ImageSet
 from vgglib.recipes import Recipe
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from vgglib.data import ImageSet
+from vgglib.image_set import ImageSet
 from vgglib.progress import duration
 from vgglib.teaching import Verdict, as_number, check_answer, check_function, check_words
 from vgglib.training import RECIPES, NonFiniteLossError, NotLearningWarning, Recipe, build, estimate, fit
