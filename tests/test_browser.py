@@ -284,22 +284,26 @@ def test_a_refusal_stands_where_it_was_caused_and_goes_when_it_is_mended(page):
 
 
 AXES = (("x", "width"), ("y", "height"))
+BOXES = """() => Object.fromEntries([...document.querySelectorAll(".cone, .cone-note, .cone-table input")].map(
+    (one) => [one.matches("input") ? one.ariaLabel : one.classList[0], one.getBoundingClientRect()]))"""  # at once
 
 
 def test_a_refusal_covers_no_input(page):
     page.goto(cone.PAGE.as_uri())
     page.get_by_label("Start from").select_option(label="VGG: blocks 1 to 3 of A")
+    inputs = page.locator(".cone-table input").count()
     for width in (1240, 900, 640):
         page.set_viewport_size(dict(width=width, height=900))
         for label, wrong, right in (("padding of conv 3", "9", "1"), ("dilation of conv 6", "9", "1")):
             page.get_by_label(label).fill(wrong)
-            box, around = page.locator(".cone-note").bounding_box(), page.locator(".cone").bounding_box()
+            boxes = page.evaluate(BOXES)
+            box, around = boxes.pop("cone-note"), boxes.pop("cone")
             assert around["x"] <= box["x"]
             assert box["x"] + box["width"] <= around["x"] + around["width"]
-            for other in page.locator(".cone-table input").all():
-                place = other.bounding_box()
+            assert len(boxes) == inputs
+            for other, place in boxes.items():
                 apart = [box[x] >= place[x] + place[w] or place[x] >= box[x] + box[w] for x, w in AXES]
-                assert any(apart), (width, label, other.get_attribute("aria-label"))
+                assert any(apart), (width, label, other)
             page.get_by_label(label).fill(right)
     assert page.complaints == []
 

@@ -7,7 +7,8 @@ The weights are He's: from those that d2l draws, the first 20 losses are all tha
 The rate is 0.01: from He's weights d2l's 0.05 throws the loss about, and any rounding decides where to. Both get the
 pictures as vgglib enlarges them; d2l rounds them to bytes, and that alone moves a loss by a tenth within 20 steps.
 ``python tests/benchmarks/bench_d2l.py --same-accuracy 10 --sizes 32 --seeds 0 1 2``: both sides' accuracy on the test
-set after 10 epochs, from the same weights, in another order of the pictures. --result FILE writes what was found.
+set after 10 epochs, from the same weights, in another order of the pictures, and the mean of the losses of each epoch's
+steps. --result FILE writes what was found.
 
 The network is the VGG-11 that d2l trains, with a quarter of the channels; at sizes other than 224 pixels the first
 fully connected layer is fitted to the smaller maps. d2l's side is its own data set, resizing, number of workers and
@@ -157,6 +158,7 @@ def same_accuracy(
     """Give the test accuracy of both sides after so many epochs from the same weights, again after every seed."""
     train, test = data
     found: dict[str, list[float]] = {"d2l": [], "vgglib": []}
+    means: dict[str, list[list[float]]] = {"d2l": [], "vgglib": []}  # the training loss of each epoch, by seed
     for seed in seeds:
         torch.manual_seed(seed)
         theirs = Theirs(side, batch, 1, device)
@@ -165,14 +167,19 @@ def same_accuracy(
         )
         net = copied(theirs, chosen, train, device)
         history = training.fit(net, train, None, chosen, seed, device)
+        means["vgglib"].append(history.column("train_loss"))
+        means["d2l"].append([])
         for _ in range(epochs):
-            theirs.train_on(list(range(len(train))))
+            losses: list[float] = []
+            theirs.train_on(list(range(len(train))), losses=losses)
+            means["d2l"][-1].append(statistics.mean(losses))
         found["vgglib"].append(accuracy_on(net, test.to(device), bf16=bf16))
         theirs.net.image_size = (side, side)
         found["d2l"].append(accuracy_on(theirs.net, test.to(device), bf16=False))
         yield {
             "side": side, "batch": batch, "epochs": epochs, "seeds": seeds[: len(found["d2l"])],
             "pictures": len(train), "vgglib_bf16": history.conditions["bf16"], "by_seed": found,
+            "train_loss": means,
             "test_accuracy": {name: results.summary(accuracies) for name, accuracies in found.items()},
         }  # fmt: skip
 
