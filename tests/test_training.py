@@ -1,7 +1,9 @@
 """Training: torch's own loop as the oracle, runs that repeat bit for bit, and faults named where they happen."""
 
+import io
 import json
 import math
+import sys
 import warnings
 from dataclasses import replace
 
@@ -166,6 +168,20 @@ def test_any_whole_number_is_a_seed(train, seed):
     assert same(weights(one), weights(two))
     assert first.column("train_loss") == second.column("train_loss")
     assert not same(weights(one), weights(run(train, seed=seed + 1, **RANDOM)[0]))
+
+
+def test_a_quiet_run_shows_nothing_and_learns_the_same(train, monkeypatch):
+    learned = {}
+    for quiet in (False, True):
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
+        monkeypatch.setattr(sys, "stderr", terminal)
+        net = build(TINY, train)
+        fit(net, train[:160], train[160:], TINY, device="cpu", quiet=quiet)
+        learned[quiet] = weights(net)
+        assert ("epoch 4/4: train loss" in terminal.getvalue()) is not quiet
+    assert terminal.getvalue() == ""
+    assert same(*learned.values())
 
 
 def test_the_global_dice_are_left_alone(train):

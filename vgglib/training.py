@@ -98,6 +98,7 @@ def fit(
     watch: Callable[[History], object] | None = None,
     checkpoint: Checkpoints | str | os.PathLike | None = None,
     every: int | None = None,
+    quiet: bool = False,
 ) -> History:
     """Train ``net`` in place by the recipe and return its History; the network stays on ``device``, ready for use.
 
@@ -113,7 +114,7 @@ def fit(
     checkpoint: a folder for the state of the run, saved after every epoch and every ``every`` steps; where it holds
     one already, training goes on from there: on a CPU bit for bit with the same machine, threads and versions; on a GPU
     as closely as two runs agree there, whose kernels may add up in another order.
-    A progress line with the time left is shown in terminals and notebooks.
+    A progress line with the time left is shown in terminals and notebooks, unless quiet=True.
     Ctrl-C (a notebook's stop button, SIGTERM): the step at hand is finished, a checkpoint written, and
     Interrupted, a KeyboardInterrupt with the History, raised; pressed a third time, it stops at once.
     Raises ValueError for what is no network, or gives no (N, classes) scores, for labels that it has no score for, for
@@ -151,7 +152,7 @@ def fit(
         fused=settings["fused"] or None,  # None: all tensors in one pass where torch does so by itself
     )  # fmt: skip
     history = History(recipe, seed, classes, settings)
-    progress, rate = Progress(silent=distributed.rank() > 0), Rate(recipe, steps)
+    progress, rate = Progress(silent=quiet or distributed.rank() > 0), Rate(recipe, steps)
     run = Run(net, optimiser, rate, history, (given, validation), checkpoint, every)
     run.restore()
     forward = distributed.replicated(net)
