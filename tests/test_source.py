@@ -3,6 +3,8 @@ it gives, and only those print whose business it is."""
 
 import ast
 import json
+import pkgutil
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -216,3 +218,15 @@ def test_no_global_dice_are_thrown(path):
     }
     seeds = ("torch.manual_seed", "np.random.seed", "random.seed", "torch.cuda.manual_seed_all")
     assert all(call in forked for name, call in calls(tree) if name in seeds)
+
+
+GUIDES = sorted(
+    path for folder in (".", "vgglib", "notebooks/assignments") for path in (REPOSITORY / folder).glob("*.md")
+)
+
+
+@pytest.mark.parametrize("path", [*VGGLIB, *NOTEBOOKS, *GUIDES], ids=name_of)
+def test_every_name_of_ours_that_is_told_exists(path):
+    told = re.findall(r"\bvgglib(?:\.[A-Za-z_]\w*)+", path.read_text(encoding="utf-8"))
+    for name in {name for name in told if not name.endswith((".md", ".py", ".json"))}:
+        pkgutil.resolve_name(name)

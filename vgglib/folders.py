@@ -319,7 +319,7 @@ _LAYOUT = "expected one folder for each class, with its pictures inside, such as
 
 
 def _class_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """The names of classes as vgglib.data.class_names gives them; ValueError also for what names no folder."""
+    """The names of classes as vgglib.image_set.class_names gives them; ValueError also for what names no folder."""
     names = class_names(classes)
     for name in names:
         if not isinstance(name, str) or name in ("", ".") or ".." in Path(name).parts or Path(name).is_absolute():
