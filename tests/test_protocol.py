@@ -1,5 +1,6 @@
 """The study of section 4: the paper's geometry and figures, chains that go on after a stop, tables, the ladder."""
 
+import copy
 import dataclasses
 import functools
 import json
@@ -7,6 +8,7 @@ import json
 import pytest
 import reference
 import torch
+from safetensors.torch import load
 
 from vgglib import protocol
 from vgglib.checkpoint import load_network
@@ -14,6 +16,8 @@ from vgglib.configurations import TABLE_1, layers
 from vgglib.data import ImageSet
 from vgglib.evaluation import dense, ensemble, multi_crop, over_scales, top1_error
 from vgglib.protocol import PLAN, STAGES, at_28, errors, gain, ladder, recipe_of, run_protocol, tables
+from vgglib.protocol_plan import SEVEN, TWO
+from vgglib.protocol_tables import PAPER_6_SEVEN, PAPER_TOP_5
 
 pytestmark = pytest.mark.filterwarnings("ignore::vgglib.training.NotLearningWarning")  # a few pictures teach nothing
 JITTER = "[32, 64]"
@@ -48,14 +52,14 @@ def test_the_configurations_at_28_pixels():
 
 def test_scales_are_an_eighth_of_the_papers():
     for table, paper, several in (
-        (reference.ERRORS_AT_ONE_SCALE, protocol.PAPER_3, False),
-        (reference.ERRORS_AT_THREE_SCALES, protocol.PAPER_4, True),
+        (reference.ERRORS_AT_ONE_SCALE, (protocol.PAPER_3, PAPER_TOP_5[3]), False),
+        (reference.ERRORS_AT_THREE_SCALES, (protocol.PAPER_4, PAPER_TOP_5[4]), True),
     ):
         rows = [line.split() for line in table.strip().splitlines()]
-        assert len(rows) == len(paper)
-        for name, training, tested, top1, _ in rows:
+        assert len(rows) == len(paper[0]) == len(paper[1])
+        for name, training, tested, *both in rows:
             stage = "[32, 64]" if training == "[256;512]" else str(int(training) // 8)
-            assert paper[name, stage] == float(top1)
+            assert [one[name, stage] for one in paper] == [float(error) for error in both]
             chosen = STAGES[stage]
             assert list(chosen.test_scales if several else (chosen.test_scale,)) == [
                 int(q) // 8 for q in tested.split(",")
@@ -65,7 +69,22 @@ def test_scales_are_an_eighth_of_the_papers():
 def test_the_papers_other_figures():
     rows = [line.split() for line in reference.ERRORS_BY_METHOD.strip().splitlines()]
     assert {(name, method): float(top1) for name, method, top1, _ in rows} == protocol.PAPER_5
+    assert {(name, method): float(top5) for name, method, _, top5 in rows} == PAPER_TOP_5[5]
     assert reference.ERRORS_OF_TWO == protocol.PAPER_6
+    (top1, top5) = reference.ERRORS_OF_SEVEN
+    assert {"dense": top1} == PAPER_6_SEVEN
+    of_two = {(TWO, method): error for method, error in reference.TOP_5_ERRORS_OF_TWO.items()}
+    assert PAPER_TOP_5[6] == of_two | {(SEVEN, "dense"): top5}
+
+
+def test_the_seven_of_the_contest():
+    found = []
+    for one in reference.SEVEN.replace("\n", " ").split("; "):
+        name, training, tested = one.strip(" ;").split("/")
+        stage = JITTER if training == "[256;512]" else str(int(training) // 8)
+        assert STAGES[stage].test_scales == tuple(int(Q) // 8 for Q in tested.split(","))
+        found.append(f"{name} {stage}")
+    assert tuple(found) == SEVEN
 
 
 def test_chains_follow_section_3():
@@ -322,6 +341,33 @@ def test_tables_have_the_papers_shape():
     assert six[1] == ("D [32, 64] + E [32, 64]", "both", "20", "11.00", "1", "23.7")
     assert "27.0" in str(three)
     assert "<table>" in three._repr_html_()
+
+
+def test_tables_have_top_5_errors_where_all_tests_have_them():
+    record = copy.deepcopy(RECORD)
+    tests = [*(test for run in record["runs"] for test in run["tests"]), *record["ensembles"]]
+    for test in tests:
+        test["top5_error"] = test["top1_error"] / 10
+    three, four, five, six = tables(record).values()
+    assert three[0][3:] == ("top-1 error (%)", "n", "the paper's (%)", "top-5 error (%)", "the paper's top-5 (%)")
+    assert three[1] == ("D", "32", "32", "21.00 ± 1.41", "2", "27.0", "2.10 ± 0.14", "8.8")
+    assert four[2][6:] == ("1.73 ± 0.04", "7.5")
+    assert five[3][4:] == ("24.4", "1.45 ± 0.07", "7.2")
+    assert six[1][3:] == ("11.00", "1", "23.7", "1.10", "6.8")
+    del tests[-1]["top5_error"]
+    assert all(len(row) <= 6 for table in tables(record).values() for row in table)
+
+
+def test_seven_networks_are_tested_together(tiny, tmp_path, monkeypatch):
+    plan = [(name, 0, stage) for name, stage in (member.split(" ", 1) for member in SEVEN)]
+    monkeypatch.setattr(protocol, "PLAN", plan)
+    record = run_protocol("protocol", tiny, tmp_path / "r.json", "cpu", str, folder=tmp_path)
+    (found,) = [one for one in record["ensembles"] if tuple(one["networks"]) == SEVEN]
+    assert found["method"] == "dense"
+    each = [load(path.read_bytes())["dense"] for path in sorted(tmp_path.rglob("*.posteriors.safetensors"))]
+    assert len(each) == 7
+    assert found["top1_error"] == pytest.approx(top1_error(ensemble(each), tiny[1].labels[: len(each[0])]))
+    assert tables(record)["Table 6: networks together"][-1][0] == " + ".join(SEVEN)
 
 
 def test_the_ladder_compares_seeds_with_themselves():

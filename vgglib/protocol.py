@@ -6,14 +6,10 @@ The scales are the paper's divided by 8, so that score maps have the paper's siz
 """
 
 import hashlib
-import math
-import re
 import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -22,16 +18,31 @@ from torch import Tensor
 
 from vgglib import results
 from vgglib.checkpoint import CheckpointError, load_network, save_network
-from vgglib.configurations import TABLE_1
 from vgglib.data import fashion_mnist, fashion_mnist_on_canvas
 from vgglib.devices import device_of
 from vgglib.durable import write_durably
-from vgglib.evaluation import dense, ensemble, multi_crop, single_crop, top1_error
+from vgglib.evaluation import dense, ensemble, multi_crop, single_crop
 from vgglib.image_set import ImageSet
 from vgglib.largest_batch import halving
+from vgglib.metrics import top1_error, top5_error
 from vgglib.model import VGG
+from vgglib.protocol_plan import CHAIN, CROPS_ON, FULL_FRAMES, PLAN, PLAN_224, SIZES, STAGES, TOGETHER, listed, named
+from vgglib.protocol_plan import Stage as Stage  # like all that has two names here, part of this interface
+from vgglib.protocol_plan import at_28 as at_28
+from vgglib.protocol_plan import recipe_of as recipe_of
+from vgglib.protocol_tables import CLEAR_BEYOND as CLEAR_BEYOND
+from vgglib.protocol_tables import PAPER_3 as PAPER_3
+from vgglib.protocol_tables import PAPER_4 as PAPER_4
+from vgglib.protocol_tables import PAPER_5 as PAPER_5
+from vgglib.protocol_tables import PAPER_6 as PAPER_6
+from vgglib.protocol_tables import Rung as Rung
+from vgglib.protocol_tables import described as described
+from vgglib.protocol_tables import errors as errors
+from vgglib.protocol_tables import gain as gain
+from vgglib.protocol_tables import judged as judged
+from vgglib.protocol_tables import ladder as ladder
+from vgglib.protocol_tables import tables as tables
 from vgglib.studies import made_by, plain
-from vgglib.tables import Table
 from vgglib.training import Recipe, build, conditions, fit, split
 
 PROTOCOLS = {  # where each gets its pictures
@@ -39,72 +50,6 @@ PROTOCOLS = {  # where each gets its pictures
     "protocol-canvas": fashion_mnist_on_canvas,
     "protocol-224": fashion_mnist,  # enlarged to the paper's own sizes, for a GPU
 }
-
-
-def at_28(name: str) -> str:
-    """Return a configuration of Table 1 without its last three poolings: 28 pixels then leave the paper's 7x7 map."""
-    first, second, *rest = TABLE_1[name].split("|")
-    return f"{first.strip()} | {second.strip()} | {' '.join(' '.join(rest).split())}"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training run in a chain: its training scale, the stage that it continues, and its test scales."""
-
-    scale: int | tuple[int, int]  # S in pixels, or (S_min, S_max)
-    starts_from: str | None  # the stage whose network it continues; None: from random numbers
-    epochs: int
-    learning_rate: float
-    test_scale: int  # the single Q
-    test_scales: tuple[int, ...]  # the three of Table 4
-
-
-# Section 3.1: S = 384 starts from the network of S = 256 at a tenth of the rate, jitter from that of S = 384. The last
-# is not in the paper: it trains as long as the network with jitter, so that scale is told apart from time.
-STAGES = {
-    "32": Stage(32, None, 12, 0.05, 32, (28, 32, 36)),
-    "48": Stage(48, "32", 4, 0.005, 48, (44, 48, 52)),
-    "[32, 64]": Stage((32, 64), "48", 4, 0.005, 48, (32, 48, 64)),
-    "32 longer": Stage(32, "32", 8, 0.005, 32, (28, 32, 36)),
-}
-FULL_FRAMES = "Fashion-MNIST"  # what a record of the study protocol says of its pictures
-CROPS_ON = 1000  # test pictures for the comparison with 150 crops, which takes long
-CHAIN = ("32", "48", "[32, 64]")
-# what is run, the most wanted first: (configuration, seed, stage)
-PLAN = (
-    *((name, seed, stage) for seed in (0, 1, 2) for name in ("D", "B") for stage in CHAIN),
-    *(("D", seed, "32 longer") for seed in (0, 1, 2)),
-    *(("D", seed, stage) for seed in (3, 4) for stage in (*CHAIN, "32 longer")),
-    *((name, seed, stage) for seed in (0, 1, 2) for name in ("E", "C") for stage in CHAIN),
-    *((name, seed, "32") for seed in (0, 1, 2) for name in ("A", "A-LRN")),
-    *(("E", seed, stage) for seed in (3, 4) for stage in CHAIN),
-    *(("B", seed, "32") for seed in (3, 4)),
-)
-SIZES = {"protocol-224": 8}  # the scales of this study are so many times as large: the paper's own
-# the ladder of D once; its last rung needs E
-PLAN_224 = tuple((name, 0, stage) for name in ("D", "E") for stage in CHAIN)
-TOGETHER = (("D 32", "D 48"), ("D [32, 64]", "E [32, 64]"), ("D [32, 64]", "B [32, 64]"))
-
-
-def recipe_of(configuration: str, stage: str, width: float = 0.125, longer: float = 1, times: int = 1) -> Recipe:
-    """Return how a network is trained: section 3.1's momentum and weight decay, and what makes few epochs do.
-
-    times: 8 for the paper's own sizes, with all five poolings and 4096 hidden units at full width.
-
-    Batch normalisation, which the paper did not have, small batches, and a rate that falls in a straight line stand for
-    its 74 epochs. Batches of 256 were tried first, in one run, and a quarter of the epochs in a whole study, which is
-    recorded, too (longer = 0.25): the losses were still high. Nothing else was tuned.
-    """
-    chosen = STAGES[stage]
-    scale = chosen.scale if isinstance(chosen.scale, tuple) else (chosen.scale,)
-    scale = tuple(times * side for side in scale)
-    return Recipe(
-        at_28(configuration) if times == 1 else configuration, width=width, hidden=round(512 * times * width),
-        batch_norm=True, dropout=0.2, image_size=28 * times, scale=scale if len(scale) > 1 else scale[0],
-        flip=True, normalise="mean", initialisation="he", epochs=round(longer * chosen.epochs),
-        batch_size=64, learning_rate=chosen.learning_rate, schedule="linear", momentum=0.9, weight_decay=5e-4,
-        validation=5000,
-    )  # fmt: skip
 
 
 def run_protocol(
@@ -165,7 +110,7 @@ def run_protocol(
             results.write(
                 path, _record(name, setting, runs, _ensembles(runs, data[1].labels, place, record["ensembles"]))
             )
-            tell(f"{configuration}, S = {_named(run['stage'], times)}, seed {seed}: {_told(run)}")
+            tell(f"{configuration}, S = {named(run['stage'], times)}, seed {seed}: {_told(run)}")
     together = _ensembles(runs, data[1].labels, place, record["ensembles"]) if todo else record["ensembles"]
     return _record(name, setting, runs, together)
 
@@ -280,10 +225,12 @@ def _tested(net: VGG, stage: str, test: ImageSet, crops: bool, times: int) -> tu
 
 
 def _test(method: str, scales: Iterable[int], posteriors: Tensor, labels: Tensor, seconds: float | None = None) -> dict:
-    error = top1_error(posteriors, labels.cpu())
-    return {
-        "method": method, "scales": list(scales), "pictures": len(labels), "top1_error": error, "seconds": seconds
-    }  # fmt: skip
+    labels = labels.cpu()
+    found = {"method": method, "scales": list(scales), "pictures": len(labels)}
+    found["top1_error"] = top1_error(posteriors, labels)
+    if posteriors.shape[1] > 5:
+        found["top5_error"] = top5_error(posteriors, labels)
+    return found | {"seconds": seconds}
 
 
 def _ensembles(runs: list[dict], labels: Tensor, place: _Place, before: list[dict]) -> list[dict]:
@@ -340,11 +287,6 @@ def _usual(name: str) -> dict:
     return {"width": 1.0 if name in SIZES else 0.125, "training_pictures": 30_000, "longer": 1}
 
 
-def _named(stage: str, times: int) -> str:
-    """Return the name of a stage, or of several, with scales so many times as large."""
-    return re.sub(r"\d+", lambda found: str(times * int(found[0])), stage) if times != 1 else stage
-
-
 def _folder_of(name: str, setting: dict) -> str:
     """Return where networks of one setting are kept."""
     longer = f"-{setting['longer']:g}" if setting["longer"] != 1 else ""
@@ -360,183 +302,9 @@ def _same(run: dict, recipe: Recipe) -> bool:
 
 
 def _told(run: dict) -> str:
-    errors = [f"{test['method']} {_scales(test['scales'])} {100 * test['top1_error']:.2f} %" for test in run["tests"]]
+    errors = [f"{test['method']} {listed(test['scales'])} {100 * test['top1_error']:.2f} %" for test in run["tests"]]
     tested = sum(test["seconds"] or 0 for test in run["tests"])
     return f"top-1 error {', '.join(errors)}; trained {run['seconds']:.0f} s, tested {tested:.0f} s"
-
-
-def _scales(scales: Iterable[int]) -> str:
-    return ", ".join(map(str, scales))
-
-
-# --- the paper's tables beside ours --------------------------------------------------------------------------------
-
-# Top-1 validation errors on ImageNet in per cent, Tables 3 to 6; S and Q are written as here, an eighth of the paper's
-PAPER_3 = {
-    ("A", "32"): 29.6, ("A-LRN", "32"): 29.7, ("B", "32"): 28.7,
-    ("C", "32"): 28.1, ("C", "48"): 28.1, ("C", "[32, 64]"): 27.3,
-    ("D", "32"): 27.0, ("D", "48"): 26.8, ("D", "[32, 64]"): 25.6,
-    ("E", "32"): 27.3, ("E", "48"): 26.9, ("E", "[32, 64]"): 25.5,
-}  # fmt: skip
-PAPER_4 = {
-    ("B", "32"): 28.2, ("C", "32"): 27.7, ("C", "48"): 27.8, ("C", "[32, 64]"): 26.3,
-    ("D", "32"): 26.6, ("D", "48"): 26.5, ("D", "[32, 64]"): 24.8,
-    ("E", "32"): 26.9, ("E", "48"): 26.7, ("E", "[32, 64]"): 24.8,
-}  # fmt: skip
-PAPER_5 = {
-    ("D", "dense"): 24.8, ("D", "multi-crop"): 24.6, ("D", "both"): 24.4,
-    ("E", "dense"): 24.8, ("E", "multi-crop"): 24.6, ("E", "both"): 24.4,
-}  # fmt: skip
-PAPER_6 = {"dense": 24.0, "multi-crop": 23.9, "both": 23.7}  # of D and E together, both trained with jitter
-
-
-def errors(record: dict, configuration: str, stage: str, method: str, several: bool, few: bool = False) -> dict:
-    """Return the top-1 errors in per cent by seed: {seed: error}; empty where nothing was run.
-
-    several: of the three test scales, else of the single one. few: on the CROPS_ON test pictures of Table 5, those
-    that crops were tried on.
-    """
-    found, of_crops = {}, ("multi-crop", "both")
-    if method in of_crops and not few:
-        return found
-    for run in record["runs"]:
-        if (run["configuration"], run["stage"]) != (configuration, stage):
-            continue
-        for test in run["tests"]:
-            counts = [other["pictures"] for other in run["tests"] if other["method"] in of_crops or not few]
-            wanted = max(counts, default=None)
-            if (test["method"], len(test["scales"]) > 1, test["pictures"]) == (method, several, wanted):
-                found[run["seed"]] = 100 * test["top1_error"]
-    return found
-
-
-def tables(record: dict) -> dict[str, Table]:
-    """Return our errors in the shape of the paper's Tables 3 to 6, beside the paper's: {title: table}.
-
-    Ours are mean ± standard deviation over n seeds. The paper's are one network each, on ImageNet, at scales 8 times
-    as large, or as large where the record says so. Rows that were not run are left out.
-    """
-    times = record.get("times", 1)
-    head = ("network", "S", "Q", "top-1 error (%)", "n", "the paper's (%)")
-    made = {}
-    for title, several, paper in (
-        ("Table 3: one test scale", False, PAPER_3),
-        ("Table 4: three test scales", True, PAPER_4),
-    ):
-        rows = Table([head])
-        for configuration in TABLE_1:
-            for stage, chosen in STAGES.items():
-                scales = [times * scale for scale in (chosen.test_scales if several else (chosen.test_scale,))]
-                ours = errors(record, configuration, stage, "dense", several)
-                begin = (configuration, _named(stage, times), _scales(scales))
-                rows += _row(begin, ours, paper.get((configuration, stage)))
-        made[title] = rows
-    rows = Table([("network", "method", "top-1 error (%)", "n", "the paper's (%)")])
-    for configuration in TABLE_1:
-        for method in ("dense", "multi-crop", "both"):
-            ours = errors(record, configuration, "[32, 64]", method, True, few=True)
-            rows += _row((configuration, method), ours, PAPER_5.get((configuration, method)))
-    made[f"Table 5: dense or {50 * 3} crops, first {_few(record):,} test pictures"] = rows
-    rows = Table([("networks", "method", "pictures", "top-1 error (%)", "n", "the paper's (%)")])
-    for pair in TOGETHER:
-        for method in ("dense", "multi-crop", "both"):
-            found = [one for one in record["ensembles"] if (tuple(one["networks"]), one["method"]) == (pair, method)]
-            ours = {one["seed"]: 100 * one["top1_error"] for one in found}
-            paper = PAPER_6[method] if pair == ("D [32, 64]", "E [32, 64]") else None
-            pictures = f"{found[0]['pictures']:,}" if found else ""
-            rows += _row((_named(" + ".join(pair), times), method, pictures), ours, paper)
-    made["Table 6: networks together"] = rows
-    return {title: rows for title, rows in made.items() if len(rows) > 1}
-
-
-def _few(record: dict) -> int:
-    counts = [test["pictures"] for run in record["runs"] for test in run["tests"] if test["method"] == "multi-crop"]
-    return min(counts, default=CROPS_ON)
-
-
-def _row(begin: tuple[str, ...], ours: dict[int, float], paper: float | None) -> list[tuple[str, ...]]:
-    if not ours:
-        return []
-    found = results.summary(list(ours.values()))
-    spread = f" ± {found['sd']:.2f}" if found["n"] > 1 else ""
-    return [(*begin, f"{found['mean']:.2f}{spread}", str(found["n"]), "" if paper is None else f"{paper:.1f}")]
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One step of the ladder that section 4 climbs with configuration D."""
-
-    label: str
-    errors: dict[int, float]  # top-1 error in per cent by seed
-    paper: float | None  # the paper's, on ImageNet; None: it tested nothing like it
-    gain: dict | None  # of the step from the rung below, by the seeds that have both: n, mean, standard error
-
-
-def ladder(record: dict) -> list[Rung]:
-    """Return the ladder of D: the paper's 27.0, 25.6, 24.8, 24.6, 24.4 % beside ours; 23.7 where E was trained, too.
-
-    A step is a difference of two errors of the same seed on the same pictures. Crops were tested on the first pictures
-    only, so the rung below them appears twice: on all test pictures, and on those, where no step leads to it and the
-    paper has no number.
-    """
-    jitter, of = "[32, 64]", partial(errors, record, "D")
-    few = f"three test scales, first {_few(record):,} pictures"
-
-    steps = [
-        ("smallest S, one test scale", of("32", "dense", False), 27.0),
-        ("scale jitter, one test scale", of(jitter, "dense", False), 25.6),
-        ("three test scales", of(jitter, "dense", True), 24.8),
-        (few, of(jitter, "dense", True, few=True), None),
-        ("150 crops instead", of(jitter, "multi-crop", True, few=True), 24.6),
-        ("dense and crops", of(jitter, "both", True, few=True), 24.4),
-    ]
-    both = {
-        pair["seed"]: 100 * pair["top1_error"]
-        for pair in record["ensembles"]
-        if pair["networks"] == ["D [32, 64]", "E [32, 64]"] and pair["method"] == "both"
-    }
-    steps += [("with network E", both, 23.7)] if both else []
-    rungs, below = [], None
-    for label, ours, paper in steps:
-        rungs.append(Rung(label, ours, paper, None if below is None or label == few else gain(below, ours)))
-        below = ours
-    return rungs
-
-
-def gain(before: dict[int, float], after: dict[int, float]) -> dict | None:
-    """Return by how many points the error falls, over the seeds that both have: n, mean and standard error.
-
-    One seed has no standard error: None. Without any, the whole is None.
-    """
-    differences = [before[seed] - after[seed] for seed in before if seed in after]
-    if not differences:
-        return None
-    found = results.summary(differences)
-    error = found["sd"] / found["n"] ** 0.5 if found["n"] > 1 else None
-    return {"n": found["n"], "mean": found["mean"], "standard_error": error}
-
-
-# standard errors that a mean of n paired differences must exceed: Student's t, 95 %, both sides
-CLEAR_BEYOND = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-
-
-def described(step: dict) -> str:
-    """Return what :func:`gain` found, in words: the error falls or rises, by how much, and how sure that is."""
-    n, points = step["n"], abs(step["mean"])
-    way = "falls" if step["mean"] > 0 else "rises"
-    if step["standard_error"] is None:
-        return f"{way} by {points:>5.2f} points (n={n}, no spread)"
-    errors = points / step["standard_error"] if step["standard_error"] else math.inf
-    return f"{way} by {points:>5.2f} points, {errors:>4.1f} standard errors (n={n})"
-
-
-def judged(step: dict) -> str:
-    """Return whether what :func:`gain` found is "clear" or "open", by Student's t over n paired differences.
-
-    Of one seed alone nothing is clear. For more than ten seeds the limit is that of ten, which is a little too strict.
-    """
-    limit = CLEAR_BEYOND.get(step["n"], CLEAR_BEYOND[max(CLEAR_BEYOND)])
-    return "clear" if step["n"] > 1 and abs(step["mean"]) > limit * step["standard_error"] else "open"
 
 
 def ship(name: str, path: Path, seed: int = 0, folder: Path = Path("runs")) -> dict[str, dict]:
