@@ -402,7 +402,7 @@ def test_an_error_beside_a_number_by_hand_or_an_explanation_is_told_there(tmp_pa
     rows = classroom.rows(result)
     for name in ("by_hand_01", "explain_01"):
         assert "did not run to its end: SyntaxError" in rows[name].text
-    assert (rows["by_hand_01"].status, rows["explain_01"].status) == ("todo", "waits")
+    assert (rows["by_hand_01"].status, rows["explain_01"].status) == ("missing", "waits")
     assert rows["explain_01"].text.endswith("so there is no explanation; a person reads what stands there")
     assert len(result.notes) == 2
     assert not [note for note in result.notes if re.search(r"wor\b|wo\b|w\b", note)]
@@ -738,14 +738,49 @@ def test_a_second_download_is_the_same_students(tmp_path):
     """Browsers write a number behind the name of a file that is there already."""
     mine = classroom.solved(NUMBER, **ADA)
     other = classroom.solved(NUMBER, student_01="student = (\n    'team (2)'  # your code\n)")
-    for name, book in {"ada.ipynb": mine, "ada (1).ipynb": mine, "Ada(2).ipynb": mine, "team (2).ipynb": other}.items():
-        (tmp_path / name).write_text(json.dumps(book))
+    copies = ("ada", "ada (1)", "Ada(2)", "ada-Copy1", "ada - Copy", "ada - Kopie (2)", "ada copy 2")
+    for name, book in {**dict.fromkeys(copies, mine), "team (2)": other, "team-Copy1": other}.items():
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(book))
     said = []
     found = submission.found(tmp_path, said.append)
-    assert {name: len(several) for name, several in found.items()} == {"Ada": 1, "ada": 2, "team (2)": 1}
+    number = {name: len(several) for name, several in found.items()}
+    assert number == {"Ada": 1, "ada": 6, "team (2)": 1, "team-Copy1": 1}
     assert {one.student for one in found["ada"]} == {"ada"}
     assert said == ["Ada and ada have one id, and are graded as 2 students: rename one"]
     assert list(submission.found(tmp_path / "ada (1).ipynb")) == ["ada"]
+
+
+def test_numbers_under_other_names_are_missed_and_named(tmp_path):
+    right = [
+        importlib.import_module("grading.assignment_01").by_hand(one, "ada") for one in ("sizes", "strides", "start")
+    ]
+    rows = []
+    for names in (("sizes", "strides", "anfang"), ("groessen", "schritte", "anfang")):
+        text = "\n".join(f"{name} = {number}" for name, number in zip(names, right, strict=True))
+        classroom.hand_in(tmp_path, "ada", classroom.solved(NUMBER, **ADA, by_hand_answer_01=text))
+        (result,) = classroom.graded(tmp_path, NUMBER).values()
+        rows.append(classroom.rows(result)["by_hand_01"])
+    assert [(row.points, row.status) for row in rows] == [(3, "part"), (0, "missing")]
+    assert rows[0].text == "there is no `start` in your notebook: did you rename what is asked for?"
+    assert rows[1].text.startswith("there is no `sizes` and no `strides` and no `start` in your notebook")
+
+
+def test_a_worse_second_attempt_is_told(tmp_path):
+    said, out = [], tmp_path / "out"
+    for more in ({}, {"field_answer": "def field(layers):\n    return 1, 1"}, {}):
+        classroom.hand_in(tmp_path / "in", "ada", classroom.solved(NUMBER, **ADA, **more))
+        results = list(classroom.graded(tmp_path / "in", NUMBER).values())
+        report.write(results, out, classroom.SECRET, said.append)
+    assert said == ["01_receptive_fields  ada: 7 points now, 13 before; the new line stands"]
+
+
+def test_points_that_differ_stop_the_grader(monkeypatch):
+    name = "grading.assignment_01"
+    module = importlib.import_module(name)
+    changed = [replace(one, points=5) for one in module.BY_HAND]
+    monkeypatch.setattr(module, "BY_HAND", changed)
+    with pytest.raises(ValueError, match=r"explain_01 has 3 points in 01_receptive_fields\.ipynb and 5 in grading/"):
+        classroom.grade.assignment("01")
 
 
 def test_a_line_by_hand_that_fits_nothing_is_named(tmp_path):

@@ -155,6 +155,15 @@ WRONG = {
         "not clipped": ("window_answer", window(f"({FIRST}, {FIRST} + size - 1)"), 2, "not clipped"),
         "clipped to side": ("window_answer", window(f"max(0, {FIRST}), min(side, {FIRST} + size - 1)"), 3, "side - 1"),
         "without padding": ("window_answer", window(pad="0"), 0, "left the padding out"),
+        "clipped map by map": (
+            "window_answer",
+            "def window(layers, unit, side):\n    sides, last = [side], unit\n    for k, s, p in layers:\n"
+            "        sides.append((sides[-1] + 2 * p - k) // s + 1)\n    for (k, s, p), length in "
+            "zip(reversed(layers), sides[-2::-1]):\n        unit, last = max(0, unit * s - p), "
+            "min(length - 1, last * s - p + k - 1)\n    return unit, last",
+            3,
+            "wrong where a window ends outside of the picture",
+        ),
         "windows one pixel apart": (
             "window_answer",
             window("max(0, unit - padding), min(side - 1, unit - padding + size - 1)"),
@@ -180,6 +189,12 @@ WRONG = {
         "rounded up": ("centre_answer", centre(f"{FIRST} + size // 2"), 0, "rounded up"),
         "paddings without strides": ("centre_answer", centre(pad="extra"), 1, "multiply it by the strides"),
         "without padding": ("centre_answer", centre(pad="0"), 0, "left the padding out"),
+        "of the part in the picture": (
+            "centre_answer",
+            centre(f"(max(0, {FIRST}) + {FIRST} + size - 1) / 2"),
+            2,
+            "the whole window is asked for",
+        ),
         "nan": ("centre_answer", centre("float('nan')"), 0, "nan"),
         "an error inside": ("centre_answer", centre("1 / 0"), 0, "ZeroDivisionError"),
     },

@@ -221,6 +221,6 @@ WRONG = {
         "the wrong sign": ("saving_answer", saving(gives="100 * (stack - single) / single"), 2, "other way round"),
         "a fraction": ("saving_answer", saving(gives="(single - stack) / single"), 2, "per cent were asked for"),
         "what is left": ("saving_answer", saving(gives="100 * stack / single"), 0, "the share that is left"),
-        "rounded": ("saving_answer", saving(gives="round(100 * (single - stack) / single)"), 0, "wrong where"),
+        "rounded": ("saving_answer", saving(gives="round(100 * (single - stack) / single)"), 3, "it is rounded"),
     },
 }

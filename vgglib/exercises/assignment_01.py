@@ -67,7 +67,7 @@ def my_stack(student: object) -> MyStack:
 def check_by_hand(student: object, sizes: object, strides: object, start: object) -> Verdict:
     """Return the verdict on a student's own stack: field sizes and strides after each layer, and one window's start."""
     stack = my_stack(student)
-    if not stack or any(given is ... for given in (sizes, strides, start)):
+    if not stack or all(given is ... for given in (sizes, strides, start)):
         return not_yet(stack)
     from vgglib.configurations import Layer as Described
     from vgglib.receptive_field import receptive_field
@@ -78,22 +78,33 @@ def check_by_hand(student: object, sizes: object, strides: object, start: object
         ("sizes", sizes, [field.size for field in fields]),
         ("strides", strides, [field.stride for field in fields]),
     ):
+        if given is ...:
+            return missing(name, ("sizes", "strides"))
         given = given.tolist() if hasattr(given, "tolist") else given
         if not isinstance(given, list | tuple) or len(given) != len(right):
             return Verdict("failed", f"{name} should be a list of {len(right)} numbers, one after each layer")
         for n, (mine, true) in enumerate(zip(given, right, strict=True), start=1):
             if mine is ...:
-                return Verdict("todo", "not attempted yet")
+                return Verdict("todo", f"{name}: after layer {n}, not attempted yet")
             if check_answer(mine, true).status != "passed":
                 why = _why(name, n, mine, true, stack) if isinstance(mine, int | float) else ""
                 why = f": {no_number(mine)}" if no_number(mine) else why
                 return Verdict("failed", f"{name}: after layer {n}, {mine!r} is not it{why}")
+    if start is ...:
+        return missing("start", ("sizes", "strides", "start"))
     if check_answer(start, fields[-1].window(2)[0]).status != "passed":
         if no_number(start):
             return Verdict("failed", f"start: {start!r} is not it: {no_number(start)}")
         hint = "a window may begin outside of the picture, at a negative pixel; every layer's padding counts in pixels"
         return Verdict("failed", f"start: {start} is not it: {hint} of the input")
     return Verdict("passed", "sizes, strides and start agree")
+
+
+def missing(name: str, names: Sequence[str]) -> Verdict:
+    """Return the verdict on numbers of one's own, the first of which that is not there yet is ``name``."""
+    before = [*names[: names.index(name)]]
+    so_far = f"{' and '.join(before)} {'agrees' if len(before) == 1 else 'agree'}; " if before else ""
+    return Verdict("todo", f"{so_far}{name}: not attempted yet")
 
 
 def no_number(answer: object) -> str:
@@ -122,7 +133,12 @@ def _why(name: str, n: int, mine: object, true: int, stack: Sequence[Layer]) -> 
     for _, s, _ in before:
         jump *= s
     if name == "strides":
-        return ": strides multiply" if mine == sum(s for _, s, _ in stack[:n]) and n > 1 else ""
+        slips = {
+            sum(s for _, s, _ in stack[:n]): "strides multiply",
+            jump: "that is the stride before this layer, whose own multiplies it",
+            stride: "that is the layer's own stride; strides multiply, from the input on",
+        }
+        return f": {slips[mine]}" if n > 1 and mine in slips else ""
     slips = {
         true + jump: "a layer adds kernel - 1 steps, not kernel",
         true + (kernel - 1) * jump * (stride - 1): "a step is as long as the strides before this layer make it",
@@ -137,6 +153,9 @@ def alone(check: Callable[[Callable], Verdict]) -> Callable[[Callable], Verdict]
     @functools.wraps(check)
     def checked(attempt: Callable) -> Verdict:
         verdict = check(attempt)
+        if verdict.status == "passed" and (wanted := _misnamed(attempt, check.__name__)):
+            text = f"it is right, but call it {wanted}: you are graded by names"
+            return Verdict("failed", f"{attempt.__name__}: {text}")
         needed = sorted(_needs(attempt)) if verdict.status == "passed" else ()
         if needed:
             text = f"it uses {needed[0]}, which is not there when you are graded: write it yourself"
@@ -144,6 +163,18 @@ def alone(check: Callable[[Callable], Verdict]) -> Callable[[Callable], Verdict]
         return verdict
 
     return checked
+
+
+NAMES = {"parameters": "count_parameters", "macs": "count_macs", "bytes": "count_bytes"}
+NAMES |= {"convolution": "as_convolution"}  # a check's name after check_, where its function has another
+
+
+def _misnamed(attempt: object, check: str) -> str:
+    """Return the name that a check's function should have, if a notebook has none of that name; else nothing."""
+    name = check.removeprefix("check_")
+    name = NAMES.get(name, name)
+    in_notebook = isinstance(attempt, types.FunctionType) and attempt.__module__ == "__main__"
+    return name if in_notebook and attempt.__globals__.get(name) is not attempt else ""
 
 
 def _needs(function: object, seen: set | None = None) -> set[str]:
@@ -191,6 +222,7 @@ def check_window(attempt: Callable) -> Verdict:
         (((3, 1, 1),), 8, 9): (7, 8),
         (((3, 2, 1), (3, 1, 1)), 0, 20): (0, 3),
         (((3, 2, 1), (3, 1, 1)), 5, 20): (7, 13),
+        (((2, 2, 0), (3, 1, 1)), 1, 5): (0, 4),
     }
     return verdict_on(attempt, cases, "window")
 
@@ -203,6 +235,7 @@ def check_centre(attempt: Callable) -> Verdict:
         (((2, 2, 0),), 0): 0.5,
         (((2, 2, 0),), 3): 6.5,
         (((3, 1, 1), (2, 2, 0), (3, 1, 1)), 2): 4.5,
+        (((5, 2, 2), (3, 1, 1)), 0): 0.0,
     }
     return verdict_on(attempt, cases, "centre")
 
@@ -225,6 +258,9 @@ def read_later(answer: object, ideas: Mapping[str, Sequence[str]], sentences: st
         return Verdict("passed", "long enough and on the topic; a person judges the rest")
     if f"at least {at_least} words" in verdict.text:
         return Verdict("failed", f"write {sentences} sentences, at least {at_least} words")
+    if found := re.match("your answer does not speak of (.*) yet;", verdict.text):
+        text = f"long enough; this check, which knows English words alone, found nothing of {found[1]}"
+        return Verdict("todo", f"{text}: is it there in other words? A person decides")
     return verdict
 
 

@@ -6,6 +6,7 @@ from vgglib.exercises.assignment_01 import (
     NO_ID,
     alone,
     dice,
+    missing,
     nobodys,
     not_yet,
     number_verdict,
@@ -42,7 +43,7 @@ def my_layer(student: object) -> MyLayer:
 def check_by_hand(student: object, my_parameters: object, my_macs: object, my_bytes: object) -> Verdict:
     """Return the verdict on a student's own layer: parameters, MACs, and bytes of its output in float32."""
     mine = my_layer(student)
-    if not mine or any(given is ... for given in (my_parameters, my_macs, my_bytes)):
+    if not mine or all(given is ... for given in (my_parameters, my_macs, my_bytes)):
         return not_yet(mine)
     kernel, before, after, places = mine["kernel"], mine["before"], mine["after"], mine["height"] * mine["width"]
     weights = kernel * kernel * before * after
@@ -67,6 +68,8 @@ def check_by_hand(student: object, my_parameters: object, my_macs: object, my_by
         }),
     }  # fmt: skip
     for name, (given, right, slips) in answers.items():
+        if given is ...:
+            return missing(name, [*answers])
         verdict = number_verdict(given, right, slips)
         if verdict.status != "passed":
             return Verdict(verdict.status, f"{name}: {verdict.text}")

@@ -8,6 +8,7 @@ from vgglib.exercises.assignment_01 import (
     NO_ID,
     alone,
     dice,
+    missing,
     nobodys,
     not_yet,
     nothing_returned,
@@ -84,7 +85,7 @@ def check_mine(student: object, mine: object) -> Verdict:
 def check_by_hand(student: object, my_side: object, my_inputs: object, my_block: object) -> Verdict:
     """Return the verdict on three numbers of a student's own network."""
     table = my_table(student)
-    if not table or any(given is ... for given in (my_side, my_inputs, my_block)):
+    if not table or all(given is ... for given in (my_side, my_inputs, my_block)):
         return not_yet(table)
     side, last = table.side // 16, table[-1][-1][1]
     before, block = table[0][-1][1], 0
@@ -101,6 +102,8 @@ def check_by_hand(student: object, my_side: object, my_inputs: object, my_block:
         "my_block": (my_block, block, {block - sum(channels for _, channels in table[1]): "that is without biases"}),
     }  # fmt: skip
     for name, (given, right, slips) in answers.items():
+        if given is ...:
+            return missing(name, [*answers])
         verdict = number_verdict(given, right, slips)
         if verdict.status != "passed":
             return Verdict(verdict.status, f"{name}: {verdict.text}")

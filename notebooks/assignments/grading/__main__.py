@@ -28,6 +28,12 @@ def main(words: list[str]) -> int:
     if chosen.verb == "release":
         for path in release.make(HERE / "release"):
             print(f"wrote {path.relative_to(HERE)}")
+        try:
+            for number in grade.NUMBERS:
+                grade.assignment(number)
+        except ValueError as error:
+            print(error)
+            return 1
         return 0
     if chosen.show:
         return told(chosen)
@@ -51,7 +57,7 @@ def main(words: list[str]) -> int:
             chosen.assignment,
             sandboxed=safe,
             workers=chosen.workers,
-            tell=print,
+            tell=lambda text: print(f"{text}\n", end="", flush=True),  # whole lines, of several threads
             student=chosen.student,
             so_far=report.so_far(chosen.into / "by_hand.csv"),
         )
@@ -60,6 +66,11 @@ def main(words: list[str]) -> int:
     except (OSError, ValueError) as error:
         print(error)
         return 1
+    for result in results:
+        for flag in result.flags:
+            if flag.startswith(grade.ANOTHER_ID):
+                said = flag.removeprefix(grade.ANOTHER_ID)
+                print(f"{result.assignment}  {result.student}: the notebook says {said}: rename the file, or ask")
     flagged = sum(bool(result.flags) for result in results)
     print(f"{len(results)} submissions graded, {flagged} flagged: {chosen.into / 'scores.csv'}")
     return 0 if results else 1

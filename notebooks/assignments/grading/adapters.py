@@ -34,8 +34,8 @@ def call(names: dict, name: str, args: list) -> object:
 
 
 def value(names: dict, name: str, args: list) -> object:
-    """Return what the variable named by the first argument holds; three dots where there is none."""
-    given = names.get(args[0])
+    """Return what the variable named by the first argument holds, three dots for None."""
+    given = wanted(names, args[0])
     return ... if given is None else given
 
 

@@ -127,7 +127,9 @@ def window_cases(chance: random.Random, student: str) -> list[Case]:
         found.append(Case("inside", (layers, inside, inside * jump + size + chance.randint(20, 60))))
         found.append(Case("left", (layers, 0, 4 * size + chance.randint(20, 60))))
         found.append(Case("right", (layers, *last_unit(chance, layers))))
-    return found
+    kernel, side = chance.choice([5, 7, 9]), 2 * chance.randint(12, 20) + 1
+    uneven = [(2, 2, 0), (kernel, 1, kernel // 2)]  # the pooling leaves the last pixel out, the window does not
+    return [*found, Case("right", (uneven, side // 2 - 1, side))]
 
 
 def centre(layers, unit, half=lambda size: (size - 1) / 2, jumps=True):
@@ -141,17 +143,24 @@ def faulty_centre(layers, unit):
     return centre(layers, unit, half=lambda size: (size - 1) // 2)
 
 
+def cut_centre(layers, unit):
+    """Return the middle of the part of a window that does not begin left of the picture."""
+    size, first = walk(padded(layers))[0], centre(layers, unit, half=lambda size: 0)
+    return (max(first, 0) + first + size - 1) / 2
+
+
 def centre_cases(chance: random.Random, student: str) -> list[Case]:
     """Return stacks with odd fields, and with even ones."""
     found = {"odd": [], "even": []}
     while min(map(len, found.values())) < 3:
         layers = padded_stack(chance, chance.choice([2, 3]))
         kind = "odd" if walk(padded(layers))[0] % 2 else "even"
-        if len(found[kind]) < 3:
-            found[kind].append(Case(kind, (layers, chance.randint(2, 9))))
+        if len(found[kind]) < 3:  # unit 0 first, whose window leaves the picture
+            found[kind].append(Case(kind, (layers, chance.randint(2, 9) if found[kind] else 0)))
     return found["odd"] + found["even"]
 
 
+WHOLE = "the middle of the whole window is asked for, also where it leaves the picture"
 JUMPS = "a layer's padding counts in its own pixels: multiply it by the strides before it"
 SIZE_FIRST, PIXELS = "size and stride are exchanged: the size comes first", "first and last pixel are exchanged"
 INCLUSIVE = "the last pixel is part of the window: it is start + size - 1"
@@ -245,10 +254,11 @@ EXERCISES = [
             "rounded up, it is as wrong as rounded down: the middle may lie between two pixels":
                 lambda layers, unit: centre(layers, unit, half=lambda size: size // 2),
             JUMPS: lambda layers, unit: centre(layers, unit, jumps=False),
+            WHOLE: cut_centre,
             "you left the padding out":
                 lambda layers, unit: centre([(k, s, 0) for k, s, _ in layers], unit),
         },
-        mends=True, idle=lambda student: faulty_centre, credit={JUMPS: 1},
+        mends=True, idle=lambda student: faulty_centre, credit={JUMPS: 1, WHOLE: 2},
     ),
 ]  # fmt: skip
 

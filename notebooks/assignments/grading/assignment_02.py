@@ -97,6 +97,7 @@ TWO = "a multiplication and an addition are one MAC; you counted two"
 BIAS_MACS = "the bias is added, not multiplied: it is no MAC"
 PICTURE, POOLINGS = "the picture is kept, too", "what a pooling gives is kept, too"
 SIGN = "the sign is the other way round: more weights are a negative saving"
+ROUNDED = "it is rounded: return the number as it is"
 PER_CENT = "per cent were asked for"
 SHARE = "a saving is a share of what would be spent without it: divide by the single layer"
 
@@ -258,10 +259,13 @@ EXERCISES = [
                 lambda *case: saving(*case, wide=True),
             SIGN: lambda *case: saving(*case, sign=-1),
             PER_CENT: lambda *case: saving(*case, per=1),
+            ROUNDED: lambda *case: round(saving(*case), 2),
+            f"{ROUNDED} ": lambda *case: round(saving(*case), 1),
+            f"{ROUNDED}  ": lambda *case: round(saving(*case)),
             "that is the share that is left": lambda *case: 100 - saving(*case),
             "a stack may also cost more, and then saves less than nothing": lambda *case: abs(saving(*case)),
         },
-        mends=True, idle=lambda student: faulty_saving, credit={SHARE: 2, SIGN: 2, PER_CENT: 2},
+        mends=True, idle=lambda student: faulty_saving, credit={SHARE: 2, SIGN: 2, PER_CENT: 2, ROUNDED: 3},
     ),
 ]  # fmt: skip
 

@@ -29,6 +29,7 @@ LONGEST_ANSWER = 20_000  # letters of a cell of code that may be an explanation
 LONG = 1_200  # letters of a function as a tree, from which on two equal ones are hardly chance: about eight lines
 TOGETHER = 1_000  # the same for several functions, all of them equal
 NO_TEXT = "`explanation` holds no text; a person reads what stands there"
+ANOTHER_ID = "another id in the notebook: "  # how a flag begins
 PUBLISHED, ALL, EXPLANATION = "the published solution", "functions", "explanation"  # words of flags
 SUSPICIOUS = {  # in the student's code
     r"\bshowtraceback\b|set_custom_exc": "silences error messages",
@@ -39,6 +40,7 @@ SUSPICIOUS = {  # in the student's code
     r"\bos\._exit\b|\bsys\.exit\b|\bexit\(\)|\bquit\(\)": "ends Python",
     r"/proc/|/etc/|\.\./|\bgradebook\b|\bscores\.csv\b|(import|from) +grading\b": "names others' files",
     r"BEGIN HIDDEN|HIDDEN TESTS": "names hidden tests",
+    r"\bassignment_\d\d\.(LOOP|SLIPS|FINE)\b|import .*\b(LOOP|SLIPS|FINE)\b": "takes the loop out of the book",
 }
 
 
@@ -117,7 +119,10 @@ class Result:
 
 
 def assignment(number: str) -> Assignment:
-    """Return an assignment by its number, "01" to "04"."""
+    """Return an assignment by its number, "01" to "04".
+
+    Raises ValueError where an exercise has other points in the students' edition than here.
+    """
     module: ModuleType = importlib.import_module(f"grading.assignment_{number}")
     path = HERE / "release" / module.NAME / f"{module.NAME}.ipynb"
     book = json.loads(path.read_text(encoding="utf-8"))
@@ -125,6 +130,14 @@ def assignment(number: str) -> Assignment:
     for cell in book["cells"]:
         marks = cell["metadata"].get("nbgrader", {})
         cells.append((Cell(cell["cell_type"], "".join(cell["source"]), marks.get("grade_id")), marks))
+    points = {one.grade_id: one.points for one in [*module.EXERCISES, *module.BY_HAND]}
+    for cell, marks in cells:
+        told = marks.get("points", 0) if marks.get("grade") else 0
+        if cell.grade_id in points and told != points[cell.grade_id]:
+            raise ValueError(
+                f"{cell.grade_id} has {told:g} points in {module.NAME}.ipynb and {points[cell.grade_id]:g} in "
+                f"grading/assignment_{number}.py: change both, and the heading"
+            )
     return Assignment(module.NAME, module.EXERCISES, module.BY_HAND, module.PRELOAD, cells)
 
 
@@ -490,7 +503,7 @@ def _flags(assignment: Assignment, submission: Submission, session: Session, typ
         elif kind != "open" or what.startswith("/") or ".." in what:
             flags.append(f"tried: {event}")
     if another(typed, submission):
-        flags.append(f"another id in the notebook: {typed[:60]}")
+        flags.append(f"{ANOTHER_ID}{typed[:60]}")
     return list(dict.fromkeys(flags))
 
 

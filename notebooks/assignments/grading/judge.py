@@ -100,6 +100,7 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
     cases = cases_of(exercise, secret, student)
     got: list[tuple[bool, object]] = []  # (is there an answer, the answer)
     complaint, missing, attempted, nothing, remark = "", False, False, 0, ""
+    absent: list[str] = []  # variables that are not there
     for case in cases:
         name = case.args[0] if exercise.adapter == "value" else exercise.wanted
         reply = ask(exercise.adapter, exercise.wanted, case.args)
@@ -116,6 +117,10 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
                 remark = remark or _remark(exercise, value)
                 continue
         problem = problem if isinstance(problem, dict) else {}
+        if exercise.adapter == "value" and _is_missing(problem, name):
+            absent.append(name)
+            got.append((False, None))
+            continue
         kind, missing = str(problem.get("kind")), missing or _is_missing(problem, exercise.wanted)
         attempted |= kind != "NotImplementedError"
         got.append((False, None))
@@ -125,8 +130,11 @@ def mark(exercise: Exercise, ask: Callable[[str, str, tuple], dict], secret: str
     got += [(False, None)] * (len(cases) - len(got))
     if missing:
         return Mark(0, f"there is no {exercise.wanted} in your notebook: its cell was deleted or renamed", "missing")
+    if absent and not complaint:
+        names = " and no ".join(f"`{name}`" for name in absent)
+        complaint = f"there is no {names} in your notebook: did you rename what is asked for?"
     if not attempted:
-        return Mark(0, "not attempted yet", "todo")
+        return Mark(0, complaint or "not attempted yet", "missing" if absent else "todo")
     if nothing and not complaint:
         where = "nothing" if nothing == len(cases) else "nothing in some cases"
         complaint = f"{exercise.wanted} returned {where}: did you print it in place of `return`?"

@@ -93,6 +93,7 @@ def write(
             tell(f"by_hand.csv, line {n} fits no graded exercise: {', '.join(key)}")
     totals = [[r.student, r.assignment, r.points, sum(row.out_of for row in r.rows),
                sum(row.out_of for row in r.rows if row.points is None)] for r in results]  # fmt: skip
+    less(results, table(folder / "totals.csv", TOTALS), tell)
     earlier = others(folder / "totals.csv", TOTALS, pairs)
     if everybody:
         without_file([line[0] for line in earlier if line[1] in {name for _, name in pairs}], tell)
@@ -117,6 +118,17 @@ def kept(result: Result, totals: Path, tell: Callable[[str], None]) -> bool:
     stays = "the earlier line stays" if earlier else "0 points"
     tell(f"{result.assignment}  {result.student}: what was handed in belongs to {result.belongs}: {stays}")
     return earlier
+
+
+def less(results: list[Result], lines: list[dict[str, str]], tell: Callable[[str], None]) -> None:
+    """Say whose line of an earlier run had more points than the new one, which takes its place, can still get."""
+    before = {(line["student"], line["assignment"]): line["points"].replace(",", ".") for line in lines}
+    for result in results:
+        had = before.get((words(cell(result.student)), result.assignment), "")
+        most = sum(row.out_of if row.points is None else row.points for row in result.rows)
+        if re.fullmatch(r"\d+(\.\d+)?", had) and float(had) > most:
+            now = f"{result.points:g} points now, {float(had):g} before"
+            tell(f"{result.assignment}  {result.student}: {now}; the new line stands")
 
 
 def without_file(students: list[str], tell: Callable[[str], None]) -> None:

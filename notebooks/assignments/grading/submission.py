@@ -12,6 +12,9 @@ from pathlib import Path
 LARGEST = 20 * 2**20  # bytes of a notebook; what is larger is mostly pictures, or a trap
 MISTAKEN = (".py", ".html", ".pdf", ".json", ".doc", ".docx", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz")
 MOODLE = re.compile(r"_(\d+)_assignsubmission_(?:file|onlinetext)(?:_.*)?$", re.DOTALL)  # behind a student's name
+COPY = (
+    r"(?: ?\(\d+\)|-Copy\d+| - (?:Copy|Kopie|Copie|copia)(?: \(\d+\))?| copy(?: \d+)?)"  # browsers, JupyterLab, systems
+)
 MOST_CELLS = 2_000
 MOST_SOURCE = 200_000  # letters in a cell
 
@@ -84,8 +87,10 @@ def normal(name: str) -> str:
 
 
 def again(name: str, cells: list[Cell]) -> str:
-    """Return the student of a file that a browser loaded a second time, ``ada (1)``: ada, if the notebook says so."""
-    first = re.fullmatch(r"(.+?) ?\(\d+\)", name)
+    """Return the student of a copy of a file, ``ada (1)``, ``ada-Copy1`` or ``ada - Kopie``: ada, if the notebook
+    says so.
+    """
+    first = re.fullmatch(rf"(.+?){COPY}", name)
     said = re.compile(r"^student *= *\(?\s*(?:#.*\s*)?[\"']?([^\"'\n#)]+)", re.MULTILINE)
     ids = [found.group(1) for cell in cells if cell.kind == "code" and (found := said.search(cell.source))]
     return first.group(1) if first and normal(first.group(1)) in map(normal, ids) else name
