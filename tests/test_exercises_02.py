@@ -262,6 +262,9 @@ SEEN = "The unit sees the whole picture. In testing larger pictures put pixels t
         f"Zero padding. {SEEN} Larger pictures increase the receptive field in this sense: it holds more pixels.",
         f"Zero padding. {SEEN} Dense evaluation increases the receptive field, the paper says, which means context.",
         f"Zero padding. {SEEN} With fc6 as a convolution larger pictures cannot be too large.",
+        "The window goes outside the picture, there are padding zeros. It sees all 224. In testing the field stays 404 "
+        "but there is more picture.",
+        f"Zero padding. {SEEN} In testing fewer zeros are in the window, because there is more image.",
     ],
 )
 def test_explanation_in_other_words(good):
@@ -321,6 +324,7 @@ def test_explanation_in_other_words(good):
             "from the layers alone",
         ),
         (f"Zero padding. {SEEN} Larger pictures give a larger receptive field.", "from the layers alone"),
+        (f"Zero padding. {SEEN} When pictures in testing are larger, the field grows too.", "from the layers alone"),
         ("The window of 404 is filled with zeros, and the unit sees the whole of the picture.", "does not speak of"),
     ],
 )

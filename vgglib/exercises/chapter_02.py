@@ -166,6 +166,7 @@ def check_explanation(answer: object) -> Verdict:
             "(genuine|real|true|actual) (neighbou?r|pixel|context)",
             "larg|big|dense|410|384|512|high(er)? resolution|more pixels|greater|context|upscale|rescale",
             "enlarge",
+            r"more (of the )?(picture|image)|(less|fewer) (zeros?|padding)",
         ),
     }
     return check_words(answer, ideas, against=_FALSE)
@@ -216,7 +217,7 @@ _FALSE = (  # what is claimed, what makes it no such claim, and what to answer
         "on a larger picture something else stands where the padding was",
     ),
     (
-        rf"\b{_LARGER},? (\w+ )?the {_FIELD} (\w+ )?"
+        rf"\b({_LARGER}|(pictures?|images?)( \w+){{0,2}} (are|is|get) (larger|bigger)),? (\w+ )?the {_FIELD} (\w+ )?"
         rf"((gets|becomes|is) {_MORE}|grows|increases|expands|shrinks|decreases)\b"
         rf"|\b({_LARGER}|dense (evaluation|testing)) (\w+ly )?((enlarge|increase|widen|extend|shrink)s? the {_FIELD}\b"
         rf"|makes? the {_FIELD} {_MORE}|(give|have|need|get)s? (us )?an? (\w+ly )?{_MORE} {_FIELD}\b)",
