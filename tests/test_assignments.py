@@ -809,8 +809,8 @@ def test_numbers_by_hand_are_checked_one_after_the_other():
         importlib.import_module("grading.assignment_01").by_hand(name, "ada") for name in ("sizes", "strides")
     )
     assert str(check("ada", ..., ..., ...)) == "⏳ not attempted yet"
-    assert str(check("ada", sizes, ..., ...)) == "⏳ sizes agrees; strides: not attempted yet"
-    assert str(check("ada", sizes, strides, ...)) == "⏳ sizes and strides agree; start: not attempted yet"
+    assert str(check("ada", sizes, ..., ...)) == "⏳ right so far: sizes; strides: not attempted yet"
+    assert str(check("ada", sizes, strides, ...)) == "⏳ right so far: sizes, strides; start: not attempted yet"
     assert str(check("ada", [sizes[0], ..., 1, 1], ..., ...)) == "⏳ sizes: after layer 2, not attempted yet"
     stack = importlib.import_module("vgglib.exercises.assignment_01").my_stack("ada")
     own, before = [stride for _, stride, _ in stack], [1, *strides[:-1]]
@@ -818,4 +818,4 @@ def test_numbers_by_hand_are_checked_one_after_the_other():
     assert "is not it: that is the stride before this layer" in check("ada", sizes, before, ...).text
     two = importlib.import_module("vgglib.exercises.assignment_02").check_by_hand
     parameters = importlib.import_module("grading.assignment_02").by_hand("my_parameters", "ada")
-    assert str(two("ada", parameters, ..., ...)) == "⏳ my_parameters agrees; my_macs: not attempted yet"
+    assert str(two("ada", parameters, ..., ...)) == "⏳ right so far: my_parameters; my_macs: not attempted yet"

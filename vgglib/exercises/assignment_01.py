@@ -103,7 +103,7 @@ def check_by_hand(student: object, sizes: object, strides: object, start: object
 def missing(name: str, names: Sequence[str]) -> Verdict:
     """Return the verdict on numbers of one's own, the first of which that is not there yet is ``name``."""
     before = [*names[: names.index(name)]]
-    so_far = f"{' and '.join(before)} {'agrees' if len(before) == 1 else 'agree'}; " if before else ""
+    so_far = f"right so far: {', '.join(before)}; " if before else ""
     return Verdict("todo", f"{so_far}{name}: not attempted yet")
 
 
