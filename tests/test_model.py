@@ -97,6 +97,16 @@ def test_from_torchvision_copies_the_weights():
         peers.from_torchvision(torch.nn.Linear(2, 2), "A")
 
 
+def test_from_torchvision_sees_batch_normalisation():
+    theirs = torchvision.models.vgg11_bn(num_classes=3, init_weights=False).eval()
+    ours = peers.from_torchvision(theirs, "A")
+    assert isinstance(ours.features[1], torch.nn.BatchNorm2d)
+    X = torch.rand(1, 3, 224, 224)
+    torch.testing.assert_close(ours(X), theirs(X))
+    with pytest.raises(RuntimeError, match="running_mean"):
+        peers.from_torchvision(theirs, "A", batch_norm=False)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit")  # torch is leaving it; what others still run, runs
 @pytest.mark.parametrize("configuration", TABLE_1)
 def test_networks_can_be_scripted(configuration):

@@ -55,9 +55,10 @@ def torchvision_vgg(configuration: str, batch_norm: bool = False, seed: int = 0,
         return getattr(models, name)(weights=None, **options)
 
 
-def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = False) -> VGG:
+def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool | None = None) -> VGG:
     """Return our network with torchvision's weights; RuntimeError names the keys if they do not fit.
 
+    batch_norm: whether there is batch normalisation, by default as in theirs.
     It is in the mode (training or evaluation), on the device and in the number format of theirs, with their dropout
     and with what is frozen frozen.
     Raises ValueError for a network without a classifier that ends in a linear layer.
@@ -68,6 +69,8 @@ def from_torchvision(theirs: nn.Module, configuration: str, batch_norm: bool = F
     if not isinstance(head, nn.Sequential) or not len(head) or not isinstance(head[-1], nn.Linear):
         raise ValueError(f"expected one of torchvision's VGG networks, got a {type(theirs).__name__}")
     weight = next(theirs.parameters())
+    if batch_norm is None:
+        batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in theirs.modules())
     ours = _without_weights(configuration, num_classes=head[-1].out_features, batch_norm=batch_norm)
     ours.to(weight.dtype).to_empty(device=weight.device).load_state_dict(theirs.state_dict())
     ours.mean.zero_()
