@@ -553,6 +553,17 @@ def test_a_network_whose_first_layer_sees_no_map_is_not_converted():
     for changed in (lighter_head(net, "average"), replace_fc6(net, low_rank(net.classifier[0], 2))):
         with pytest.raises(ValueError, match="there is no map to give"):
             fully_convolutional(changed)
+    net.features[-1] = nn.Sequential(net.features[-1], nn.AdaptiveAvgPool2d(4))
+    with pytest.raises(ValueError, match="there is no map to give"):
+        fully_convolutional(net)
+
+
+def test_a_network_whose_features_were_changed_is_not_converted():
+    net = VGG("8 | 8", 1, 3, 8, hidden=8)
+    net.features.append(nn.MaxPool2d(2))
+    net.classifier[0] = nn.Linear(8 * 2 * 2 + 1, 8)
+    with pytest.raises(ValueError, match=r"leaves maps of 4 x 4, which the 33 inputs .* the features were changed"):
+        fully_convolutional(net)
 
 
 def test_frozen_weights_stay_frozen_when_converted():

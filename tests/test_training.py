@@ -6,6 +6,7 @@ import math
 import sys
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import reference
@@ -848,6 +849,9 @@ def test_names_and_tensors_in_place_of_recipes_and_sets_are_refused(train):
             fit(net, some, None, TINY)
     with pytest.raises(ValueError, match="expected a set of labelled pictures, got a Tensor"):
         fit(net, train, train.images, TINY)
+    others = SimpleNamespace(data=train.images.numpy(), labels=train.labels.numpy(), classes=train.classes)
+    with pytest.raises(ValueError, match="got a SimpleNamespace"):  # so torchvision's STL10 holds its pictures
+        fit(net, others, None, TINY)
 
 
 @pytest.mark.parametrize("normalise", ["mean and std", "mean"])

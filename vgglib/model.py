@@ -240,10 +240,17 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
         if kind.__name__ == "VGG":
             of, hint = f" of {kind.__module__}", " (see peers.from_torchvision)"
         raise ValueError(f"expected a vgglib.model.VGG, got a {kind.__name__}{of}{hint}")
-    adaptive = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for layer in net.features)
-    if adaptive or not isinstance(net.classifier[0], nn.Linear):
+    adaptive = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for layer in net.features.modules())
+    fc6 = net.classifier[0]
+    if adaptive or not isinstance(fc6, nn.Linear):
         raise ValueError(
             "the first fully connected layer of this network does not see the last map: there is no map to give"
+        )
+    rows, columns = map_size(layers(net.configuration), net.image_size)
+    if fc6.in_features % (rows * columns):
+        raise ValueError(
+            f"the configuration {net.configuration!r} leaves maps of {rows} x {columns}, which the {fc6.in_features:,} "
+            "inputs of the first fully connected layer are no multiple of: the features were changed"
         )
     _expect_plain(net)
     return FullyConvolutional(net)

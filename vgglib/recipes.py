@@ -7,7 +7,7 @@ from typing import get_origin
 
 import numpy as np
 
-from vgglib.image_set import ImageSet
+from vgglib.image_set import ImageSet, is_streamed
 from vgglib.model import INITIALISATIONS
 
 
@@ -158,7 +158,8 @@ def expect_recipe(chosen: Recipe, *sets: ImageSet) -> None:
         hint = f": write recipe({chosen!r})" if chosen in list(RECIPES) else ""
         raise ValueError(f"expected a Recipe, got {chosen!r}{hint}")
     for some in sets:
-        if not hasattr(some, "labels") or not hasattr(some, "classes"):
+        held = is_streamed(some) or hasattr(some, "images")
+        if not held or not hasattr(some, "labels") or not hasattr(some, "classes"):
             raise ValueError(
                 f"expected a set of labelled pictures, got a {type(some).__name__}: vgglib.data.ImageSet(images, "
                 "labels, classes) makes one of tensors, vgglib.data.image_folder one of files"
