@@ -245,6 +245,20 @@ def test_networks_that_cannot_be_counted_say_what_to_do(net, said):
         cost(net(nn.Conv2d(3, 4, 3)), 9)
 
 
+class Particular(nn.Conv2d):
+    """A layer that asserts the size it was made for, as vision transformers do."""
+
+    def forward(self, X):
+        assert X.shape[-1] == 9, "9 pixels or nothing"
+        return super().forward(X)
+
+
+def test_what_a_network_raises_is_told_as_an_unknown_cost():
+    assert cost(nn.Sequential(Particular(3, 4, 3)), 9).parameters == 112
+    with pytest.raises(UnknownCostError, match=r"given a picture \(3, 8, 8\).*: 9 pixels or nothing"):
+        cost(nn.Sequential(Particular(3, 4, 3)), 8)
+
+
 @pytest.mark.parametrize(
     "layer",
     [nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(5, 7, 3)), nn.Sequential(nn.Flatten(2), nn.Conv1d(5, 7, 3))],

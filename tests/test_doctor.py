@@ -132,10 +132,12 @@ def test_memory_is_measured_here():
     assert free is None or 0 <= free <= total
 
 
-def test_full_disk(facts, monkeypatch):
-    usage = doctor.shutil.disk_usage(doctor.ROOT)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
-    assert "1 GB is needed for checkpoints: free some" in text("disk")
+def test_full_disk(facts, monkeypatch, tmp_path):
+    usage, asked = doctor.shutil.disk_usage(doctor.ROOT), []
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: asked.append(path) or usage._replace(free=2_000_000))
+    monkeypatch.chdir(tmp_path)  # where train writes runs/
+    assert f"in {tmp_path}, 1 GB is needed for checkpoints: free some" in text("disk")
+    assert asked == [tmp_path]
 
 
 def test_torchvision_that_does_not_fit(facts):

@@ -774,6 +774,29 @@ def test_a_picture_that_is_replaced_costs_no_step(tmp_path, capsys, monkeypatch,
     assert len(json.loads((folder / "history.json").read_text())["epochs"]) == 2
 
 
+def test_a_run_whose_pictures_have_moved_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    folder, pictures = tmp_path / "runs" / "laptop-seed0", tmp_path / "pictures"
+    for name in ("ant", "bee"):
+        (pictures / name).mkdir(parents=True)
+        for n in range(12):
+            Image.new("L", (14, 14), 9 * n).save(pictures / name / f"{n}.png")
+    words = [*SMALL, "--workers", "0", "--batch-size", "4", "--validation", "0", "--device", "cpu"]
+    words += ["--out", str(tmp_path / "runs")]
+    with monkeypatch.context() as patch:
+        stopping(patch, 8)  # in the second epoch of six steps
+        assert main([*words, "--data", str(pictures)]) == 130
+    moved = pictures.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["resume", str(folder), "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert f"{pictures}, with the pictures of this run, is not there" in said
+    assert "with the new --data goes on from the same checkpoints" in said
+    assert main([*words, "--data", str(moved)]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 2/2" in said
+    assert "epoch 1/2" not in said
+
+
 def test_other_labels_are_no_replaced_pictures(small, sets, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         stopping(patch, 6)

@@ -550,9 +550,10 @@ def test_a_start_that_does_not_fit_copies_nothing(changed, said):
 
 def test_a_network_whose_first_layer_sees_no_map_is_not_converted():
     net = VGG("64 |", 3, 10, 8, hidden=8)
-    for changed in (lighter_head(net, "average"), replace_fc6(net, low_rank(net.classifier[0], 2))):
-        with pytest.raises(ValueError, match="there is no map to give"):
-            fully_convolutional(changed)
+    with pytest.raises(ValueError, match="there is no map to give"):
+        fully_convolutional(lighter_head(net, "average"))
+    with pytest.raises(ValueError, match="the classifier begins with a Sequential, not with the one"):
+        fully_convolutional(replace_fc6(net, low_rank(net.classifier[0], 2)))
     net.features[-1] = nn.Sequential(net.features[-1], nn.AdaptiveAvgPool2d(4))
     with pytest.raises(ValueError, match="there is no map to give"):
         fully_convolutional(net)
@@ -561,8 +562,12 @@ def test_a_network_whose_first_layer_sees_no_map_is_not_converted():
 def test_a_network_whose_features_were_changed_is_not_converted():
     net = VGG("8 | 8", 1, 3, 8, hidden=8)
     net.features.append(nn.MaxPool2d(2))
-    net.classifier[0] = nn.Linear(8 * 2 * 2 + 1, 8)
-    with pytest.raises(ValueError, match=r"leaves maps of 4 x 4, which the 33 inputs .* the features were changed"):
+    net.classifier[0] = nn.Linear(8 * 2 * 2, 8)
+    with pytest.raises(ValueError, match=r"leaves 8 maps of 4 x 4, and .* has 32 inputs: the features were changed"):
+        fully_convolutional(net)
+    net = VGG("8 |", 1, 3, 8, hidden=8)
+    net.classifier = nn.Sequential(nn.Dropout(), nn.Linear(128, 3))
+    with pytest.raises(ValueError, match=r"the classifier begins with a Dropout, not with the one nn.Linear"):
         fully_convolutional(net)
 
 

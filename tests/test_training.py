@@ -1050,6 +1050,36 @@ class Auxiliary(nn.Module):
         return (scores, scores) if self.training else scores
 
 
+class Two(nn.Module):
+    """A network that wants a number beside each picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(144, 4)
+
+    def forward(self, X, more):
+        return self.linear(X.flatten(1)) + more
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_networks_that_want_another_call_are_refused_by_name(train):
+    plain = replace(TINY, normalise="nothing")
+    with pytest.raises(ValueError, match=r"Two\.forward is called with a batch .* missing .*'more': wrap it"):
+        fit(Two(), train, None, plain, device="cpu")
+    with pytest.raises(ValueError, match="this network is TorchScript"):
+        fit(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(144, 4))), train, None, plain, device="cpu")
+
+
+def test_a_loss_of_many_pictures_has_room_in_float16(train):
+    """Summed in float16 it would be infinite from 65,504 on, though its mean is small."""
+    many = ImageSet(train.images.repeat(12, 1, 1, 1)[:2048], train.labels.repeat(12)[:2048], train.classes)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(144, 4)).half()
+    net[1].bias.data[0] = 60.0
+    chosen = replace(TINY, normalise="nothing", batch_size=2048, epochs=1, learning_rate=1e-6)
+    (epoch,) = fit(net, many, None, chosen, device="cpu").epochs
+    assert 2048 * epoch.train_loss > torch.finfo(torch.float16).max
+
+
 def test_auxiliary_outputs_are_refused_by_name(train):
     with pytest.raises(ValueError, match=r"in training the network gives a tuple, .*switch its auxiliary outputs off"):
         fit(Auxiliary(), train, None, replace(TINY, normalise="nothing"), device="cpu")

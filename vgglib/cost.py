@@ -127,7 +127,9 @@ def cost(
         with evaluation(module), as_it_was(module), torch.no_grad(), torch.device("meta"):
             with FlopCounterMode(display=False) as flops, watch:
                 torch.func.functional_call(module, tensors, (picture,), tie_weights=False)
-    except (RuntimeError, TypeError, NotImplementedError) as error:
+    except UnknownCostError:
+        raise
+    except Exception as error:  # whatever the network raises
         hint = "" if isinstance(input_size, tuple | list) and len(input_size) == 3 else ", channels guessed"
         message = f"{type(module).__name__}, given a picture {shape}{hint}: {first_line(error)}"
         raise UnknownCostError(message) from error

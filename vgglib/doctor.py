@@ -161,8 +161,9 @@ class _MemoryStatus(ctypes.Structure):
 
 def disk() -> Check:
     """Free space where runs/ is written."""
-    free = shutil.disk_usage(ROOT).free
-    text = f"{free / GB:.1f} GB free for runs/ in {ROOT}"
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    text = f"{free / GB:.1f} GB free for runs/ in {here}"
     if free < 1 * GB:
         return Check(
             "disk", "fail", f"{text}, 1 GB is needed for checkpoints: free some, or remove old folders in runs/"

@@ -225,10 +225,11 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
 
     It shares its weights with ``net`` and is in the same mode: a step of an optimiser on its parameters changes both.
     Its gradients are its own: train it by its own parameters, since a backward pass through the map leaves the fully
-    connected layers of ``net`` without gradients. Convert after moving or casting: what happens to ``net`` later, this
-    does not follow. Raises ValueError for a network that is converted
-    already, and for any other kind: one with adaptive pooling, such as torchvision's, has no map to give; and for one
-    that computes more than its weights say, by a forward or a hook of its own, or by a layer that would take the width
+    connected layers of ``net`` without gradients. A weight that is computed anew at each use (pruning, weight_norm) is
+    taken as it is now. Convert after moving or casting: what happens to ``net`` later, this does not follow.
+    Raises ValueError for a network that is converted already, and for any other kind: one with adaptive pooling, such
+    as torchvision's, has no map to give; for one whose features are not its configuration's; and for one that computes
+    more than its weights say, by a forward or a hook of its own, or by a layer that would take the width
     of a map for the classes. A network inside of a wrapper is found, as by unwrapped.
     """
     net = unwrapped(net)
@@ -241,19 +242,31 @@ def fully_convolutional(net: VGG) -> FullyConvolutional:
             of, hint = f" of {kind.__module__}", " (see peers.from_torchvision)"
         raise ValueError(f"expected a vgglib.model.VGG, got a {kind.__name__}{of}{hint}")
     adaptive = any(isinstance(layer, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) for layer in net.features.modules())
-    fc6 = net.classifier[0]
-    if adaptive or not isinstance(fc6, nn.Linear):
+    if adaptive:
         raise ValueError(
             "the first fully connected layer of this network does not see the last map: there is no map to give"
         )
-    rows, columns = map_size(layers(net.configuration), net.image_size)
-    if fc6.in_features % (rows * columns):
-        raise ValueError(
-            f"the configuration {net.configuration!r} leaves maps of {rows} x {columns}, which the {fc6.in_features:,} "
-            "inputs of the first fully connected layer are no multiple of: the features were changed"
-        )
+    _expect_map(net)
     _expect_plain(net)
     return FullyConvolutional(net)
+
+
+def _expect_map(net: VGG) -> None:
+    """Raise ValueError if the classifier does not begin with a linear layer over the maps of the configuration."""
+    fc6 = net.classifier[0]
+    if not isinstance(fc6, nn.Linear):
+        raise ValueError(
+            f"the classifier begins with a {type(fc6).__name__}, not with the one nn.Linear over the last map that "
+            "becomes a convolution"
+        )
+    rows, columns = map_size(layers(net.configuration), net.image_size)
+    last = [module.out_channels for module in net.features.modules() if isinstance(module, nn.Conv2d)]
+    channels = last[-1] if last else net.in_channels
+    if fc6.in_features != channels * rows * columns:
+        raise ValueError(
+            f"the configuration {net.configuration!r} leaves {channels:,} maps of {rows} x {columns}, and the first "
+            f"fully connected layer has {fc6.in_features:,} inputs: the features were changed"
+        )
 
 
 def _expect_plain(net: VGG) -> None:

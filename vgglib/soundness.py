@@ -1,5 +1,6 @@
 """What a training run refuses before its first step, and what it tells when the network breaks or does not learn."""
 
+import inspect
 import math
 import warnings
 
@@ -40,6 +41,8 @@ def expect_trainable(net: nn.Module, watch: object) -> None:
     """Raise ValueError for what is no network with its shapes known, and for a ``watch`` that cannot be called."""
     if not isinstance(net, nn.Module):
         raise ValueError(f"expected a network, a torch.nn.Module, got {net!r}")
+    if isinstance(net, torch.jit.ScriptModule):
+        raise ValueError("this network is TorchScript, which takes no new attributes: train the one it was made of")
     if lazy := [name for name, one in net.named_parameters() if isinstance(one, UninitializedParameter)]:
         raise ValueError(f"{lazy[0]} has no shape yet: send one batch through the network first")
     if watch is not None and not callable(watch):
@@ -85,7 +88,7 @@ def count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
             X = torch.zeros(1, train.channels, recipe.image_size, recipe.image_size, device=device_of(net))
         else:
             X = Augment(recipe.image_size, recipe.scale)(train.images[:1], torch.zeros(1, 4))
-        scores = net(prepared(net, X))
+        scores = _given(net, prepared(net, X))
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         what = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
         raise ValueError(f"the network must give one row of scores a picture, shape (N, classes), it gives {what}")
@@ -94,6 +97,20 @@ def count_classes(net: nn.Module, train: ImageSet, recipe: Recipe) -> int:
     if low < 0 or high >= classes:
         raise ValueError(f"labels run from {low} to {high}, but the network has scores for 0 to {classes - 1} only")
     return classes
+
+
+def _given(net: nn.Module, X: Tensor) -> object:
+    """Return what ``net`` makes of pictures alone; ValueError if its forward wants more than them."""
+    try:
+        inspect.signature(net.forward).bind(X)
+    except TypeError as error:
+        raise ValueError(
+            f"{type(net).__name__}.forward is called with a batch of pictures alone, and {error}: wrap it in a network "
+            "that gives the rest"
+        ) from error
+    except ValueError:  # no signature to look at
+        pass
+    return net(X)
 
 
 def warn_if_unprepared(net: nn.Module, recipe: Recipe) -> None:

@@ -122,7 +122,7 @@ def go_on(
     plan: labels with seeds, in the order to train them. one: trains one and returns its run. record: makes the whole
     record of the runs so far.
     """
-    runs = list(runs)
+    runs, before = list(runs), len(runs)
     for label, seed in plan:
         if any((run["label"], run["seed"]) == (label, seed) for run in runs):
             continue
@@ -130,6 +130,8 @@ def go_on(
         results.write(path, record(runs))
         gave = f"loss {run['late_loss']:.3f}" if "late_loss" in run else f"{100 * run['test_accuracy']:.2f} % right"
         tell(f"{label}, seed {seed}: {gave}, {run['seconds']:.0f} s")
+    if len(runs) == before:
+        tell(f"all {before} networks are in {path} already: nothing was trained (--result FILE trains them anew)")
     return record(runs)
 
 

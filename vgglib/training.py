@@ -102,6 +102,8 @@ def fit(
 ) -> History:
     """Train ``net`` in place by the recipe and return its History; the network stays on ``device``, ready for use.
 
+    The loss is the cross-entropy, the optimiser SGD with momentum and weight decay, the rate the recipe's (section
+    3.1). For others, write the loop over vgglib.batches.batches.
     net: what ``build`` gives, or any other network: what the recipe says of its layers, its first weights and
     ``normalise`` is for build, and is not done here (UserWarning where the pictures go in as they are, against the
     recipe). Parameters that need no gradient stay as they are, and so do the averages of a batch normalisation whose
@@ -125,7 +127,8 @@ def fit(
     for processes of a group that do not train and save alike; BatchTooLargeError where memory ends and the recipe
     allows no smaller parts; warns NotLearningWarning when an epoch's loss is that of guessing, ShortRunWarning where
     batch normalisation would be tested by averages that the run hardly moves.
-    Called by every process of a torch.distributed group, all of them train on their share of each batch.
+    Called by every process of a torch.distributed group, all of them train on their share of each batch. A script for
+    torchrun does so inside of ``with vgglib.distributed.together() as device``, which comes back after one is lost.
     """
     expect_recipe(recipe, train, *([] if validation is None else [validation]))
     seed = whole(seed, "seed")
@@ -287,7 +290,7 @@ def _in_parts(
                         f"in training the network gives a {type(scores).__name__}, where scores (N, classes) are "
                         "wanted: switch its auxiliary outputs off"
                     )
-                scores = scores.float() if scores.dtype == torch.bfloat16 else scores
+                scores = scores.to(torch.promote_types(scores.dtype, torch.float32))  # a sum has no room in 16 bits
                 part_loss = F.cross_entropy(scores, labels, reduction="sum") / share
                 part_loss.backward()
             loss = loss + part_loss.detach()

@@ -87,6 +87,11 @@ def resume_command(options: argparse.Namespace) -> int:
                 f"{settings} is not what train wrote ({type(error).__name__}): give the run's own train command again, "
                 "which goes on from the same checkpoints"
             ) from error
+        if options.data != "fashion-mnist" and not Path(options.data).is_dir():
+            raise ValueError(
+                f"{options.data}, with the pictures of this run, is not there: if they have moved, the run's own train "
+                "command with the new --data goes on from the same checkpoints"
+            )
         run = one_run(options, chosen, seed, folder, device)
     return _summarise(options, {"recipe_name": options.recipe, "resumed": str(folder)}, [run])
 
