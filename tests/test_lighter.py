@@ -33,7 +33,7 @@ def test_every_head_and_seed_is_run_once(tiny, tmp_path):
     ]
     assert results.read(path) == record
     assert run_lighter(tiny, path, "cpu", SMALL, (4, 9), said.append) == record
-    assert len(said) == 6
+    assert [text.split(":")[0] for text in said[6:]] == [f"all 6 are in {path} already"]
     assert record["curves"]["low rank"][0]["test_accuracy"]["n"] == 2
     (whole,) = lighter.curve(record, "whole")
     assert (whole.setting, whole.weights) == (1, 100.0)

@@ -48,7 +48,7 @@ def test_every_network_and_seed_is_run_once(tiny, tmp_path):
     assert results.read(path) == record
     assert record["test_accuracy"]["wide"]["n"] == 2
     assert studies.run_study("tiny", tiny, path, "cpu", said.append) == record
-    assert said[4:] == [f"all 4 networks are in {path} already: nothing was trained (--result FILE trains them anew)"]
+    assert said[4:] == [f"all 4 are in {path} already: nothing was trained (--result FILE begins anew)"]
 
 
 def test_settled_averages_are_those_of_the_training_pictures(tiny, tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_a_record_older_than_a_field_of_the_recipe_is_kept(tiny, tmp_path):
     results.write(path, record)
     said = []
     studies.run_study("tiny", tiny, path, "cpu", said.append)
-    assert said == [f"all 4 networks are in {path} already: nothing was trained (--result FILE trains them anew)"]
+    assert said == [f"all 4 are in {path} already: nothing was trained (--result FILE begins anew)"]
 
 
 def test_an_unknown_study_is_refused(capsys):

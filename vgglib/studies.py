@@ -131,7 +131,7 @@ def go_on(
         gave = f"loss {run['late_loss']:.3f}" if "late_loss" in run else f"{100 * run['test_accuracy']:.2f} % right"
         tell(f"{label}, seed {seed}: {gave}, {run['seconds']:.0f} s")
     if len(runs) == before:
-        tell(f"all {before} networks are in {path} already: nothing was trained (--result FILE trains them anew)")
+        tell(f"all {before} are in {path} already: nothing was trained (--result FILE begins anew)")
     return record(runs)
 
 
