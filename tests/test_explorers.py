@@ -288,10 +288,15 @@ def test_the_bars_of_08_stand_before_those_of_the_start():
         assert max(bar.get_x() + bar.get_width() for bar in bars) < axes.get_xlim()[1]
         lengths[batch] = axes.get_xlim()[1]
         (legend,) = figure.legends
-        said = [text.get_text() for text in legend.get_texts()]
-        assert said == ["parameters", "gradients", "optimiser", "activations", "start: D, 224 pixels, batch 32"]
-        colours = [handle.get_facecolor() for handle in legend.legend_handles]
-        assert colours == [*(bars[n].get_facecolor() for n in range(4)), grey[0].get_facecolor()]
+        *parts, update, behind = [text.get_text() for text in legend.get_texts()]
+        assert parts == ["parameters", "gradients", "optimiser", "activations"]
+        assert (update, behind) == ("Adam's update", "start: D, 224 pixels, batch 32")
+        *colours, of_update, of_start = [handle.get_facecolor() for handle in legend.legend_handles]
+        assert (colours, of_start) == ([bars[n].get_facecolor() for n in range(4)], grey[0].get_facecolor())
+        assert len(bars) == 16 or bars[16].get_facecolor() == of_update
+        figure.draw_without_rendering()
+        box = legend.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert lengths[1] == lengths[8] == lengths[32]
     assert lengths[128] == lengths[256] == pytest.approx(5 * lengths[32])
     widest = figures.step_memory("E", max(choices["image_size"]), 256, start=start).axes[0].get_xlim()[1]

@@ -72,7 +72,17 @@ def step_memory(
         return figure.saying(f"{title}: {'; '.join(told)}.")
     grey = Rectangle((0, 0), 1, 1, facecolor="#DDDDDD", edgecolor=GREY, linewidth=0.8)
     grey.set_label("start: {configuration}, {image_size} pixels, batch {batch}".format(**start))
-    figure.legend(handles=[*axes.containers[1:5], grey], loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    update = Rectangle((0, 0), 1, 1, facecolor=GREY, edgecolor="white", label="Adam's update")
+    handles = [*axes.containers[1:5], update, grey]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=6,
+        fontsize=8,
+        frameon=False,
+        handlelength=1.3,
+        columnspacing=1,
+    )
     return figure.saying(f"{title}: {'; '.join(told)}. Grey: {grey.get_label()}.")
 
 
