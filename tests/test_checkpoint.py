@@ -490,3 +490,25 @@ def test_a_name_with_and_without_its_prefix_is_refused(tmp_path):
     torch.save({"module.a": torch.ones(1), "a": torch.zeros(1)}, tmp_path / "net.pt")
     with pytest.raises(CheckpointError, match=r"net\.pt holds 'a' and 'module\.a'"):
         load_pt(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize(("held", "windows"), [(3, True), (9, True), (1, False)])
+def test_a_file_that_is_held_for_a_moment_gets_its_name_on_windows(held, windows, tmp_path, monkeypatch):
+    new, old, asked, there = tmp_path / "new", tmp_path / "old", [], os.replace
+    new.write_text("1")
+
+    def refuse(*paths):
+        asked.append(paths)
+        if len(asked) <= held:
+            raise PermissionError("another program holds it")
+        there(*paths)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(durable.time, "sleep", lambda seconds: None)
+    if held == 3:
+        durable.replace(new, old, windows=windows)
+        assert old.read_text() == "1"
+    else:
+        with pytest.raises(PermissionError, match="another program"):
+            durable.replace(new, old, windows=windows)
+        assert len(asked) == (6 if windows else 1)

@@ -1029,3 +1029,26 @@ def test_pictures_replaced_by_others_of_the_same_size_are_noticed(root, monkeypa
     path.unlink()
     assert now.middles
     assert before.read_by.keys() == {"pillow", "torchvision"}
+
+
+def test_names_are_the_same_on_every_system(tmp_path, monkeypatch):
+    """A run that began on Windows may go on elsewhere: names go into what is compared."""
+    save(tmp_path / "ant" / "deep" / "1.png", noise(20, 20))
+    save(tmp_path / "bee" / "1.png", noise(20, 20))
+    here = image_folder(tmp_path).names
+    there = os.path.relpath
+    monkeypatch.setattr(folders.os.path, "relpath", lambda *paths: there(*paths).replace("/", "\\"))
+    monkeypatch.setattr(folders.os, "sep", "\\")
+    assert image_folder(tmp_path).names == here
+
+
+def test_readers_that_begin_anew_name_the_guard(root, settings, monkeypatch):
+    def died(*_, **__):
+        raise RuntimeError("DataLoader worker exited unexpectedly")
+
+    monkeypatch.setattr(folders, "DataLoader", lambda *a, **k: (died() for _ in range(1)))
+    for method, named in (("fork", False), ("spawn", True)):
+        monkeypatch.setattr(folders.multiprocessing, "get_all_start_methods", lambda method=method: [method])
+        with pytest.raises(folders.ReaderDied, match="take fewer workers") as raised:
+            all_of(image_folder(root, workers=1).batches(settings, seed=4, epoch=2))
+        assert ('`if __name__ == "__main__":`' in str(raised.value)) == named

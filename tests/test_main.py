@@ -1,6 +1,7 @@
 """The command line: files written, JSON and nothing else where it is asked for, one sentence for every error."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
 import pytest
@@ -1688,3 +1689,21 @@ def test_a_run_without_its_settings_goes_on_by_the_train_command(small, tmp_path
     monkeypatch.setattr(training, "batches", lambda *of: (steps.append(of[5]), there(*of))[1])
     assert main(small) == 0
     assert max(steps) > 0
+
+
+# --- other systems -------------------------------------------------------------------------------------------------
+
+
+def test_a_path_with_letters_that_cannot_be_printed_ends_no_run(sets, tmp_path, monkeypatch):
+    """What Windows gives to a pipe: an encoding that lacks most letters, and is strict."""
+    out, stream = tmp_path / "写真", io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main([*SMALL, "--device", "cpu", "--seeds", "0", "1", "--epochs", "1", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["laptop-seed0", "laptop-seed1"]
+    assert b"\\u5199\\u771f" in stream.buffer.getvalue()
+
+
+def test_a_command_can_be_typed_on_windows_too():
+    assert files.quoted(PureWindowsPath(r"runs\laptop-seed0"), windows=True) == r"runs\laptop-seed0"
+    assert files.quoted(PureWindowsPath(r"my runs\a"), windows=True) == r'"my runs\a"'
+    assert files.quoted(Path("my runs/a"), windows=False) == "'my runs/a'"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vgglib.commands.counts import cost_command, measure_cost_command, receptive_field_command
 from vgglib.commands.evaluate import GRID, evaluate_command, predict_command
-from vgglib.commands.streams import drop_the_rest
+from vgglib.commands.streams import drop_the_rest, print_any_letter
 from vgglib.commands.study import study_command
 from vgglib.commands.train import resume_command, train_command
 
@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     (SIGTERM).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    print_any_letter()
     if arguments[:1] == ["cost"]:  # whose configuration may come after --batch-norm
         after = zip(arguments, [*arguments[1:], ""], strict=True)
         flag = [word == "--batch-norm" and value not in ("true", "false") for word, value in after]

@@ -26,6 +26,7 @@ import torch
 from vgglib.augment import Augment as Augment  # part of this interface, one idea per file
 from vgglib.augment import placed
 from vgglib.clone import IN_CLONE, ROOT
+from vgglib.durable import replace
 from vgglib.image_set import CLASSES as CLASSES
 from vgglib.image_set import ImageSet as ImageSet
 from vgglib.sizes import torch_seed
@@ -333,7 +334,7 @@ def _put(path: Path, data: bytes, fault: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        replace(temporary, path)
         temporary = None
     except OSError as error:
         # a read-only folder is a fine place to read from

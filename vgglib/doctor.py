@@ -140,7 +140,7 @@ def _memory() -> tuple[int, int | None]:
         ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
         return status.total, status.free
     total, free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
-    with suppress(OSError, AttributeError):  # macOS has no /proc
+    with suppress(OSError, AttributeError, TypeError):  # macOS has no /proc, an old Linux no such line
         free = int(re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
     with suppress(OSError, ValueError):  # outside a container there is no limit, or it reads "max"
         limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
@@ -283,6 +283,8 @@ def device_checks(facts: dict) -> list[Check]:
         checks.append(Check("GPU", "ok", "Apple's, through torch's device mps"))
     if not checks:
         why = f" ({facts['trouble'][0].splitlines()[0]})" if facts["trouble"] else ""
+        if os.name == "nt" and not facts["built"]:
+            why = " (pip's torch for Windows is built without CUDA: pytorch.org names the one with it)"
         checks.append(Check("GPU", "info", f"none that torch can use{why}; the CPU does, and sizes are chosen for it"))
     where, has = ("GPU", facts["bf16"]) if facts["gpus"] else ("CPU", facts.get("cpu_bf16"))
     says = {True: "in hardware", False: "only emulated, slower than float32", None: "not known"}[has]

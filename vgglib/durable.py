@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, whatever happens meanwhile: a crash, a full disk, a pulled plug."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,9 +61,19 @@ def temporary_name(path: Path) -> Path:
 def publish(temporary: Path, path: Path) -> None:
     """Force a finished file to the disk, give it its name, and force the name to the disk too."""
     _sync(temporary)
-    os.replace(temporary, path)
+    replace(temporary, path)
     if os.name != "nt":  # Windows opens no folders
         _sync(path.parent)
+
+
+def replace(temporary: Path, path: Path, windows: bool = os.name == "nt") -> None:
+    """Give a file its name; on Windows, where a virus scanner may hold a new file for a moment, with some patience."""
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.8) if windows else ():
+        try:
+            return os.replace(temporary, path)
+        except PermissionError:
+            time.sleep(wait)
+    return os.replace(temporary, path)
 
 
 def _sync(path: Path) -> None:

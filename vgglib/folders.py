@@ -6,6 +6,7 @@ vgglib.picture_file: it becomes the picture that a person would see, or is refus
 
 import copy
 import hashlib
+import multiprocessing
 import os
 import signal
 import warnings
@@ -245,7 +246,7 @@ class FolderSet:
         mine = [part.tolist() for part in parts(len(self), recipe, seed, epoch, start, rank, world)]
         views = partial(_views, self, augment, augment.draws(len(self), seed, epoch))
         for result in _done(views, mine, self.workers, pin=self.device.type == "cuda"):
-            X, shift, y = (part.to(self.device, non_blocking=True) for part in _good(result))
+            X, shift, y = (part.to(self.device, non_blocking=self.device.type == "cuda") for part in _good(result))
             X = X.float() / 255
             yield X if augment.colour is None else X + shift[:, :, None, None], y
 
@@ -360,7 +361,8 @@ def _walked(root: Path, name: str) -> tuple[list[str], Counter]:
             if file.startswith("."):  # such as macOS's ._1.jpg, which is no picture
                 continue
             if suffix in SUFFIXES:
-                pictures.append(os.path.relpath(os.path.join(folder, file), root))
+                path = os.path.relpath(os.path.join(folder, file), root)
+                pictures.append(path.replace(os.sep, "/"))  # one name on every system: a run may go on under another
             else:
                 others[suffix or "without a suffix"] += 1
     return pictures, others
@@ -403,10 +405,14 @@ def _done(work: Callable, items: Sequence, workers: int, pin: bool = False) -> I
     except RuntimeError as error:
         if isinstance(error, DataError) or not workers:
             raise
+        unguarded = "" if multiprocessing.get_all_start_methods()[0] == "fork" else _UNGUARDED
         raise ReaderDied(
             f"a process that reads pictures has died ({str(error).splitlines()[0]}); perhaps memory or /dev/shm is "
-            "full: take fewer workers, or workers=0"
+            f"full: take fewer workers, or workers=0{unguarded}"
         ) from error
+
+
+_UNGUARDED = '. Or a script of your own starts itself again in each: put its work under `if __name__ == "__main__":`'
 
 
 def _deaf(_worker: int) -> None:

@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 from vgglib.clone import IN_CLONE, LEFT_OUT, ROOT
+from vgglib.durable import replace
 
 FOLDER = ROOT / "data" / "results"
 
@@ -93,6 +94,6 @@ def write(path: str | os.PathLike, result: dict) -> None:
     text = json.dumps(result, indent=1) + "\n"
     try:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,8 +2,14 @@
 
 import os
 import shlex
+import subprocess
 import tempfile
 from pathlib import Path
+
+
+def quoted(path: Path, windows: bool = os.name == "nt") -> str:
+    """Return a path as one word of a command line: Windows knows double quotes alone."""
+    return subprocess.list2cmdline([str(path)]) if windows else shlex.quote(str(path))
 
 
 def file_of(network: str) -> Path | None:
@@ -23,7 +29,7 @@ def file_of(network: str) -> Path | None:
     if path.is_dir():  # a run's folder holds its network
         file = path / "network.safetensors"
         if not file.exists() and (path / "checkpoints" / "run.json").is_file():
-            again = f"python -m vgglib resume {shlex.quote(str(path))}"
+            again = f"python -m vgglib resume {quoted(path)}"
             raise ValueError(f"the run in {path} is not finished, it has no network yet; go on with: {again}")
         return file
     named = path.name == network and path.suffix != ".safetensors"  # without a folder, as the book's are

@@ -3,11 +3,10 @@
 import argparse
 import contextlib
 import json
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from vgglib.commands.files import digest_of, network_of
+from vgglib.commands.files import digest_of, network_of, quoted
 
 KEPT = ("recipe", "data", "root", "workers", "checkpoint_every", "keep")
 
@@ -188,7 +187,7 @@ def _trained(
     if alone and not checkpoints.paths() and not Progress().visible:  # else fit's own line says it
         print(foretold(net.to(device or best_device()), part, chosen, watched))
     start = "torchrun, as before, with -m" if distributed.world() > 1 else "python -m"
-    first = f"{start} vgglib resume {shlex.quote(str(folder))}"
+    first = f"{start} vgglib resume {quoted(folder)}"
     again = f"{first} --workers {options.workers}" if options.resumed and options.other_workers else first
     with Monitor(folder if alone else None, options.tensorboard, print) as monitor:
         try:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Iterator
 
 
@@ -33,6 +34,13 @@ class Heard:
             yield
         except BrokenPipeError:
             drop_the_rest(self._stream)
+
+
+def print_any_letter() -> None:
+    """Let a path with letters that the terminal's or the pipe's encoding lacks be printed, escaped, not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def drop_the_rest(stream: io.TextIOBase) -> None:
