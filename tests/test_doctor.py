@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,6 +131,20 @@ def test_memory_is_measured_here():
     total, free = doctor._memory()
     assert 1e8 < total < 1e14
     assert free is None or 0 <= free <= total
+
+
+def test_an_old_linux_does_not_say_what_is_available(monkeypatch):
+    monkeypatch.setattr(doctor.re, "search", lambda *_: None)
+    total, _ = doctor._memory()
+    assert total > 0
+
+
+def test_windows_is_told_why_no_gpu_is_used(facts, monkeypatch):
+    found = dict(gpus=[], mps=False, trouble=[], built=None, bf16=None)
+    assert "pytorch.org" not in str(doctor.device_checks(found)[0])
+    monkeypatch.setattr(doctor, "os", SimpleNamespace(name="nt"))
+    assert "built without CUDA: pytorch.org names the one with it" in str(doctor.device_checks(found)[0])
+    assert "pytorch.org" not in str(doctor.device_checks({**found, "built": "13.0"})[0])
 
 
 def test_full_disk(facts, monkeypatch, tmp_path):
